@@ -1,0 +1,1 @@
+"""The configuration: YAML text in, one frozen `Settings` or every problem out."""

@@ -1,0 +1,127 @@
+"""What a configuration file means, once read: frozen values without defaults.
+
+Defaults stand in `schema`; `read` makes these from a file. A reload builds a
+whole new `Settings` and swaps it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from tlsgate.core.routing import Route
+from tlsgate.errors import Problem
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen(kw_only=True)
+class Limits:
+    """How much a listener takes on; 0 never means "unlimited", None does.
+
+    Addresses are counted until a connection is authenticated.
+    """
+
+    connections: int
+    unauthenticated: int
+    unauthenticated_per_address: int
+    handshakes_per_second_per_address: int
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """Every wait of a connection, in seconds; None switches one off."""
+
+    prelude_seconds: float  #: accept to the handshake's end, every prelude counted
+    opening_seconds: float  #: to the protocol's own opening
+    dial_seconds: float  #: to a target that answers
+    idle_seconds: float | None  #: no byte in either direction
+    write_stall_seconds: float  #: bytes wait and the peer takes none
+    close_seconds: float  #: one side has ended, the other goes on silent
+    lifetime_seconds: float | None
+    drain_seconds: float  #: SIGTERM to the forced end
+
+
+@frozen(kw_only=True)
+class ProxyProtocol:
+    """PROXY headers on a listener; on means mandatory, and from *trusted* only."""
+
+    on: bool
+    trusted: tuple[Network, ...]
+
+
+@frozen(kw_only=True)
+class Listener:
+    """One port to open."""
+
+    name: str  #: "web", "ssh", "tunnel", "kube", "mysql", "postgres", "mongo", or a plug-in's
+    protocol: str | None  #: None: the web port, where all routes meet; else the port's own protocol
+    endpoint: str  #: a Twisted server endpoint string
+    written: str  #: as the operator wrote it, for messages
+    proxy_protocol: ProxyProtocol
+    limits: Limits
+    timeouts: Timeouts
+
+
+@frozen(kw_only=True)
+class KeyPair:
+    """A certificate chain and its key, as PEM files."""
+
+    cert_file: Path
+    key_file: Path
+
+
+@frozen(kw_only=True)
+class Public:
+    """The addresses that clients are told, "host:port" each, first one first."""
+
+    web: tuple[str, ...]
+    ssh: tuple[str, ...]
+    tunnel: tuple[str, ...]
+    kube: tuple[str, ...]
+    mysql: tuple[str, ...]
+    postgres: tuple[str, ...]
+    mongo: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class LogSettings:
+    """Where log lines go and how they look."""
+
+    output: str  #: "stderr", "stdout", or a file's path
+    severity: Literal["debug", "info", "warn", "error"]
+    format: Literal["text", "json"]
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Everything that one configuration says."""
+
+    file: Path
+    version: Literal["v1", "v2", "v3"]
+    mode: Literal["separate", "multiplex"]
+    cluster_name: str
+    node_name: str
+    data_dir: Path
+    plugins_dir: Path
+    diag: str | None  #: a server endpoint string for /healthz, /readyz, /metrics
+    workers: int  #: 1: no supervisor
+    auth_enabled: bool
+    proxy_enabled: bool
+    listeners: tuple[Listener, ...]  #: none without proxy_service
+    routes: tuple[Route, ...]  #: the static ones, in the file's order
+    protocols: Mapping[str, Mapping[str, object]]  #: raw settings of plug-ins, by name
+    client_ca_files: tuple[str, ...]  #: for routes of protocols, until the cluster has its own
+    keypairs: tuple[KeyPair, ...]  #: (): a self-signed certificate is made
+    keypairs_reload_seconds: float  #: how often files are looked at; 0: only on reload
+    public: Public
+    strict_sni: bool
+    limits: Limits  #: the process's own; a listener may have smaller ones
+    timeouts: Timeouts
+    log: LogSettings
+    authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
+    warnings: tuple[Problem, ...]  #: keys that are known and not served

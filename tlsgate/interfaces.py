@@ -1,0 +1,194 @@
+"""The doors of tlsgate: what a protocol, an arrival, an audit sink must offer.
+
+Interfaces only; built-in protocols and drop-ins go through the same ones.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
+from zope.interface import Attribute, Interface
+
+from tlsgate.core.access import Decision, Identity
+from tlsgate.core.routing import CertRule, Choice, Route
+from tlsgate.errors import GateError
+
+
+class Then(enum.Enum):
+    """What follows an opening once its answer is written."""
+
+    TLS = "tls"  #: a ClientHello
+    AGAIN = "again"  #: another opening of the same protocol
+    TAKE = "take"  #: the protocol itself, from the opening's first byte on
+    REFUSE = "refuse"  #: nothing: the answer is the last word
+
+
+class Matcher(Protocol):
+    """A pure, three-valued test of the first bytes of a connection.
+
+    True and False are final for every longer head; None asks for more. It must
+    give True or False within 64 bytes.
+    """
+
+    def __call__(self, head: bytes, /) -> bool | None: ...
+
+
+@frozen(kw_only=True)
+class Opening:
+    """First bytes by which a protocol shows itself before or without TLS."""
+
+    name: str  #: "postgres-sslrequest"
+    protocol: str  #: the protocol's name
+    match: Matcher
+    then: Then
+    consumes: int = 0  #: how many bytes of the head are the opening's own (TLS, AGAIN)
+    answer: bytes = b""  #: written before what follows
+
+
+@frozen(kw_only=True)
+class ListenerSpec:
+    """The separate port that a protocol has in v1, or under its own key."""
+
+    key: str  #: below proxy_service: "postgres_listen_addr"
+    port: int  #: the default port
+    versions: frozenset[str] = frozenset()  #: config versions in which it opens by default
+    public_key: str | None = None  #: below proxy_service: "postgres_public_addr"
+    #: True: the server speaks first; the protocol is built without waiting for bytes.
+    speaks_first: bool = False
+
+
+@frozen(kw_only=True)
+class RelayTo:
+    """What `IGateProtocol.build` gives for bytes that are only carried.
+
+    Attributes:
+        target: a Twisted client endpoint string.
+        first: bytes for the target before the client's own, such as a PROXY header.
+    """
+
+    target: str
+    first: bytes = b""
+
+
+class IGateProtocol(Interface):
+    """A protocol that tlsgate serves; built-ins and drop-ins are alike."""
+
+    name: str = Attribute("Unique, lower case, [a-z][a-z0-9-]*.")
+    alpn: tuple[bytes, ...] = Attribute("Tokens that lead here without a static route; may be ().")
+    client_cert: CertRule = Attribute("What those tokens, names and the own listener demand.")
+    openings: tuple[Opening, ...] = Attribute("First bytes that mean this protocol; may be ().")
+    listener: ListenerSpec | None = Attribute("The separate port, or None.")
+    stands_alone: bool = Attribute(
+        "True: tokens, names and the own listener serve without a static route. "
+        "False: only static routes with `protocol: <name>` lead here, and the own "
+        "listener answers with refusal(NotServed)."
+    )
+
+    def server_names(public: Sequence[str]) -> Sequence[str]:
+        """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
+
+    def settings(raw: Mapping[str, Any]) -> object:
+        """Turn `proxy_service.protocols.<name>` into a frozen value.
+
+        Raises:
+            ValueError: with a sentence that says what would be right.
+        """
+
+    def advertise(settings: Any, open_listeners: Mapping[str, str]) -> Mapping[str, Any]:
+        """What `/webapi/ping` says of us below `proxy`; merged over all protocols.
+
+        Args:
+            settings: the whole `config.settings.Settings`.
+            open_listeners: listener name to "host:port" as advertised.
+        """
+
+    def refusal(error: GateError) -> bytes:
+        """Say *error* in this protocol's own words; b"" where it has none.
+
+        It is written inside TLS when the handshake is done, in the clear on a
+        plain opening, and then the connection is closed by the refusal rule.
+        """
+
+    def build(context: IRouteContext) -> IProtocolFactory | RelayTo:
+        """Serve one connection that has been authenticated and allowed.
+
+        Gives a factory whose protocol is connected to the (decrypted) transport,
+        or a `RelayTo`.
+
+        Raises:
+            GateError: refused; the caller writes `refusal(error)`.
+        """
+
+
+class IRouteContext(Interface):
+    """What a protocol may know and use while it builds for one connection."""
+
+    route: Route = Attribute("The route that was chosen.")
+    choice: Choice = Attribute("The route and the confirmed token.")
+    listener: str = Attribute("Name of the listener.")
+    opening: str = Attribute('"tls", or the protocol whose opening came first.')
+    server_name: str | None = Attribute("SNI, normalised.")
+    identity: Identity | None = Attribute("From the verified certificate; None without one.")
+    peer: IAddress = Attribute("The client, as PROXY headers of trusted peers tell it.")
+    local: IAddress = Attribute("The address that it dialled.")
+    settings: Any = Attribute("The whole `config.settings.Settings` in force.")
+    own_settings: object = Attribute("What `settings()` gave for this protocol.")
+    clock: IReactorTime = Attribute("For timers.")
+
+    def claims(server_name: str | None) -> str | None:
+        """The name class of *server_name*, see `RouteTable.claims` (S05)."""
+
+
+class IArrival(Interface):
+    """An accepted connection of which only the first bytes have been looked at.
+
+    One owner at a time: `take` ends the arrival, and the caller owns what it got.
+    """
+
+    listener: str = Attribute("Name of the listener.")
+    peer: IAddress = Attribute("Who dialled; after a PROXY header the client it names.")
+    local: IAddress = Attribute("The address that was dialled.")
+
+    def head() -> bytes:
+        """The bytes seen so far, at most the arrival's limit; nothing is consumed."""
+
+    def more(lacks: int, then: Callable[[], None]) -> None:
+        """Call *then* once when at least one more byte is there.
+
+        Args:
+            lacks: how many more are wanted; the arrival may wait for that many.
+        """
+
+    def consume(count: int) -> None:
+        """Drop the first *count* bytes of the head."""
+
+    def write(data: bytes) -> None:
+        """Write a short answer to an opening."""
+
+
+class IAudit(Interface):
+    """Where events that an auditor reads go."""
+
+    def emit(event: str, fields: Mapping[str, object]) -> None:
+        """Record *event* ("connection.end") with *fields* (JSON types only)."""
+
+
+class IAuthorizer(Interface):
+    """Who may use which route."""
+
+    def decide(route: Route, identity: Identity | None) -> Decision:
+        """Decide for one connection; never blocks, never raises."""
+
+
+class ILedger(Interface):
+    """Who uses which listener, and how; fed at dispatch and at the end."""
+
+    def opened(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
+        """A connection was dispatched; *transport* is one of design section 11."""
+
+    def closed(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
+        """That connection ended."""
