@@ -5,9 +5,8 @@ Interfaces only; built-in protocols and drop-ins go through the same ones.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
@@ -15,38 +14,22 @@ from zope.interface import Attribute, Interface
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import CertRule, Choice, Route
+from tlsgate.core.sniff import Matcher, Opening, Then
 from tlsgate.errors import GateError
 
-
-class Then(enum.Enum):
-    """What follows an opening once its answer is written."""
-
-    TLS = "tls"  #: a ClientHello
-    AGAIN = "again"  #: another opening of the same protocol
-    TAKE = "take"  #: the protocol itself, from the opening's first byte on
-    REFUSE = "refuse"  #: nothing: the answer is the last word
-
-
-class Matcher(Protocol):
-    """A pure, three-valued test of the first bytes of a connection.
-
-    True and False are final for every longer head; None asks for more. It must
-    give True or False within 64 bytes.
-    """
-
-    def __call__(self, head: bytes, /) -> bool | None: ...
-
-
-@frozen(kw_only=True)
-class Opening:
-    """First bytes by which a protocol shows itself before or without TLS."""
-
-    name: str  #: "postgres-sslrequest"
-    protocol: str  #: the protocol's name
-    match: Matcher
-    then: Then
-    consumes: int = 0  #: how many bytes of the head are the opening's own (TLS, AGAIN)
-    answer: bytes = b""  #: written before what follows
+__all__ = [
+    "IArrival",
+    "IAudit",
+    "IAuthorizer",
+    "IGateProtocol",
+    "ILedger",
+    "IRouteContext",
+    "ListenerSpec",
+    "Matcher",
+    "Opening",
+    "RelayTo",
+    "Then",
+]
 
 
 @frozen(kw_only=True)
