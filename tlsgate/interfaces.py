@@ -175,3 +175,63 @@ class ILedger(Interface):
 
     def closed(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
         """That connection ended."""
+
+
+class IDaemon(Interface):
+    """The running daemon, as the admin socket and so `tgctl` see it.
+
+    Every method gives JSON types only. A reader takes what it knows and passes
+    the rest on, so keys may be added; those named here are always there.
+    """
+
+    async def status() -> dict[str, Any]:
+        """Say what runs.
+
+        Returns:
+            version, pid, file, data_dir, mode, workers, started (epoch seconds), ready
+            (bool), connections (how many are open), warnings (a list of sentences).
+        """
+
+    async def listeners() -> list[dict[str, Any]]:
+        """List the listeners.
+
+        Returns:
+            for each: name, protocol (None: web), endpoint, address ("host:port" or a
+            path; None when it is not open), proxy_protocol (bool), accepted, active,
+            refused.
+        """
+
+    async def connections() -> list[dict[str, Any]]:
+        """List the open connections.
+
+        Returns:
+            for each: listener, peer, route, identity, sni, alpn, to_target, to_client
+            (bytes), seconds (since accept). None where a thing is not known yet.
+        """
+
+    async def reload() -> dict[str, Any]:
+        """Read the file again and swap.
+
+        Returns:
+            opened, closed, replaced, kept (names of listeners), warnings (sentences).
+
+        Raises:
+            BadSettings: the file has problems; what runs stays.
+            ReloadRefused: it cannot be taken while running; what runs stays.
+            CannotListen: a listener could not be opened; what runs stays.
+        """
+
+    async def upgrade() -> dict[str, Any]:
+        """Hand over to a new process of the installed code.
+
+        Returns:
+            pid and version of the new one.
+
+        Raises:
+            GateError: the new process failed; this one goes on.
+        """
+
+    async def explain(
+        listener: str, sni: str | None, alpn: Sequence[str], cert_pem: str | None
+    ) -> dict[str, Any]:
+        """Decide for a hypothetical connection; `service.explain.explain` of what is in force."""
