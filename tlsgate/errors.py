@@ -354,3 +354,58 @@ class ReloadRefused(GateError):
 
     def __str__(self) -> str:
         return "reload refused, the running configuration stays: " + "; ".join(self.why)
+
+
+# -- between tgctl and the daemon ------------------------------------------------------
+
+
+@define(eq=False)
+class DaemonAway(GateError):
+    """No daemon answers on the admin socket."""
+
+    fault = Fault.OPERATOR
+    reason = "daemon_away"
+    socket: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"no daemon answers on {self.socket}: {self.why}"
+
+
+@define(eq=False)
+class DoorClosed(GateError):
+    """The admin socket is there, and this user may not use it."""
+
+    fault = Fault.OPERATOR
+    reason = "door_closed"
+    socket: str
+    owner: str  #: who may: "root or the user tlsgate"
+
+    def __str__(self) -> str:
+        return f"{self.socket} is open to {self.owner} only"
+
+
+@define(eq=False)
+class BadAsk(GateError):
+    """What was asked of tlsgate by its operator makes no sense."""
+
+    fault = Fault.OPERATOR
+    reason = "bad_ask"
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@define(eq=False)
+class DaemonSaid(GateError):
+    """The daemon refused what tgctl asked of it, in its own words."""
+
+    reason = "daemon_said"
+    word: str  #: the daemon's `reason`
+    whose: Fault
+    text: str
+    problems: Sequence[Problem] = ()
+
+    def __str__(self) -> str:
+        return self.text

@@ -21,6 +21,7 @@ __all__ = [
     "IArrival",
     "IAudit",
     "IAuthorizer",
+    "IDaemon",
     "IGateProtocol",
     "ILedger",
     "IRouteContext",
