@@ -1,0 +1,112 @@
+"""An epoll of our own inside Twisted's: lent sockets wake their borrower here.
+
+Twisted's reactor keeps one object a descriptor and spends some microseconds of logging
+context on every event. A relay has two or more events for each exchange, so the borrowed
+sockets sit in a second epoll whose descriptor the reactor watches: one event of the
+reactor brings all that are ready, and the transport that owns a socket stays its owner,
+with neither reader nor writer registered while it is lent.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+#: epoll reports these without being asked: reset, or both directions ended.
+TROUBLE = select.EPOLLERR | select.EPOLLHUP
+
+
+class Watched(Protocol):
+    """What the poller watches: a lent socket."""
+
+    fd: int
+
+    def ready(self, mask: int) -> None:
+        """The socket is ready for *mask*."""
+
+    def abort(self) -> None:
+        """`ready` raised: end this connection."""
+
+
+_BATCH = 256  # events of one turn; the rest is reported in the next one
+
+
+@implementer(IReadDescriptor)
+class Poller:
+    """Watches lent sockets for one reactor.
+
+    A descriptor is watched for READ, WRITE or both, never for nothing: epoll reports
+    TROUBLE even then, again and again. Borrowers that want nothing are not registered.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: IReactorFDSet) -> None:
+        self._reactor = reactor
+        self._epoll = select.epoll()
+        self._watched: dict[int, Watched] = {}
+        #: Descriptors that came during the current batch: an event of the batch that
+        #: bears their number is the former owner's.
+        self._fresh: set[int] = set()
+        reactor.addReader(self)
+
+    def watch(self, lent: Watched, mask: int) -> None:
+        """Call `lent.ready` whenever its socket is ready for any of *mask*."""
+        self._epoll.register(lent.fd, mask)
+        self._watched[lent.fd] = lent
+        self._fresh.add(lent.fd)
+
+    def change(self, fd: int, mask: int) -> None:
+        """Watch *fd*, which is watched already, for *mask* instead."""
+        self._epoll.modify(fd, mask)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching *fd*; must come before it is closed."""
+        del self._watched[fd]
+        self._epoll.unregister(fd)
+
+    def watched(self) -> int:
+        """How many descriptors are watched now."""
+        return len(self._watched)
+
+    def close(self) -> None:
+        """Leave the reactor."""
+        self._reactor.removeReader(self)
+        self._epoll.close()
+
+    # -- IReadDescriptor -------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """Twisted calls this: the epoll's own descriptor, -1 once closed."""
+        return -1 if self._epoll.closed else self._epoll.fileno()
+
+    def doRead(self) -> None:
+        """Twisted calls this: some watched descriptor is ready."""
+        watched, fresh = self._watched, self._fresh
+        fresh.clear()
+        for fd, mask in self._epoll.poll(0, _BATCH):
+            if fd in fresh:
+                continue
+            lent = watched.get(fd)
+            if lent is None:
+                continue
+            try:
+                lent.ready(mask)
+            except Exception:
+                # No exception of one connection may touch another (S58).
+                self._log.failure("a lent connection failed; this is a bug")
+                lent.abort()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Twisted calls this when the reactor drops us; nothing to release."""
+
+    def logPrefix(self) -> str:
+        """Twisted calls this for log lines."""
+        return "tlsgate.net"

@@ -1,0 +1,190 @@
+"""TLS on a non-blocking socket, read into and written from one shared buffer.
+
+The private binding of pyOpenSSL (`OpenSSL._util`) lets `SSL_read` and `SSL_write` work on
+our buffer itself; the public calls copy every record twice. The binding may vanish with
+any release, so this module is its only user, and `PublicSession` does the same through
+public calls. `open_session` picks the one that works; tests run the relay on both.
+
+Outcomes are plain integers, because one object or exception for each record would cost
+more than the decryption: a count above zero, or one of the constants below.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final, Protocol
+
+from OpenSSL import SSL
+
+try:
+    from OpenSSL._util import ffi as _ffi
+    from OpenSSL._util import lib as _lib
+
+    _lib.SSL_read, _lib.SSL_write, _lib.SSL_pending, _lib.SSL_get_error  # noqa: B018
+except (ImportError, AttributeError):  # pragma: no cover - a pyOpenSSL without the binding
+    _ffi = _lib = None
+
+ENDED: Final = 0  #: the peer ended its direction: close_notify, or FIN on a plain socket
+AGAIN: Final = -1  #: wait until the socket can be read
+BLOCKED: Final = -2  #: wait until the socket can be written
+BROKEN: Final = -3  #: reset, truncated or a protocol error; nothing more will come or go
+
+#: The most that one TLS record carries (RFC 8446 section 5.1).
+RECORD: Final = 16384
+
+
+class Slab:
+    """The buffer that every relay of a reactor reads into and writes from.
+
+    It belongs to whoever runs; nobody keeps bytes in it across a return to the reactor.
+    """
+
+    __slots__ = ("base", "size", "view")
+
+    def __init__(self, size: int = 16 * RECORD) -> None:
+        memory = bytearray(size)
+        self.size = size
+        self.view = memoryview(memory)
+        self.base: Any = None if _ffi is None else _ffi.from_buffer("char[]", memory)
+
+
+class Session(Protocol):
+    """One direction-less TLS connection whose handshake is done."""
+
+    def read(self, slab: Slab, at: int, size: int) -> int:
+        """Read at most *size* bytes to *at*; gives a count, ENDED, AGAIN, BLOCKED or BROKEN."""
+
+    def write(self, slab: Slab, at: int, size: int) -> int:
+        """Write from *at*; gives how many were taken, AGAIN, BLOCKED or BROKEN."""
+
+    def pending(self) -> int:
+        """How many decrypted bytes wait inside, for which the socket will not wake us."""
+
+    def end(self) -> int:
+        """Send close_notify; gives ENDED when it left, AGAIN, BLOCKED or BROKEN."""
+
+
+class BindingSession:
+    """A `Session` through the private binding."""
+
+    __slots__ = ("_ssl", "connection")
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self.connection = connection
+        self._ssl = connection._ssl  # type: ignore[attr-defined]  # the point of this module
+
+    def read(self, slab: Slab, at: int, size: int) -> int:
+        """See `Session.read`."""
+        count: int = _lib.SSL_read(self._ssl, slab.base + at, size)
+        return count if count > 0 else self._outcome(count)
+
+    def write(self, slab: Slab, at: int, size: int) -> int:
+        """See `Session.write`."""
+        count: int = _lib.SSL_write(self._ssl, slab.base + at, size)
+        if count > 0:
+            return count
+        outcome = self._outcome(count)
+        return BROKEN if outcome == ENDED else outcome
+
+    def pending(self) -> int:
+        """See `Session.pending`."""
+        return _lib.SSL_pending(self._ssl)  # type: ignore[no-any-return]
+
+    def end(self) -> int:
+        """See `Session.end`."""
+        count = _lib.SSL_shutdown(self._ssl)
+        return ENDED if count >= 0 else self._outcome(count)
+
+    def _outcome(self, count: int) -> int:
+        error = _lib.SSL_get_error(self._ssl, count)
+        if error == _lib.SSL_ERROR_WANT_READ:
+            return AGAIN
+        if error == _lib.SSL_ERROR_WANT_WRITE:
+            return BLOCKED
+        if error == _lib.SSL_ERROR_ZERO_RETURN:
+            return ENDED
+        # What stays in the thread's queue would be taken for the next connection's error.
+        _lib.ERR_clear_error()
+        return BROKEN
+
+
+class PublicSession:
+    """A `Session` through pyOpenSSL's public calls."""
+
+    __slots__ = ("connection",)
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self.connection = connection
+
+    def read(self, slab: Slab, at: int, size: int) -> int:
+        """See `Session.read`."""
+        try:
+            return self.connection.recv_into(slab.view[at : at + size], size)
+        except SSL.WantReadError:
+            return AGAIN
+        except SSL.WantWriteError:
+            return BLOCKED
+        except SSL.ZeroReturnError:
+            return ENDED
+        except SSL.Error:
+            return BROKEN
+
+    def write(self, slab: Slab, at: int, size: int) -> int:
+        """See `Session.write`."""
+        try:
+            return self.connection.send(slab.view[at : at + size])
+        except SSL.WantReadError:
+            return AGAIN
+        except SSL.WantWriteError:
+            return BLOCKED
+        except SSL.Error:
+            return BROKEN
+
+    def pending(self) -> int:
+        """See `Session.pending`."""
+        return self.connection.pending()
+
+    def end(self) -> int:
+        """See `Session.end`."""
+        try:
+            self.connection.shutdown()
+        except SSL.WantReadError:
+            return AGAIN
+        except SSL.WantWriteError:
+            return BLOCKED
+        except SSL.Error:
+            return BROKEN
+        return ENDED
+
+
+HAS_BINDING: Final = _lib is not None
+
+
+def open_session(connection: SSL.Connection, binding: bool = HAS_BINDING) -> Session:
+    """Wrap *connection*, whose handshake is done, for the relay."""
+    return BindingSession(connection) if binding else PublicSession(connection)
+
+
+def begin(context: SSL.Context, sock: socket.socket, *, accept: bool) -> SSL.Connection:
+    """Make the TLS object of one connection on *sock*, ready for `do_handshake`."""
+    connection = SSL.Connection(context, sock)
+    if accept:
+        connection.set_accept_state()
+    else:
+        connection.set_connect_state()
+    return connection
+
+
+def shake(connection: SSL.Connection) -> int:
+    """Go on with the handshake; gives 1 when it is done, else AGAIN or BLOCKED.
+
+    Raises:
+        SSL.Error: it failed; `reasons.explain` says why. An alert has been written.
+    """
+    try:
+        connection.do_handshake()
+    except SSL.WantReadError:
+        return AGAIN
+    except SSL.WantWriteError:
+        return BLOCKED
+    return 1
