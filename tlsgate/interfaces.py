@@ -71,6 +71,10 @@ class IGateProtocol(Interface):
         "False: only static routes with `protocol: <name>` lead here, and the own "
         "listener answers with refusal(NotServed)."
     )
+    advice: str = Attribute(
+        "What a user can do instead while the own listener leads nowhere, as a sentence; "
+        "it becomes NotServed.advice."
+    )
 
     def server_names(public: Sequence[str]) -> Sequence[str]:
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
@@ -121,6 +125,7 @@ class IRouteContext(Interface):
     local: IAddress = Attribute("The address that it dialled.")
     settings: Any = Attribute("The whole `config.settings.Settings` in force.")
     own_settings: object = Attribute("What `settings()` gave for this protocol.")
+    protocols: Mapping[str, IGateProtocol] = Attribute("Every protocol of this gate, by name.")
     clock: IReactorTime = Attribute("For timers.")
 
     def claims(server_name: str | None) -> str | None:
