@@ -1,0 +1,286 @@
+"""The admin socket: HTTP/1.1 and JSON over DATA/admin.sock, for tgctl and scripts.
+
+1. `AdminService` opens the socket, mode 0600. It binds a name of its own and renames it
+   over admin.sock: one left behind by a killed daemon is replaced, and in an upgrade the
+   new process takes the name at once while the old one still answers who dialled it.
+2. For each request the kernel names the peer; root and the daemon's own user may ask.
+3. `AdminApi` finds the method of `IDaemon` that answers and turns errors into JSON.
+4. What changes the daemon runs one at a time and is audited as `local:<uid>`.
+
+An answer is `{"error": {reason, fault, message, problems}}` unless its status is 200.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IReactorUNIX
+from twisted.logger import Logger
+from twisted.web.http import Request
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from tlsgate.config.adminsocket import admin_socket, short_name
+from tlsgate.errors import BadAsk, BadSettings, CannotListen, Fault, GateError, Problem
+from tlsgate.interfaces import IAudit, IDaemon
+
+#: The HTTP status of a refusal, by whose fault it is.
+STATUS = {Fault.CLIENT: 400, Fault.OPERATOR: 409, Fault.TARGET: 502, Fault.GATE: 500}
+
+#: socket(7): `struct ucred` of SO_PEERCRED is pid, uid, gid.
+_UCRED = struct.Struct("=iII")
+
+Query = Mapping[str, str]
+
+
+@frozen
+class _Verb:
+    """One thing that can be asked: the answer's maker, and whether it changes the daemon."""
+
+    answer: Callable[[IDaemon, Query], Awaitable[Any]]
+    changes: bool = False
+
+
+async def _explain(daemon: IDaemon, query: Query) -> Any:
+    offered = query.get("alpn", "")
+    return await daemon.explain(
+        query.get("listener", "web"),
+        query.get("sni") or None,
+        [token for token in offered.split(",") if token],
+        query.get("cert") or None,
+    )
+
+
+#: Path to method to what answers it.
+VERBS: Mapping[str, Mapping[str, _Verb]] = {
+    "/v1/status": {"GET": _Verb(lambda daemon, _: daemon.status())},
+    "/v1/listeners": {"GET": _Verb(lambda daemon, _: daemon.listeners())},
+    "/v1/connections": {"GET": _Verb(lambda daemon, _: daemon.connections())},
+    "/v1/explain": {"GET": _Verb(_explain)},
+    "/v1/reload": {"POST": _Verb(lambda daemon, _: daemon.reload(), changes=True)},
+    "/v1/upgrade": {"POST": _Verb(lambda daemon, _: daemon.upgrade(), changes=True)},
+}
+
+
+def peer_uid(request: Request) -> int:
+    """The user at the other end of the socket that *request* came in on, as the kernel says."""
+    handle = request.channel.transport.getHandle()  # type: ignore[union-attr]
+    raw = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    return int(_UCRED.unpack(raw)[1])
+
+
+class AdminApi(Resource):
+    """Every path of the admin socket."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(
+        self,
+        daemon: IDaemon,
+        audit: IAudit | None = None,
+        *,
+        owner: int,
+        uid_of: Callable[[Request], int] = peer_uid,
+    ) -> None:
+        super().__init__()
+        self._daemon = daemon
+        self._audit = audit
+        self._owner = owner
+        self._uid_of = uid_of
+        self._turn = DeferredLock()
+
+    def render(self, request: Request) -> int:
+        """Answer *request* (Twisted calls this)."""
+        answering = Deferred.fromCoroutine(self._respond(request))
+        answering.addErrback(lambda failure: self.log.failure("admin socket", failure=failure))
+        return NOT_DONE_YET
+
+    async def _respond(self, request: Request) -> None:
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        status, value = await self._answer(request)
+        if gone:
+            return
+        request.setResponseCode(status)
+        request.setHeader("content-type", "application/json")
+        request.setHeader("cache-control", "no-store")
+        request.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        request.finish()
+
+    async def _answer(self, request: Request) -> tuple[int, Any]:
+        uid = self._uid_of(request)
+        if uid not in (0, self._owner):
+            self.log.warn("admin socket: refused uid {uid}", uid=uid)  # noqa: G010 -- Twisted's name
+            return 403, error_json("door_closed", Fault.OPERATOR, "this user may not ask")
+        path = request.path.decode("latin-1")
+        methods = VERBS.get(path)
+        if methods is None:
+            return 404, error_json("bad_ask", Fault.OPERATOR, f"there is no {path}")
+        method = request.method.decode("latin-1")
+        verb = methods.get(method)
+        if verb is None:
+            request.setHeader("allow", ", ".join(methods))
+            return 405, error_json("bad_ask", Fault.OPERATOR, f"{path} takes {', '.join(methods)}")
+        try:
+            query = _query(request)
+            if not verb.changes:
+                return 200, await verb.answer(self._daemon, query)
+            return 200, await self._change(verb, path.rpartition("/")[2], query, uid)
+        except GateError as e:
+            return STATUS[e.fault], as_json(e)
+        except Exception:
+            self.log.failure("admin socket: {path} failed", path=path)
+            return 500, error_json("error", Fault.GATE, "a bug of tlsgate; its log has the details")
+
+    async def _change(self, verb: _Verb, name: str, query: Query, uid: int) -> Any:
+        """Run *verb* when no other change runs, and audit how it ended."""
+        await self._turn.acquire()
+        outcome = "failed"
+        try:
+            value = await verb.answer(self._daemon, query)
+            outcome = "done"
+            return value
+        except GateError as e:
+            outcome = e.reason
+            raise
+        finally:
+            self._turn.release()
+            if self._audit is not None:
+                fields = {"identity": f"local:{uid}", "outcome": outcome}
+                self._audit.emit(f"admin.{name}", fields)
+
+
+def _query(request: Request) -> Query:
+    """The query's fields, each given once.
+
+    Raises:
+        BadAsk: one is given twice or is no text.
+    """
+    found = {}
+    for name, values in (request.args or {}).items():
+        if len(values) != 1:
+            raise BadAsk(f"{name.decode('latin-1')} is given {len(values)} times")
+        try:
+            found[name.decode()] = values[0].decode()
+        except UnicodeDecodeError as e:
+            raise BadAsk("a field of the query is not UTF-8") from e
+    return found
+
+
+def error_json(
+    reason: str, fault: Fault, message: str, problems: tuple[Problem, ...] = ()
+) -> dict[str, Any]:
+    """A refusal in JSON types."""
+    error: dict[str, Any] = {"reason": reason, "fault": fault.value, "message": message}
+    if problems:
+        error["problems"] = [
+            {
+                "file": problem.place.file,
+                "line": problem.place.line,
+                "column": problem.place.column,
+                "path": problem.path,
+                "message": problem.message,
+            }
+            for problem in problems
+        ]
+    return {"error": error}
+
+
+def as_json(error: GateError) -> dict[str, Any]:
+    """*error* in JSON types."""
+    problems = tuple(error.problems) if isinstance(error, BadSettings) else ()
+    return error_json(error.reason, error.fault, str(error), problems)
+
+
+class AdminService(Service):
+    """The admin socket of one daemon; may be started again after it was stopped.
+
+    Start it last, when the daemon is ready: in an upgrade starting takes the name over.
+    Stopping removes the name only while it is still this process's own.
+
+    Raises:
+        CannotListen: on start; the socket cannot be opened.
+    """
+
+    name = "admin"
+
+    def __init__(
+        self, reactor: IReactorUNIX, daemon: IDaemon, data_dir: Path, audit: IAudit | None = None
+    ) -> None:
+        self._reactor = reactor
+        self._site = Site(AdminApi(daemon, audit, owner=os.geteuid()))
+        self._site.displayTracebacks = False
+        self._site.log = _no_access_log  # type: ignore[method-assign]  # tgctl is no visitor
+        self._path = admin_socket(data_dir)
+        self._own = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        self._open: tuple[IListeningPort, tuple[int, int], ExitStack] | None = None
+
+    def startService(self) -> None:
+        """Open the socket (Twisted calls this)."""
+        super().startService()
+        try:
+            self._listen()
+        except (OSError, CannotListenError) as e:
+            raise CannotListen("admin", f"unix:{self._path}", str(e)) from e
+
+    def _listen(self) -> None:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self._path.lstat().st_mode):
+                raise FileExistsError(f"{self._path} is no socket")
+        with suppress(FileNotFoundError):
+            self._own.unlink()
+        with ExitStack() as names:
+            name = names.enter_context(short_name(self._own))
+            # Between bind and chmod the socket has the umask's mode; give no one that moment.
+            mask = os.umask(0o177)
+            try:
+                port = self._reactor.listenUNIX(name, self._site, mode=0o600)  # type: ignore[arg-type]  # a Site is one
+            finally:
+                os.umask(mask)
+            self._own.rename(self._path)
+            found = self._path.lstat()
+            self._open = (port, (found.st_dev, found.st_ino), names.pop_all())
+
+    async def _close(self) -> None:
+        if self._open is None:
+            return
+        port, inode, names = self._open
+        self._open = None
+        with names:
+            # The port removes the name that it was bound to, and fails where there is none.
+            if self._holds(inode):
+                self._path.rename(self._own)
+            else:
+                self._own.touch()
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+
+    def _holds(self, inode: tuple[int, int]) -> bool:
+        try:
+            found = self._path.lstat()
+        except FileNotFoundError:
+            return False
+        return (found.st_dev, found.st_ino) == inode
+
+    def stopService(self) -> Deferred[None]:
+        """Close the socket (Twisted calls this)."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._close())
+
+
+def _no_access_log(request: Request) -> None:
+    """Log nothing: changes are audited, and the rest is somebody looking."""
