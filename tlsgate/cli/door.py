@@ -1,0 +1,123 @@
+"""The operator's door: requests to the daemon over DATA/admin.sock.
+
+HTTP/1.1 and JSON. The standard library's client does it without a reactor: one short
+question to a local socket, and tgctl starts in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import pwd
+import socket
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+from tlsgate.config.adminsocket import admin_socket, short_name
+from tlsgate.errors import DaemonAway, DaemonSaid, DoorClosed, Fault, Place, Problem
+
+
+class Asks(Protocol):
+    """What a command needs of the door; tests give their own."""
+
+    def ask(
+        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+    ) -> Any:
+        """Give the daemon's answer (JSON types).
+
+        Raises:
+            DaemonAway: nobody answers.
+            DoorClosed: this user may not.
+            DaemonSaid: the daemon refused, in its own words.
+        """
+
+
+class Door:
+    """The admin socket of the daemon whose data directory is *data_dir*."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.socket = admin_socket(data_dir)
+
+    def ask(
+        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+    ) -> Any:
+        """Ask once; see `Asks.ask`."""
+        line = f"{path}?{urlencode(query)}" if query else path
+        connection = _OverSocket(self.socket, seconds)
+        try:
+            connection.request(method, line, headers={"Accept": "application/json"})
+            answer = connection.getresponse()
+            return read_answer(str(self.socket), answer.status, answer.read())
+        except PermissionError as e:
+            raise DoorClosed(str(self.socket), _owner(self.socket)) from e
+        except FileNotFoundError as e:
+            raise DaemonAway(str(self.socket), "there is no such socket") from e
+        except ConnectionRefusedError as e:
+            raise DaemonAway(str(self.socket), "it was left behind by one that ended") from e
+        except TimeoutError as e:
+            raise DaemonAway(str(self.socket), f"it said nothing for {seconds:g} s") from e
+        except (OSError, http.client.HTTPException) as e:
+            raise DaemonAway(str(self.socket), str(e) or type(e).__name__) from e
+        finally:
+            connection.close()
+
+
+class _OverSocket(http.client.HTTPConnection):
+    """HTTP to a UNIX socket instead of a host."""
+
+    def __init__(self, path: Path, seconds: float) -> None:
+        super().__init__("tlsgate", timeout=seconds)
+        self._path = path
+        self._seconds = seconds
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self._seconds)
+        with short_name(self._path) as name:
+            self.sock.connect(name)
+
+
+def read_answer(door: str, status: int, body: bytes) -> Any:
+    """The value in an answer of the daemon.
+
+    Raises:
+        DaemonSaid: it is a refusal.
+        DaemonAway: it is not what a daemon of ours says.
+    """
+    try:
+        value = json.loads(body)
+        if status < 300:
+            return value
+        error = value["error"]
+        raise DaemonSaid(
+            word=str(error["reason"]),
+            whose=Fault(error["fault"]),
+            text=str(error["message"]),
+            problems=tuple(
+                Problem(
+                    Place(str(found["file"]), int(found["line"]), int(found["column"])),
+                    str(found["path"]),
+                    str(found["message"]),
+                )
+                for found in error.get("problems", ())
+            ),
+        )
+    except (ValueError, LookupError, TypeError) as e:
+        raise DaemonAway(door, f"something else answers there (HTTP {status})") from e
+
+
+def _owner(path: Path) -> str:
+    """Who may use the socket, as far as this user can see."""
+    for seen in (path, *path.parents):
+        try:
+            uid = seen.stat().st_uid
+        except OSError:
+            continue
+        if uid == 0:
+            break
+        try:
+            return f"root and the user {pwd.getpwuid(uid).pw_name}"
+        except KeyError:
+            return f"root and the user {uid}"
+    return "root"

@@ -1,0 +1,116 @@
+"""What every tgctl command takes: which daemon it is about, and how the answer looks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from attrs import define, field
+
+from tlsgate.cli.door import Asks, Door
+from tlsgate.cli.show import FORMATS, emit
+from tlsgate.errors import BadAsk
+
+#: Where a configuration is looked for when no option and no variable names one.
+DEFAULT_CONFIG = Path("/etc/tlsgate.yaml")
+#: The data directory when no configuration is found either.
+DEFAULT_DATA_DIR = Path("/var/lib/tlsgate")
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@define
+class Call:
+    """The options that stand before or after a command's name; the latter win."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    format: str = "text"
+    open_door: Callable[[Path], Asks] = field(default=Door, repr=False)
+
+    def door(self) -> Asks:
+        """The admin socket of the daemon that is meant."""
+        return self.open_door(self.where())
+
+    def where(self) -> Path:
+        """The data directory that is meant."""
+        if self.data_dir is not None:
+            return self.data_dir
+        config = self.config_file(needed=False)
+        return DEFAULT_DATA_DIR if config is None else data_dir_of(config)
+
+    def config_file(self, *, needed: bool) -> Path | None:
+        """The configuration file that is meant.
+
+        Raises:
+            BadAsk: *needed*, and there is none.
+        """
+        if self.config is not None:
+            return self.config
+        if self.data_dir is not None and (inside := self.data_dir / "tlsgate.yaml").is_file():
+            return inside  # as `tgctl init` lays it out
+        if DEFAULT_CONFIG.is_file():
+            return DEFAULT_CONFIG
+        if needed:
+            raise BadAsk(
+                f"name a configuration file: --config FILE ({DEFAULT_CONFIG} is not there)"
+            )
+        return None
+
+    def show(self, value: Any, text: Callable[[Any], str]) -> None:
+        """Write a command's result to stdout in the format that was asked for."""
+        emit(value, self.format, text)
+
+
+def data_dir_of(config: Path) -> Path:
+    """The data directory that *config* names, read leniently.
+
+    A file with problems must not keep its operator from asking the daemon that runs.
+
+    Raises:
+        BadSettings: the file cannot be read at all.
+    """
+    import yaml
+
+    try:
+        raw = yaml.load(config.read_bytes(), Loader=yaml.BaseLoader)  # noqa: S506 -- text only
+    except (OSError, yaml.YAMLError):
+        from tlsgate.config.read import read_file
+
+        return read_file(config).data_dir
+    if isinstance(raw, dict):
+        for block in (raw.get("teleport"), raw.get("tlsgate")):
+            named = block.get("data_dir") if isinstance(block, dict) else None
+            if isinstance(named, str) and named:
+                return config.parent / named
+    return DEFAULT_DATA_DIR
+
+
+def with_call(command: F) -> F:
+    """Give *command* the options of `Call`, and the call itself as its first argument."""
+
+    @click.option("--format", "how", type=click.Choice(FORMATS), help="How the answer looks.")
+    @click.option(
+        "--data-dir", type=click.Path(path_type=Path), help="The daemon's data directory."
+    )
+    @click.option("-c", "--config", type=click.Path(path_type=Path), help="The configuration file.")
+    @click.pass_obj
+    @functools.wraps(command)
+    def wrapped(
+        call: Call,
+        /,
+        *args: Any,
+        config: Path | None,
+        data_dir: Path | None,
+        how: str | None,
+        **rest: Any,
+    ) -> Any:
+        call.config = config or call.config
+        call.data_dir = data_dir or call.data_dir
+        call.format = how or call.format
+        return command(call, *args, **rest)
+
+    return wrapped  # type: ignore[return-value]  # click's decorators keep the shape

@@ -1,0 +1,76 @@
+"""`tgctl check`: every problem of a configuration file, with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlsgate.cli.show import plain
+from tlsgate.cli.tgctl.call import Call, with_call
+from tlsgate.errors import BadSettings, Problem
+
+
+@click.command("check")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@with_call
+def command(call: Call, file: Path | None) -> None:
+    """Print every problem of FILE with its place; start nothing.
+
+    Exit code 0: it can be used (warnings may be there); 2: it cannot. Without FILE
+    the file of --config is checked.
+    """
+    from tlsgate.config.read import read_file
+
+    checked = file or call.config_file(needed=True)
+    assert checked is not None
+    problems: Sequence[Problem] = ()
+    warnings: Sequence[Problem] = ()
+    try:
+        warnings = read_file(checked).warnings
+    except BadSettings as e:
+        problems = e.problems
+    found = {
+        "file": str(checked),
+        "ok": not problems,
+        "problems": [as_json(problem) for problem in problems],
+        "warnings": [as_json(warning) for warning in warnings],
+    }
+    call.show(found, _text)
+    if problems:
+        click.get_current_context().exit(2)
+
+
+def as_json(problem: Problem) -> dict[str, Any]:
+    """*problem* in JSON types."""
+    place = problem.place
+    return {
+        "file": place.file,
+        "line": place.line,
+        "column": place.column,
+        "path": problem.path,
+        "message": problem.message,
+    }
+
+
+def _text(found: dict[str, Any]) -> str:
+    lines = [_line(problem) for problem in found["problems"]]
+    lines += [_line(warning, "warning: ") for warning in found["warnings"]]
+    counts = [
+        f"{len(found[kind])} {kind if len(found[kind]) != 1 else kind[:-1]}"
+        for kind in ("problems", "warnings")
+        if found[kind]
+    ]
+    verdict = "good" if found["ok"] else "cannot be used"
+    lines.append(
+        plain(f"{found['file']}: {verdict}") + (f" ({', '.join(counts)})" if counts else "")
+    )
+    return "\n".join(lines)
+
+
+def _line(problem: dict[str, Any], kind: str = "") -> str:
+    place = f"{problem['file']}:{problem['line']}:{problem['column']}"
+    path = f" {problem['path']}" if problem["path"] else ""
+    return plain(f"{place}{path}: {kind}{problem['message']}")

@@ -1,0 +1,34 @@
+"""`tgctl reload`: read the configuration again, all or nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tlsgate.cli.show import plain
+from tlsgate.cli.tgctl.call import Call, with_call
+
+#: Certificates, plug-ins and every worker have to be ready before the swap.
+SECONDS = 60.0
+
+
+@click.command("reload")
+@with_call
+def command(call: Call) -> None:
+    """Read the configuration again; on any problem the running one stays.
+
+    Connections are kept, and listeners that did not change are not touched.
+    """
+    call.show(call.door().ask("POST", "/v1/reload", seconds=SECONDS), _text)
+
+
+def _text(done: dict[str, Any]) -> str:
+    changes = [
+        f"{what}: {', '.join(done[what])}"
+        for what in ("opened", "closed", "replaced")
+        if done.get(what)
+    ]
+    lines = ["reloaded; " + ("; ".join(changes) if changes else "no listener changed")]
+    lines += [f"warning: {warning}" for warning in done.get("warnings", ())]
+    return "\n".join(plain(line) for line in lines)

@@ -1,0 +1,43 @@
+"""`tgctl status`: what runs, in a dozen lines."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from tlsgate.cli.show import pairs, span
+from tlsgate.cli.tgctl.call import Call, with_call
+
+
+@click.command("status")
+@with_call
+def command(call: Call) -> None:
+    """Print what the daemon runs and whether it is well."""
+    call.show(call.door().ask("GET", "/v1/status"), _text)
+
+
+def _text(status: dict[str, Any]) -> str:
+    shown: list[tuple[str, object]] = [
+        (name.replace("_", " "), value)
+        for name, value in status.items()
+        if name not in ("started", "warnings") and not isinstance(value, dict | list)
+    ]
+    started = status.get("started")
+    if isinstance(started, int | float):
+        shown.append(("running", span(max(0.0, time.time() - started))))
+    shown += [("warning", warning) for warning in status.get("warnings", ())]
+    return pairs([(name, _word(value)) for name, value in shown])
+
+
+def _word(value: object) -> object:
+    match value:
+        case None:
+            return "-"
+        case True:
+            return "yes"
+        case False:
+            return "no"
+        case _:
+            return value
