@@ -40,7 +40,7 @@ def command(call: Call, route: str | None, identity: str | None, listener: str |
     for name, value in wanted.items():
         if value is not None:
             rows = [row for row in rows if row.get(name) == value]
-    rows.sort(key=lambda row: -(row.get("seconds") or 0))
+    rows = sorted(rows, key=lambda row: row.get("seconds") or 0, reverse=True)
     call.show(rows, _text)
 
 

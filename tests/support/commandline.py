@@ -1,0 +1,45 @@
+"""tgctl in the test's own process, with a door that answers from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from click.testing import CliRunner, Result
+
+from tlsgate.cli.tgctl.call import Call
+from tlsgate.cli.tgctl.main import tgctl
+from tlsgate.errors import GateError
+
+
+@define
+class TableDoor:
+    """Answers "METHOD path" from a table, or raises what stands there."""
+
+    answers: Mapping[str, Any]
+    asked: list[tuple[str, dict[str, str] | None]] = field(factory=list)
+    opened: list[Path] = field(factory=list)
+
+    def open(self, data_dir: Path) -> TableDoor:
+        """Be the door of *data_dir*."""
+        self.opened.append(data_dir)
+        return self
+
+    def ask(
+        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+    ) -> Any:
+        """Give the table's answer."""
+        self.asked.append((f"{method} {path}", query))
+        answer = self.answers[f"{method} {path}"]
+        if isinstance(answer, GateError):
+            raise answer
+        return answer
+
+
+def run(*words: str, door: TableDoor | None = None, env: dict[str, str] | None = None) -> Result:
+    """Run `tgctl *words*`; the result has exit_code, stdout and stderr."""
+    call = Call(open_door=(door or TableDoor({})).open)
+    none: dict[str, str | None] = {"TLSGATE_CONFIG": None, "TLSGATE_DATA_DIR": None}
+    return CliRunner().invoke(tgctl, words, obj=call, env={**none, **(env or {})})
