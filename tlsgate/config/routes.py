@@ -1,0 +1,328 @@
+"""Static routes: entries of `proxy_service.routes` to `core.routing.Route`.
+
+Closed by default: a route demands a verified certificate and a rule that names it, or says
+`unsafe_anyone: yes`, or passes TLS through to a target that checks for itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from tlsgate.config.endpoints import client_endpoint
+from tlsgate.config.files import Files
+from tlsgate.config.findings import Findings, nearest
+from tlsgate.config.marks import Path
+from tlsgate.config.schema import ProxyService, RouteBlock, RuleBlock
+from tlsgate.config.validate import validated
+from tlsgate.core.access import Kind, Rule
+from tlsgate.core.names import normal
+from tlsgate.core.routing import CertRule, Route, SendProxy
+from tlsgate.errors import BadName
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PROTOCOL = re.compile(r"[a-z][a-z0-9-]{0,62}")
+#: Tokens that a protocol's own clients offer, where a route says none. The first is
+#: libpq's (https://www.iana.org/assignments/tls-extensiontype-values/); for ssh it is ours.
+_OWN_TOKENS = {"postgres": (b"postgresql",), "ssh": (b"ssh",)}
+_HTTP = b"http/1.1"
+
+
+@define
+class RouteReader:
+    """Turns the routes of a proxy_service block into routes of the table."""
+
+    proxy: ProxyService
+    listeners: frozenset[str]
+    files: Files
+    findings: Findings
+    at: Path = ("proxy_service", "routes")
+    _read: list[tuple[Route, Path]] = field(factory=list)
+
+    def read(self) -> tuple[Route, ...]:
+        """All routes of the file, faulty ones left out (and reported)."""
+        default_cas = tuple(
+            str(self.files.existing(name, (*self.at[:-1], "client_ca_files", index)))
+            for index, name in enumerate(self.proxy.client_ca_files)
+        )
+        for index, raw in enumerate(self.proxy.routes):
+            path = (*self.at, index)
+            block = validated(RouteBlock, raw, path, self.findings)
+            if block is None:
+                continue
+            route = self._route(block, path, default_cas)
+            if self.findings.trusts(*path):
+                self._read.append((route, path))
+        self._refuse_same()
+        return tuple(route for route, _ in self._read)
+
+    # -- one route -----------------------------------------------------------------
+
+    def _route(self, block: RouteBlock, path: Path, default_cas: tuple[str, ...]) -> Route:
+        self._check_words(block, path)
+        names = tuple(self._server_names(block, path))
+        alpn = tuple(self._tokens(block, path))
+        if not block.wrote("alpn"):
+            # libpq offers its token inside SSLRequest too, so a name alone does not do.
+            if block.protocol == "postgres" or (block.protocol == "ssh" and not names):
+                alpn = _OWN_TOKENS[block.protocol]
+        plain = block.plain if block.wrote("plain") else self._plain_by_default(block, names)
+        rules = tuple(self._rules(block, path))
+        cas = tuple(
+            str(self.files.existing(name, (*path, "client_ca_files", index)))
+            for index, name in enumerate(block.client_ca_files)
+        )
+        if block.passthrough:
+            self._check_passthrough(block, path)
+        else:
+            self._check_certificates(block, path, cas or default_cas)
+        self._check_reach(block, path, names, plain)
+        rule = CertRule.NONE if block.passthrough else CertRule(block.client_cert)
+        return Route(
+            name=block.name,
+            protocol=block.protocol,
+            listener=block.listener,
+            server_names=names,
+            alpn=alpn,
+            client_cert=rule,
+            client_ca_files=() if rule is CertRule.NONE else cas or default_cas,
+            allow=rules,
+            unsafe_anyone=block.unsafe_anyone,
+            passthrough=block.passthrough,
+            plain=plain,
+            target=self._target(block, path),
+            send_proxy=SendProxy(block.send_proxy),
+            idle_seconds=block.idle_seconds,
+        )
+
+    def _check_words(self, block: RouteBlock, path: Path) -> None:
+        if not _NAME.fullmatch(block.name):
+            self._wrong(path, "name", "has to be letters, digits and . _ - (at most 64)")
+        if not _PROTOCOL.fullmatch(block.protocol):
+            self._wrong(path, "protocol", "has to be lower case letters, digits and -")
+        if block.listener is not None and block.listener not in self.listeners:
+            hint = nearest(block.listener, self.listeners)
+            mean = f"; did you mean {hint}?" if hint else ""
+            known = ", ".join(sorted(self.listeners)) or "none"
+            self._wrong(path, "listener", f"no such listener is open (open: {known}){mean}")
+
+    def _target(self, block: RouteBlock, path: Path) -> str:
+        try:
+            return client_endpoint(block.target)
+        except ValueError as e:
+            self._wrong(path, "target", str(e))
+            return block.target
+
+    def _server_names(self, block: RouteBlock, path: Path) -> Iterator[str]:
+        seen: set[str] = set()
+        for index, written in enumerate(block.sni):
+            try:
+                name = pattern_name(written)
+            except ValueError as e:
+                self.findings.wrong((*path, "sni", index), str(e))
+                continue
+            if name in seen:
+                self.findings.wrong((*path, "sni", index), f"{name} stands here twice")
+            seen.add(name)
+            yield name
+
+    def _tokens(self, block: RouteBlock, path: Path) -> Iterator[bytes]:
+        seen: set[bytes] = set()
+        for index, written in enumerate(block.alpn):
+            token = written.encode()
+            where = (*path, "alpn", index)
+            if len(token) > 255:  # RFC 7301 section 3.1
+                self.findings.wrong(where, "an ALPN token has at most 255 bytes")
+            elif token in seen:
+                self.findings.wrong(where, f"{written!r} stands here twice")
+            else:
+                seen.add(token)
+                yield token
+
+    def _rules(self, block: RouteBlock, path: Path) -> Iterator[Rule]:
+        for index, entry in enumerate(block.allow):
+            where = (*path, "allow", index)
+            if len(entry.model_fields_set) != 1:
+                self.findings.wrong(where, "has to say exactly one of cn, san and dns")
+                continue
+            try:
+                yield _rule(entry)
+            except ValueError as e:
+                self.findings.wrong((*where, *entry.model_fields_set), str(e))
+
+    def _plain_by_default(self, block: RouteBlock, names: tuple[str, ...]) -> bool:
+        """An open ssh route is taken by its banner too; nothing is lowered by it."""
+        return (
+            block.protocol == "ssh"
+            and block.client_cert == "none"
+            and block.unsafe_anyone
+            and not names
+        )
+
+    # -- what depends on two keys ----------------------------------------------------
+
+    def _check_passthrough(self, block: RouteBlock, path: Path) -> None:
+        for key in ("client_cert", "client_ca_files", "allow", "unsafe_anyone", "plain"):
+            if block.wrote(key):
+                self._wrong(
+                    path, key, "does not go with passthrough, where the target checks", key=True
+                )
+        if block.protocol != "raw":
+            self._wrong(path, "protocol", "has to be raw with passthrough")
+
+    def _check_certificates(self, block: RouteBlock, path: Path, cas: tuple[str, ...]) -> None:
+        if block.client_cert == "required":
+            self._check_required(block, path)
+        else:
+            if not block.unsafe_anyone and self.findings.trusts(*path, "unsafe_anyone"):
+                self._wrong(
+                    path,
+                    "client_cert",
+                    f"{block.client_cert} lets anyone reach the target; write required with "
+                    "allow, or unsafe_anyone: yes",
+                )
+            if block.wrote("allow"):
+                self._wrong(path, "allow", "has no effect without client_cert: required", key=True)
+        if block.client_cert == "none":
+            if block.wrote("client_ca_files"):
+                self._wrong(
+                    path, "client_ca_files", "has no effect with client_cert: none", key=True
+                )
+        elif not cas and self.findings.trusts(*path, "client_ca_files"):
+            self._wrong(
+                path,
+                "client_cert",
+                f"{block.client_cert} needs client_ca_files here or in proxy_service, "
+                "to verify against",
+            )
+
+    def _check_required(self, block: RouteBlock, path: Path) -> None:
+        if not block.allow and self.findings.trusts(*path, "allow"):
+            self._wrong(
+                path,
+                "allow",
+                "client_cert: required needs a rule that names who may come in, "
+                "such as allow: [{cn: alice}]",
+            )
+        if block.unsafe_anyone:
+            self._wrong(
+                path, "unsafe_anyone", "contradicts client_cert: required; leave it out", key=True
+            )
+        if block.plain:
+            self._wrong(
+                path, "plain", "a plain opening shows no certificate; client_cert is required",
+                key=True,
+            )  # fmt: skip
+
+    def _check_reach(
+        self, block: RouteBlock, path: Path, names: tuple[str, ...], plain: bool
+    ) -> None:
+        if plain and block.protocol == "raw":
+            self._wrong(path, "plain", "raw has no opening of its own to be known by", key=True)
+        if plain and names:
+            self._wrong(path, "plain", "a plain opening carries no name; leave sni out", key=True)
+        written = block.sni or block.alpn or not self.findings.trusts(*path, "sni")
+        if not written and block.protocol == "raw" and block.listener in (None, "web"):
+            self._wrong(
+                path,
+                "sni",
+                "sni or alpn is missing: this route would take the console's connections too",
+            )
+
+    def _wrong(self, path: Path, name: str, message: str, *, key: bool = False) -> None:
+        self.findings.wrong((*path, name), message, key=key)
+
+    # -- two routes ----------------------------------------------------------------------
+
+    def _refuse_same(self) -> None:
+        names: dict[str, Path] = {}
+        claims: dict[tuple[str, str], list[tuple[Route, Path]]] = {}
+        for route, path in list(self._read):
+            if route.name in names:
+                first = self.findings.marks.place((*names[route.name], "name"))
+                self.findings.wrong((*path, "name"), f"{route.name} is the route at {first} too")
+            names.setdefault(route.name, path)
+            self._refuse_shadowed(route, path, claims)
+
+    def _refuse_shadowed(
+        self, route: Route, path: Path, claims: dict[tuple[str, str], list[tuple[Route, Path]]]
+    ) -> None:
+        told: set[str] = set()
+        for claim in _claims(route):
+            for other, other_path in claims.get(claim, ()):
+                if other.name in told or not _listeners_meet(route, other):
+                    continue
+                if (why := _both_take(other, route, claim)) is None:
+                    continue
+                told.add(other.name)
+                place = self.findings.marks.place((*other_path, "name"))
+                self.findings.wrong(
+                    (*path, "name"), f"takes the same connection as {other.name} at {place}: {why}"
+                )
+            claims.setdefault(claim, []).append((route, path))
+
+
+def pattern_name(written: str) -> str:
+    """A server name in its one spelling; a leading "*." stands for one label.
+
+    Raises:
+        ValueError: it is no name.
+    """
+    if written == "*":
+        raise ValueError("leave sni out to take any name")
+    star, rest = ("*.", written[2:]) if written.startswith("*.") else ("", written)
+    if "*" in rest:
+        raise ValueError(f"{written!r}: a * may only be the whole first label")
+    try:
+        return star + normal(rest)
+    except BadName as e:
+        raise ValueError(f"{written!r}: {e.why}") from None
+
+
+def _rule(entry: RuleBlock) -> Rule:
+    if entry.cn is not None:
+        if len(entry.cn.encode()) > 64:  # RFC 5280 appendix A.1, ub-common-name
+            raise ValueError("a common name has at most 64 bytes")
+        return Rule(Kind.CN, entry.cn)
+    if entry.san is not None:
+        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", entry.san):
+            raise ValueError("has to be a URI such as spiffe://...; for a DNS name write dns:")
+        return Rule(Kind.SAN, entry.san)
+    assert entry.dns is not None
+    return Rule(Kind.DNS, pattern_name(entry.dns))
+
+
+def _claims(route: Route) -> Iterator[tuple[str, str]]:
+    """What a route takes, as keys: two routes meet only under a common one."""
+    for name in route.server_names or ("",):
+        yield ("name", name)
+    if route.plain:
+        yield ("plain", route.protocol)
+
+
+def _listeners_meet(one: Route, other: Route) -> bool:
+    return one.listener is None or other.listener is None or one.listener == other.listener
+
+
+def _both_take(first: Route, second: Route, claim: tuple[str, str]) -> str | None:
+    """Why *second* would lose a connection to *first* under one *claim*, or None."""
+    if claim[0] == "plain":
+        return f"both are known by the opening of {claim[1]}"
+    name = claim[1] or "any name"
+    if first.passthrough and not first.alpn:
+        return f"it passes through everything for {name}; put the narrower route first"
+    if common := [token for token in first.alpn if token in second.alpn]:
+        return f"both take {name} with ALPN {common[0].decode()}"
+    if second.passthrough and not second.alpn:
+        return None  # what the first does not take
+    if _takes_none(first) and _takes_none(second):
+        return f"both take {name} without ALPN"
+    if first.protocol == second.protocol == "postgres":
+        return f"both take {name} after SSLRequest"
+    return None
+
+
+def _takes_none(route: Route) -> bool:
+    return not route.alpn or _HTTP in route.alpn
