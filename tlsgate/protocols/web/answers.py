@@ -1,0 +1,104 @@
+"""How answers leave: their headers, and the constant text of every error.
+
+Nothing that a client sent comes back in an answer (S30).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request
+
+from tlsgate.protocols.web import page
+
+JSON_TYPE = b"application/json"
+HTML_TYPE = b"text/html; charset=utf-8"
+
+#: Status code to what went wrong, for people.
+SENTENCES = {
+    400: "This request leaves open what it asks for.",
+    403: "You may not do this here.",
+    404: "There is nothing at this address.",
+    405: "This address takes GET and HEAD only.",
+    421: "This connection was opened for another name; ask again on a new one.",
+    500: "Something went wrong in the gateway; its log says what.",
+    503: "The gateway cannot take this now; try again.",
+}
+
+#: Sent with everything. Pages take nothing from anywhere and go in nobody's frame.
+_HEADERS: tuple[tuple[bytes, bytes], ...] = (
+    (b"X-Content-Type-Options", b"nosniff"),
+    (b"X-Frame-Options", b"DENY"),
+    (b"Referrer-Policy", b"no-referrer"),
+    (b"Content-Security-Policy", page.CONTENT_SECURITY_POLICY),
+    (b"Cross-Origin-Opener-Policy", b"same-origin"),
+    (b"Cross-Origin-Resource-Policy", b"same-origin"),
+)
+
+
+def send(request: Request, code: int, kind: bytes, body: bytes) -> None:
+    """Answer *request* whole and finish it; a HEAD gets the headers of a GET."""
+    request.setResponseCode(code)
+    request.setHeader(b"Date", datetimeToString())
+    for name, value in _HEADERS:
+        request.setHeader(name, value)
+    if not request.responseHeaders.hasHeader(b"cache-control"):
+        request.setHeader(b"Cache-Control", b"no-store")
+    request.setHeader(b"Content-Type", kind)
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    request.write(b"" if request.method == b"HEAD" else body)
+    request.finish()
+
+
+def refuse(request: Request, code: int) -> None:
+    """Answer with the constant text for *code*: JSON on the API's paths, else a page."""
+    sentence = SENTENCES[code]
+    if code == 405:
+        request.setHeader(b"Allow", b"GET, HEAD")
+    if is_api(request.path):
+        send(request, code, JSON_TYPE, error_body(sentence))
+    else:
+        send(request, code, HTML_TYPE, page.error(code, sentence))
+
+
+def is_api(path: bytes) -> bool:
+    """Whether programs rather than people ask at *path*."""
+    return path.startswith((b"/webapi/", b"/v1/")) or path in (b"/webapi", b"/v1")
+
+
+def json_body(value: object) -> bytes:
+    """The bytes of a JSON answer."""
+    return json.dumps(value, indent=2, ensure_ascii=True).encode() + b"\n"
+
+
+def error_body(message: str) -> bytes:
+    """An error as clients of /webapi read it."""
+    return json_body({"error": {"message": message}})
+
+
+def whole(code: int, kind: bytes, body: bytes) -> bytes:
+    """A complete HTTP/1.1 answer, for a connection that is refused before any request."""
+    lines: list[Any] = [
+        b"HTTP/1.1 %d %s" % (code, _PHRASES.get(code, b"Refused")),
+        b"Server: tlsgate",
+        b"Content-Type: " + kind,
+        b"Content-Length: %d" % len(body),
+        b"Cache-Control: no-store",
+        b"Connection: close",
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+_PHRASES = {
+    400: b"Bad Request",
+    403: b"Forbidden",
+    404: b"Not Found",
+    421: b"Misdirected Request",
+    429: b"Too Many Requests",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}

@@ -1,0 +1,69 @@
+"""The web protocol: whatever name no route claims, over HTTP/1.1 and HTTP/2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IProtocolFactory
+
+from tlsgate.core.routing import CertRule
+from tlsgate.errors import Denied, Draining, GateError, NoCertificate, TooLate, TooMany
+from tlsgate.interfaces import IRouteContext, ListenerSpec
+from tlsgate.protocols.addresses import first, listen_addr, present
+from tlsgate.protocols.base import GateProtocol
+from tlsgate.protocols.web import answers
+from tlsgate.protocols.web.site import GateSite
+from tlsgate.protocols.web.visit import Visit
+
+
+class Web(GateProtocol):
+    """Landing page and web API, for anybody: a browser shows no client certificate."""
+
+    name = "web"
+    #: h2 after http/1.1: browsers open WebSockets over the latter only, and both are here.
+    alpn = (b"http/1.1", b"h2")
+    client_cert = CertRule.NONE
+    listener = ListenerSpec(
+        key="web_listen_addr",
+        port=3080,
+        versions=frozenset({"v1", "v2", "v3"}),
+        public_key="public_addr",
+    )
+
+    def __init__(self) -> None:
+        self._site: GateSite | None = None
+
+    def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> Mapping[str, Any]:
+        """Where the web port is, as it listens and as the public reaches it."""
+        return {
+            "ssh": present(
+                web_listen_addr=listen_addr(settings, open_listeners, "web"),
+                public_addr=first(settings.public.web),
+            )
+        }
+
+    def refusal(self, error: GateError) -> bytes:
+        """Say it as an HTTP answer, in constant words."""
+        code = _CODES.get(type(error), 500)
+        body = answers.error_body(answers.SENTENCES[code])
+        return answers.whole(code, answers.JSON_TYPE, body)
+
+    def build(self, context: IRouteContext) -> IProtocolFactory:
+        """Give the factory for one connection to the site of its configuration."""
+        site = self._site
+        if site is None or site.settings is not context.settings:
+            # Connections from before a reload keep the site that they began with.
+            here = context.local if context.listener == "web" else None
+            site = GateSite(context.settings, context.protocols, here, context.clock)
+            self._site = site
+        return Visit(site, context)
+
+
+_CODES: dict[type[GateError], int] = {
+    Denied: 403,
+    NoCertificate: 403,
+    Draining: 503,
+    TooMany: 503,
+    TooLate: 503,
+}

@@ -1,0 +1,199 @@
+"""One connection to the web protocol, and the requests on it.
+
+1. `Visit.buildProtocol` makes the HTTP/1.1 or HTTP/2 channel that the confirmed token names.
+2. A clock starts: a whole request has to be there within `opening_seconds`, so that a
+   header that drips in, byte by byte, does not hold the connection.
+3. Each request, not just the first, is checked: its Host has to be of the class of the
+   connection's server name, or the answer is 421 (RFC 9110 section 15.5.20, S05).
+4. Only then the resource tree of the shared site is asked.
+
+The factory does not provide `IProtocolNegotiationFactory`: Twisted would add tokens to a
+context that is finished, and the dispatcher alone decides on tokens.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web import http
+from twisted.web._http2 import H2Connection  # the only place; `twisted.web.http` hides it too
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from tlsgate.errors import BadBytes
+from tlsgate.interfaces import IRouteContext
+from tlsgate.protocols.web import answers
+from tlsgate.protocols.web.host import asked_for
+
+#: A connection without a request is closed after so long.
+IDLE_SECONDS = 75.0
+#: No resource takes a body; what a client sends nevertheless is dropped, up to here.
+BODY_LIMIT_BYTES = 65536
+
+
+class GateRequest(Request):
+    """A request that knows its connection, and is refused when it is for another host."""
+
+    visit: Visit
+    _body_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep no body: the stock file would take gigabytes from anybody."""
+        self.content = io.BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Drop body bytes; too many of them end the connection."""
+        self._body_bytes += len(data)
+        if self._body_bytes > BODY_LIMIT_BYTES:
+            self.visit.hang_up()
+
+    def requestReceived(self, command: bytes, path: bytes | None, version: bytes) -> None:
+        """Take a request without a path too: HTTP/2 has one, CONNECT (RFC 9113 section 8.5)."""
+        super().requestReceived(command, b"*" if path is None else path, version)
+
+    def process(self) -> None:
+        """Check what the request is for, then let the site answer it."""
+        self.visit.request_is_whole()
+        self.setHeader(b"Server", b"tlsgate")
+        context = self.visit.context
+        hosts = self.requestHeaders.getRawHeaders(b"host") or []
+        try:
+            name, self.uri = asked_for(self.uri, hosts, self.clientproto)
+        except BadBytes:
+            answers.refuse(self, 400)
+            return
+        if context.claims(name) != context.claims(context.server_name):
+            answers.refuse(self, 421)
+            return
+        self.path = self.uri.partition(b"?")[0]
+        if self.path == b"*":
+            answers.refuse(self, 405)
+            return
+        super().process()
+
+    def render(self, resrc: Any) -> None:
+        """Say who we are, in the place where the stock request names itself."""
+        self.setHeader(b"Server", b"tlsgate")
+        super().render(resrc)
+
+    def processingFailed(self, reason: Failure) -> None:
+        """Answer a bug of ours with constant text; the log has the rest."""
+        self.visit.log.failure("a page failed", failure=reason)
+        if self.startedWriting:
+            self.visit.hang_up()
+        else:
+            answers.refuse(self, 500)
+
+
+@implementer(IProtocolFactory)
+class Visit:
+    """The factory of one connection, and what is known of it.
+
+    Attributes:
+        context: route, identity and addresses of the connection.
+        site: the shared `site.GateSite`.
+    """
+
+    log = Logger()
+
+    def __init__(self, site: Any, context: IRouteContext) -> None:
+        self.site = site
+        self.context = context
+        self._channel: Any = None
+        self._patience: IDelayedCall | None = None
+
+    def doStart(self) -> None:
+        """Nothing starts with a connection."""
+
+    def doStop(self) -> None:
+        """Nothing stops with it."""
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        """Make the channel for the token that the handshake confirmed."""
+        clock = self.context.clock
+        if self.context.choice.token == b"h2":
+            self._channel = _Http2(self, reactor=clock)
+        else:
+            self._channel = _Http1(self)
+        channel = self._channel
+        channel.requestFactory = self._request
+        channel.site = channel.factory = self.site
+        channel.callLater = clock.callLater
+        channel.timeOut = IDLE_SECONDS
+        return channel  # type: ignore[no-any-return]
+
+    def _request(self, channel: Any, queued: object = False) -> GateRequest:
+        request = GateRequest(channel, queued=queued)
+        request.visit = self
+        return request
+
+    def expect_request(self) -> None:
+        """Start to wait for a whole request, unless that wait is on."""
+        if self._patience is None:
+            seconds = self.context.settings.timeouts.opening_seconds
+            self._patience = self.context.clock.callLater(seconds, self._lose_patience)
+
+    def request_is_whole(self) -> None:
+        """Stop waiting."""
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _lose_patience(self) -> None:
+        self._patience = None
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """End the connection at once; its peer does not keep to the rules."""
+        transport = self._channel.transport
+        if transport is not None:
+            transport.abortConnection()
+
+
+class _Http1(http.HTTPChannel):
+    """HTTP/1.1, with a deadline on each request."""
+
+    def __init__(self, visit: Visit) -> None:
+        super().__init__()
+        self._visit = visit
+
+    def connectionMade(self) -> None:
+        self._visit.expect_request()
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        self._visit.expect_request()
+        super().dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._visit.request_is_whole()
+        super().connectionLost(reason)
+
+
+class _Http2(H2Connection):
+    """HTTP/2, with a deadline on the first request.
+
+    Later ones have none of their own: frames that belong to no request (PING, WINDOW_UPDATE)
+    are normal between them, and the idle timer ends a connection without any.
+    """
+
+    def __init__(self, visit: Visit, reactor: Any) -> None:
+        super().__init__(reactor=reactor)
+        self._visit = visit
+
+    def connectionMade(self) -> None:
+        self._visit.expect_request()
+        super().connectionMade()
+        transport: Any = self.transport
+        transport.registerProducer(self, True)  # so that a full transport pauses streams
+
+    def connectionLost(
+        self, reason: Failure = connectionDone, _cancelTimeouts: bool = True
+    ) -> None:
+        self._visit.request_is_whole()
+        super().connectionLost(reason, _cancelTimeouts)

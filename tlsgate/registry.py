@@ -1,0 +1,288 @@
+"""Find the protocols: built-in, installed beside us, dropped into a folder.
+
+1. Every module of `tlsgate.plugins`, on each of its paths, is imported; then every module of
+   the operator's folder, under the same package name.
+2. Objects in them that provide `IPlugin` and `IGateProtocol` are verified.
+3. Two that claim one name, token or listener stop the load (`NameTaken`); a file that cannot
+   be imported or verified is named in `Loaded.failed`, and only its protocols are missing.
+
+The markers and paths are those of `twisted.plugin`. Its `getPlugins` is not called: it logs a
+broken module instead of naming it, and keeps a pickle beside the files, while we need
+every module at each start anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import stat
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+from attrs import define, frozen
+from twisted.plugin import IPlugin
+from twisted.python.modules import getModule
+from zope.interface.exceptions import Invalid
+from zope.interface.verify import verifyObject
+
+from tlsgate.core.routing import TLS, CertRule
+from tlsgate.errors import NameTaken
+from tlsgate.interfaces import IGateProtocol, ListenerSpec, Opening
+
+_PACKAGE = "tlsgate.plugins"
+_NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
+_KEY = re.compile(r"[a-z][a-z0-9_.-]*\Z")
+#: A token's length is one byte on the wire (RFC 7301 section 3.1).
+_TOKEN_BYTES = 255
+#: Names of listeners whose protocol is called otherwise; a drop-in's listener has its own name.
+_STANDARD_LISTENERS = frozenset({"web", "kube", "mongo"})
+
+
+@frozen
+class Loaded:
+    """The protocols that can serve, and what is wrong with the rest.
+
+    Attributes:
+        protocols: by name, the built-in ones first.
+        failed: (file, sentence) for each file whose protocols are missing.
+        changed: files that differ from the code that runs; they need an upgrade.
+    """
+
+    protocols: Mapping[str, IGateProtocol]
+    failed: tuple[tuple[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@frozen
+class Found:
+    """One object that claims to be a protocol, and the file it came from."""
+
+    protocol: IGateProtocol
+    owner: str
+
+
+def load(plugins_dir: Path | None) -> Loaded:
+    """Import every plug-in and index the protocols in them.
+
+    Runs again at each reload: a new or removed file counts then. A file that has
+    been imported once is not imported anew; when it differs it is in `changed`.
+
+    Args:
+        plugins_dir: the operator's folder; None or missing: there is none.
+
+    Raises:
+        NameTaken: two protocols claim one name, token or listener.
+    """
+    failed: list[tuple[str, str]] = []
+    changed: list[str] = []
+    found: list[Found] = []
+    for owner, module in (*_packaged(failed), *_dropped(plugins_dir, failed, changed)):
+        offers = list(_offers(owner, module))
+        if not offers:
+            failed.append((owner, "holds no protocol (an object with IPlugin and IGateProtocol)"))
+        for offer in offers:
+            if (why := fault_of(offer.protocol)) is not None:
+                failed.append((owner, why))
+            elif all(offer.protocol is not known.protocol for known in found):
+                found.append(offer)
+    return Loaded(by_name(found), tuple(failed), tuple(changed))
+
+
+def by_name(found: Iterable[Found]) -> Mapping[str, IGateProtocol]:
+    """Index protocols by name.
+
+    Raises:
+        NameTaken: two claim one name, ALPN token or listener; it names both owners.
+    """
+    claims: dict[tuple[str, str], str] = {}
+    table: dict[str, IGateProtocol] = {}
+    for offer in found:
+        for claim in _claims(offer.protocol):
+            if claim in claims:
+                raise NameTaken(*claim, (claims[claim], offer.owner))
+            claims[claim] = offer.owner
+        table[offer.protocol.name] = offer.protocol
+    return MappingProxyType(table)
+
+
+def _claims(protocol: IGateProtocol) -> Iterator[tuple[str, str]]:
+    """What no second protocol may claim."""
+    yield ("protocol", protocol.name)
+    for token in protocol.alpn:
+        yield ("ALPN token", token.decode("latin-1"))
+    if protocol.listener is not None:
+        yield ("listener", protocol.listener.key)
+
+
+def fault_of(protocol: object) -> str | None:
+    """What keeps *protocol* from serving, as a sentence; None when all is well."""
+    try:
+        verifyObject(IGateProtocol, protocol)
+    except Invalid as error:
+        return " ".join(str(error).split())
+    return next(_faults(protocol), None)
+
+
+def _faults(protocol: Any) -> Iterator[str]:
+    # An interface says that an attribute is there; its type is for us to check.
+    name = protocol.name
+    if not (isinstance(name, str) and _NAME.match(name)):
+        yield f"name {name!r} has to be lower case letters, digits and dashes"
+        return
+    if name in (TLS, *_STANDARD_LISTENERS - {"web"}):
+        yield f"name {name!r} means something else in this gate"
+    if not (
+        isinstance(protocol.alpn, tuple)
+        and all(isinstance(one, bytes) and 0 < len(one) <= _TOKEN_BYTES for one in protocol.alpn)
+        and len(set(protocol.alpn)) == len(protocol.alpn)
+    ):
+        yield f"{name}.alpn has to be a tuple of different byte strings, 1 to 255 bytes each"
+    if not isinstance(protocol.client_cert, CertRule):
+        yield f"{name}.client_cert has to be a CertRule"
+    if not isinstance(protocol.stands_alone, bool):
+        yield f"{name}.stands_alone has to be True or False"
+    if not isinstance(protocol.advice, str):
+        yield f"{name}.advice has to be a sentence"
+    openings = protocol.openings
+    if not (isinstance(openings, tuple) and all(isinstance(one, Opening) for one in openings)):
+        yield f"{name}.openings has to be a tuple of Opening"
+    else:
+        for opening in openings:
+            if opening.protocol != name:
+                yield f"opening {opening.name} is {opening.protocol}'s, and stands in {name}"
+    spec = protocol.listener
+    if spec is not None:
+        if not isinstance(spec, ListenerSpec):
+            yield f"{name}.listener has to be a ListenerSpec or None"
+        elif not _KEY.match(spec.key) or not 0 < spec.port < 65536:
+            yield f"{name}.listener needs a key and a port from 1 to 65535"
+
+
+def _offers(owner: str, module: ModuleType) -> Iterator[Found]:
+    for value in list(vars(module).values()):
+        # A class *implements*; what *provides* is an instance.
+        if IPlugin.providedBy(value) and IGateProtocol.providedBy(value):
+            yield Found(value, owner)
+
+
+# -- modules ---------------------------------------------------------------------
+
+
+def _packaged(failed: list[tuple[str, str]]) -> Iterator[tuple[str, ModuleType]]:
+    """Modules on the paths of the package itself, `builtin` first."""
+    modules = sorted(
+        getModule(_PACKAGE).iterModules(),
+        key=lambda module: (module.name != f"{_PACKAGE}.builtin", module.name),
+    )
+    for module in modules:
+        owner = module.filePath.path
+        if module.name.rpartition(".")[2].startswith("_"):
+            continue
+        try:
+            yield owner, module.load()
+        except (Exception, SystemExit) as error:  # code of others: any fault is theirs
+            failed.append((owner, _why(error, owner)))
+
+
+@define
+class _Memory:
+    """What has been imported from operators' folders; modules are the process's."""
+
+    digest: str
+    module: ModuleType
+
+
+_imported: dict[Path, _Memory] = {}
+
+
+def _dropped(
+    folder: Path | None, failed: list[tuple[str, str]], changed: list[str]
+) -> Iterator[tuple[str, ModuleType]]:
+    """Modules of the operator's folder, in the order of their names."""
+    if folder is None or not folder.is_dir():
+        return
+    _forget_removed()
+    if (why := _unsafe(folder)) is not None:
+        failed.append((str(folder), why))
+        return
+    for file in sorted(_candidates(folder)):
+        try:
+            module = _import(file, changed)
+        except (Exception, SystemExit) as error:  # code of others: any fault is theirs
+            failed.append((str(file), _why(error, str(file))))
+        else:
+            yield str(file), module
+
+
+def _forget_removed() -> None:
+    """Let go of modules whose file is gone, so that a new file may take the name."""
+    for file in [file for file in _imported if not file.exists()]:
+        sys.modules.pop(_imported.pop(file).module.__name__, None)
+
+
+def _candidates(folder: Path) -> Iterator[Path]:
+    for entry in folder.iterdir():
+        if entry.name.startswith(("_", ".")):
+            continue
+        if entry.suffix == ".py" and entry.is_file():
+            yield entry
+        elif (entry / "__init__.py").is_file():
+            yield entry / "__init__.py"
+
+
+def _import(file: Path, changed: list[str]) -> ModuleType:
+    """Import *file* as a module of the package, once."""
+    package = file.parent if file.name == "__init__.py" else None
+    sources = sorted(package.rglob("*.py")) if package else [file]
+    for source in sources:
+        if (why := _unsafe(source)) is not None:
+            raise PermissionError(why)
+    digest = hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()
+    if (known := _imported.get(file)) is not None:
+        if known.digest != digest:
+            changed.append(str(file))
+        return known.module
+    name = f"{_PACKAGE}.{(package or file).stem}"
+    if name in sys.modules:
+        taken = getattr(sys.modules[name], "__file__", None)
+        raise ImportError(f"a module of this name is loaded from {taken}; rename the file")
+    spec = importlib.util.spec_from_file_location(
+        name, file, submodule_search_locations=[str(package)] if package else None
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    _imported[file] = _Memory(digest, module)
+    return module
+
+
+def _unsafe(path: Path) -> str | None:
+    """Why code at *path* is not run: somebody else could have written it."""
+    status = path.stat()
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to user {status.st_uid}; only root's and our own files are loaded"
+    if stat.S_IMODE(status.st_mode) & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write to {path}; chmod go-w it"
+    return None
+
+
+def _why(error: BaseException, file: str) -> str:
+    """One line about a failed import, with the line of *file* where it went wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
+    if isinstance(error, SyntaxError) and error.filename == file and error.lineno:
+        lines.append(error.lineno)
+    place = f"line {lines[-1]}: " if lines else ""
+    text = " ".join(str(error).split())
+    return f"{place}{type(error).__name__}: {text}" if text else f"{place}{type(error).__name__}"

@@ -1,0 +1,272 @@
+r"""Supported doubles for authors of protocols: try one without a gate, a socket or TLS.
+
+    context = FakeContext(route=route(protocol="lines"), identity=holder("alice"))
+    talk = connect(lines, context)
+    talk.send(b"hello\n")
+    assert talk.received == b"hello to you, alice\n"
+
+What is here keeps its names and meanings from release to release; docs/plugins.md uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlsgate.config.settings import (
+    Limits,
+    Listener,
+    LogSettings,
+    ProxyProtocol,
+    Public,
+    Settings,
+    Timeouts,
+)
+from tlsgate.core.access import Identity
+from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
+from tlsgate.interfaces import IGateProtocol, IRouteContext, RelayTo
+
+__all__ = [
+    "Conversation",
+    "FakeContext",
+    "connect",
+    "holder",
+    "listener",
+    "route",
+    "settings",
+]
+
+
+def holder(name: str, *, uris: tuple[str, ...] = (), dns: tuple[str, ...] = ()) -> Identity:
+    """The identity of whoever holds a verified certificate for *name*."""
+    return Identity(common_names=(name,), uris=uris, dns_names=dns, serial=1, not_after=2e9)
+
+
+def route(**fields: Any) -> Route:
+    """A route; `name` and `protocol` have defaults, everything else is the route's own."""
+    return Route(**{"name": "test", "protocol": "raw", **fields})
+
+
+_LIMITS = Limits(
+    connections=100,
+    unauthenticated=100,
+    unauthenticated_per_address=100,
+    handshakes_per_second_per_address=100,
+)
+_TIMEOUTS = Timeouts(
+    prelude_seconds=5.0,
+    opening_seconds=10.0,
+    dial_seconds=5.0,
+    idle_seconds=3600.0,
+    write_stall_seconds=600.0,
+    close_seconds=60.0,
+    lifetime_seconds=None,
+    drain_seconds=30.0,
+)
+
+
+def listener(name: str, endpoint: str, protocol: str | None = None, **fields: Any) -> Listener:
+    """A listener as the configuration makes it, with easy limits."""
+    values: dict[str, Any] = {
+        "name": name,
+        "protocol": protocol,
+        "endpoint": endpoint,
+        "written": endpoint,
+        "proxy_protocol": ProxyProtocol(on=False, trusted=()),
+        "limits": _LIMITS,
+        "timeouts": _TIMEOUTS,
+        **fields,
+    }
+    return Listener(**values)
+
+
+_PUBLIC = Public(web=(), ssh=(), tunnel=(), kube=(), mysql=(), postgres=(), mongo=())
+_FOLDER = Path("/nonexistent")
+_SETTINGS = Settings(
+    file=_FOLDER / "tlsgate.yaml",
+    version="v2",
+    mode="multiplex",
+    cluster_name="test",
+    node_name="node",
+    data_dir=_FOLDER,
+    plugins_dir=_FOLDER / "plugins",
+    diag=None,
+    workers=1,
+    auth_enabled=True,
+    proxy_enabled=True,
+    listeners=(listener("web", "tcp:3080:interface=0.0.0.0"),),
+    routes=(),
+    protocols=MappingProxyType({}),
+    client_ca_files=(),
+    keypairs=(),
+    keypairs_reload_seconds=0.0,
+    public=_PUBLIC,
+    strict_sni=False,
+    limits=_LIMITS,
+    timeouts=_TIMEOUTS,
+    log=LogSettings(output="stderr", severity="info", format="text"),
+    authentication=MappingProxyType({}),
+    warnings=(),
+)
+
+
+def settings(text: str | None = None, **fields: Any) -> Settings:
+    """A configuration: read from YAML *text*, or a small v2 one; then *fields* replaced.
+
+    Raises:
+        BadSettings: *text* cannot be used; it says where and why.
+    """
+    if text is None:
+        return evolve(_SETTINGS, **fields)
+    from tlsgate.config.read import read_text  # late: most tests need no YAML
+
+    return evolve(read_text(text), **fields)
+
+
+@implementer(IRouteContext)
+@define(kw_only=True)
+class FakeContext:
+    """A route context whose every field may be given; the rest is plain and stays still.
+
+    Attributes:
+        token: the ALPN token that counts as confirmed.
+        table: where `claims` looks; by default it holds the routes of the settings.
+        clock: a `Clock`, so that a test moves time with `advance`.
+    """
+
+    route: Route = field(factory=lambda: route(client_cert=CertRule.NONE))
+    token: bytes | None = None
+    listener: str = "web"
+    opening: str = "tls"
+    server_name: str | None = None
+    identity: Identity | None = None
+    peer: IAddress = field(factory=lambda: IPv4Address("TCP", "192.0.2.7", 40000))
+    local: IAddress = field(factory=lambda: IPv4Address("TCP", "192.0.2.1", 3080))
+    settings: Settings = _SETTINGS
+    own_settings: object = None
+    protocols: Mapping[str, IGateProtocol] = field(factory=dict)
+    clock: Clock = field(factory=Clock)
+    table: RouteTable | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """The route with the confirmed token."""
+        return Choice(self.route, self.token)
+
+    def claims(self, server_name: str | None) -> str | None:
+        """The name class of *server_name* in `table`."""
+        return (self.table or RouteTable(self.settings.routes)).claims(server_name)
+
+
+class _Transport(StringTransport):
+    """A transport that remembers how it was closed, and says so to the protocol."""
+
+    conversation: Conversation
+
+    def loseConnection(self) -> None:
+        self.conversation._end(ConnectionDone())
+
+    def abortConnection(self) -> None:
+        self.conversation.aborted = True
+        self.conversation._end(ConnectionAborted())
+
+    def loseWriteConnection(self) -> None:
+        self.conversation.write_ended = True
+
+
+class Conversation:
+    """One client talking to a built protocol.
+
+    Attributes:
+        protocol: what the factory made.
+        closed: the gate's side has closed the connection.
+        aborted: it did so without waiting for its last bytes.
+        write_ended: it will send nothing more, and still listens.
+    """
+
+    def __init__(self, protocol: IProtocol, context: IRouteContext, transport: _Transport) -> None:
+        self.protocol = protocol
+        self.context = context
+        self.closed = False
+        self.aborted = False
+        self.write_ended = False
+        self._transport = transport
+        self._busy = False
+        self._reason: Exception | None = None
+        transport.conversation = self
+        with self._turn():
+            protocol.makeConnection(transport)
+
+    @property
+    def received(self) -> bytes:
+        """Everything that the client has got so far."""
+        wire: bytes = self._transport.value()
+        return wire
+
+    def take(self) -> bytes:
+        """What the client has got since it last took; it is not in `received` afterwards."""
+        wire = self.received
+        self._transport.clear()
+        return wire
+
+    def send(self, data: bytes, *, pieces: int | None = None) -> None:
+        """Let the client send *data*, at once or in pieces of so many bytes."""
+        step = pieces or len(data) or 1
+        for start in range(0, len(data), step):
+            if self.closed:
+                return
+            with self._turn():
+                self.protocol.dataReceived(data[start : start + step])
+
+    def hang_up(self) -> None:
+        """Let the client close the connection."""
+        self._end(ConnectionDone())
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One turn of the reactor: whatever the protocol asked for happens at its end."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+        if isinstance(self.context.clock, Clock):
+            self.context.clock.advance(0)
+        if self._reason is not None:
+            self._end(self._reason)
+
+    def _end(self, reason: Exception) -> None:
+        if self._busy:  # a transport never calls back out of a call to it
+            self._reason = self._reason or reason
+        elif not self.closed:
+            self.closed = True
+            self.protocol.connectionLost(Failure(reason))
+
+
+def connect(protocol: IGateProtocol, context: IRouteContext) -> Conversation:
+    """Build *protocol* for *context* and connect a client to it, in memory.
+
+    Raises:
+        GateError: the protocol refused; `protocol.refusal(error)` is what the client reads.
+        TypeError: the protocol relays; look at `protocol.build(context)` instead.
+    """
+    factory = protocol.build(context)
+    if isinstance(factory, RelayTo):
+        raise TypeError(f"{protocol.name} relays to {factory.target}")
+    transport = _Transport(hostAddress=context.local, peerAddress=context.peer)
+    built = factory.buildProtocol(context.peer)
+    if built is None:
+        raise TypeError(f"{protocol.name}'s factory made no protocol")
+    return Conversation(built, context, transport)
