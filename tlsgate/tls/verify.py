@@ -1,46 +1,304 @@
-"""Whom a verified certificate names, and which certificates are too odd to name anyone."""
+"""Whom a verified certificate names, and which certificates are too odd to name anyone.
+
+1. OpenSSL verifies the chain: issuer, times, purpose, signatures, depth.
+2. `judge` looks at each certificate of it, inside the handshake, so that a client whose
+   certificate is odd (S10) or too expensive (S15) gets an alert.
+3. `recheck`, after the handshake, makes sure that all this has happened.
+
+What a certificate says is read once and remembered by its SHA-256 digest.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Generic, Literal, TypeVar
 
+import service_identity
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from tlsgate.core.access import Identity
-from tlsgate.errors import BadCertificate
+from tlsgate.core.routing import CertRule
+from tlsgate.errors import BadCertificate, HandshakeFailed, NoCertificate, TargetUntrusted
+from tlsgate.tls import binding
+
+#: RFC 5280, ub-common-name, counted in bytes.
+_COMMON_NAME_BYTES = 64
+#: RFC 5280 section 4.1.2.2: serial numbers have at most 20 octets.
+_SERIAL_BITS = 160
+#: No certificate of a person or a program comes near these.
+_LEAF_BYTES = 16 * 1024
+_NAMES = 64
+#: All certificates that a client may send, its own and those that lead to the anchor or
+#: nowhere (S15).
+_CERTIFICATES = 8
+_RSA_BITS = range(2048, 4096 + 1)
+
+#: What cryptography raises for bytes that are not a certificate.
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+#: How many certificates are remembered, at the least.
+_REMEMBERED = 4096
+
+
+_T = TypeVar("_T")
+
+
+class _Odd(Exception):
+    """What is wrong with a certificate, as a sentence."""
+
+
+class _Recent(Generic[_T]):
+    """A map that keeps at least the *size* entries that were used last, and at most twice that.
+
+    Two generations: what is used moves to the young one; when that is full, the
+    old one is dropped. A look-up costs one dict access most of the time.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._young: dict[bytes, _T] = {}
+        self._old: dict[bytes, _T] = {}
+
+    def get(self, key: bytes) -> _T | None:
+        """The value of *key*, or None."""
+        if (value := self._young.get(key)) is not None:
+            return value
+        if (value := self._old.get(key)) is not None:
+            self.put(key, value)
+        return value
+
+    def put(self, key: bytes, value: _T) -> None:
+        """Remember *value*."""
+        if len(self._young) >= self._size:
+            self._old, self._young = self._young, {}
+        self._young[key] = value
+
+
+#: By digest: what a leaf says, or why it is refused; of issuers only the latter.
+_leaves: _Recent[Identity | str] = _Recent(_REMEMBERED)
+_issuers: _Recent[Literal[True] | str] = _Recent(_REMEMBERED)
 
 
 def judge(digest: bytes, depth: int, certificate: Callable[[], x509.Certificate]) -> str | None:
-    """Refuse odd certificates inside the handshake, so that the client gets an alert."""
-    return None
+    """Say what is odd about one certificate of a chain that OpenSSL finds good.
+
+    Args:
+        digest: its SHA-256.
+        depth: 0 for the client's own.
+        certificate: gives it; called only where the digest is not remembered.
+
+    Returns:
+        None when it will do, or why not, as the end of a sentence.
+    """
+    if depth == 0:
+        return _refusal(_leaves, digest, _read, certificate)
+    return _refusal(_issuers, digest, _check_key, certificate)
+
+
+def _refusal(
+    memory: _Recent[_T | str],
+    digest: bytes,
+    look: Callable[[x509.Certificate], _T],
+    certificate: Callable[[], x509.Certificate],
+) -> str | None:
+    known = memory.get(digest)
+    if known is None:
+        known = _tell(look, certificate)
+        memory.put(digest, known)
+    return known if isinstance(known, str) else None
+
+
+def _tell(
+    look: Callable[[x509.Certificate], _T], certificate: Callable[[], x509.Certificate]
+) -> _T | str:
+    """What *look* finds in a certificate, or why it is refused."""
+    try:
+        return look(certificate())
+    except _Odd as odd:
+        return str(odd)
+    except _MALFORMED:
+        return "it is malformed"
 
 
 def identity_of(connection: SSL.Connection) -> Identity | None:
-    """Who the peer of a finished handshake is; None when it has shown no certificate."""
+    """Who the client of a finished handshake is; None when it has shown no certificate.
+
+    Raises:
+        BadCertificate: it is odd, or came with too many others.
+    """
+    digest = binding.peer_digest(connection)
+    if digest is None:
+        return None
+    if (known := _leaves.get(digest)) is None:
+        judge(digest, 0, lambda: _shown(connection))
+        known = _leaves.get(digest)
+    if not isinstance(known, Identity):
+        raise BadCertificate(known or "it is malformed")
+    if (count := binding.peer_certificates(connection)) > _CERTIFICATES:
+        raise BadCertificate(f"{count} certificates came, {_CERTIFICATES} are allowed")
+    return known
+
+
+def recheck(
+    connection: SSL.Connection,
+    *,
+    rule: CertRule,
+    token: bytes | None,
+    server_name: str | None,
+    route: str,
+) -> Identity | None:
+    """Make sure that a finished handshake is the one that was decided on (F1-F3, S06).
+
+    Args:
+        connection: the server's side.
+        rule: what the chosen route demands.
+        token: the token that had to be confirmed.
+        server_name: from our own reading of the hello, normalised.
+        route: its name, for messages.
+
+    Returns:
+        The client's identity; None without a certificate, or where none is asked for.
+
+    Raises:
+        NoCertificate: the rule is `required`, and there is no verified certificate.
+        BadCertificate: as `identity_of`.
+        HandshakeFailed: OpenSSL took part in another handshake than the one we read.
+    """
+    if binding.resumed(connection):
+        raise HandshakeFailed("an earlier session was resumed")
+    if connection.get_alpn_proto_negotiated() != (token or b""):
+        raise HandshakeFailed("another protocol was confirmed than the one that was chosen")
+    asked = connection.get_servername()
+    heard = None if asked is None else asked.decode("latin-1").lower().removesuffix(".")
+    if heard != server_name:
+        raise HandshakeFailed("the name in the handshake is not the one that was routed by")
+    if rule is CertRule.NONE:
+        return None
+    identity = identity_of(connection)
+    if identity is None and rule is CertRule.REQUIRED:
+        raise NoCertificate(route)
+    if identity is not None and binding.verify_result(connection) > 0:
+        raise BadCertificate("it was not verified")
+    return identity
+
+
+def check_server(connection: SSL.Connection, name: str, *, target: str | None = None) -> None:
+    """Make sure that the server we dialled is *name*; its chain has been verified before.
+
+    Args:
+        connection: the client's side, after the handshake and before the first byte.
+        name: a host name or an address literal.
+        target: how messages call the server; None: by its name.
+
+    Raises:
+        TargetUntrusted: its certificate is for other names, or has none.
+    """
+    try:
+        if _is_address(name):
+            verify_ip_address(connection, name)
+        else:
+            verify_hostname(connection, name)
+    except service_identity.VerificationError as error:
+        raise TargetUntrusted(target or name, f"its certificate is not for {name}") from error
+    except (service_identity.CertificateError, ValueError) as error:
+        raise TargetUntrusted(target or name, "its certificate names no server") from error
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _shown(connection: SSL.Connection) -> x509.Certificate:
     certificate = connection.get_peer_certificate(as_cryptography=True)
     if certificate is None:
-        return None
-    try:
-        return _read(certificate)
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadCertificate("it cannot be read") from error
+        raise _Odd("it is gone")
+    return certificate
 
 
 def _read(certificate: x509.Certificate) -> Identity:
-    try:
-        san = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        dns = tuple(san.get_values_for_type(x509.DNSName))
-        uris = tuple(san.get_values_for_type(x509.UniformResourceIdentifier))
-    except x509.ExtensionNotFound:
-        dns = uris = ()
-    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    """What a client's certificate says.
+
+    Raises:
+        _Odd: it says it in a way that two readers could understand differently.
+        ValueError: or one of cryptography's own: it is not DER.
+    """
+    if len(certificate.public_bytes(Encoding.DER)) > _LEAF_BYTES:
+        raise _Odd(f"it is longer than {_LEAF_BYTES} bytes")
+    serial = certificate.serial_number
+    if serial < 0 or serial.bit_length() > _SERIAL_BITS:
+        raise _Odd("its serial number is negative or longer than 20 bytes")
+    _check_key(certificate)
+    extensions = certificate.extensions
+    if len(extensions) and certificate.version is not x509.Version.v3:
+        raise _Odd("it has extensions and is not of version 3")
+    dns: tuple[str, ...] = ()
+    uris: tuple[str, ...] = ()
+    for extension in extensions:
+        match extension.value:
+            case x509.BasicConstraints(ca=True):
+                raise _Odd("it is a certificate authority's own")
+            case x509.SubjectAlternativeName() as names:
+                if len(names) > _NAMES:
+                    raise _Odd(f"it has more than {_NAMES} names")
+                dns = tuple(names.get_values_for_type(x509.DNSName))
+                uris = tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
+    for name in (*dns, *uris):
+        if not name or not all("!" <= letter <= "~" for letter in name):
+            raise _Odd("a name in it is empty or has bytes that no name has")
     return Identity(
-        common_names=tuple(str(one.value) for one in names),
+        common_names=tuple(_common_names(certificate)),
         uris=uris,
         dns_names=dns,
-        serial=certificate.serial_number,
+        serial=serial,
         not_after=certificate.not_valid_after_utc.timestamp(),
     )
+
+
+def _common_names(certificate: x509.Certificate) -> list[str]:
+    found = []
+    for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        text = attribute.value
+        # isprintable is False for NUL, line ends, escapes and bidirectional overrides.
+        if not isinstance(text, str) or not text or not text.isprintable():
+            raise _Odd("its common name is empty or has characters that cannot be printed")
+        if len(text.encode()) > _COMMON_NAME_BYTES:
+            raise _Odd(f"its common name is longer than {_COMMON_NAME_BYTES} bytes")
+        found.append(text)
+    return found
+
+
+def _check_key(certificate: x509.Certificate) -> Literal[True]:
+    """Look at the key of any certificate of a chain.
+
+    Raises:
+        _Odd: its work is not worth doing for a client.
+        ValueError: or UnsupportedAlgorithm: it cannot be read.
+    """
+    # A curve by its numbers instead of its name makes public_key() raise (CVE-2022-0778).
+    match certificate.public_key():
+        case rsa.RSAPublicKey(key_size=bits):
+            if bits not in _RSA_BITS:
+                raise _Odd(f"a key in its chain is RSA with {bits} bits; 2048 to 4096 are allowed")
+        case ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
+            pass
+        case _:
+            raise _Odd("a key in its chain is of a kind that is not used here")
+    return True
