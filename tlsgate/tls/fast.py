@@ -27,7 +27,9 @@ except (ImportError, AttributeError):  # pragma: no cover - a pyOpenSSL without 
 ENDED: Final = 0  #: the peer ended its direction: close_notify, or FIN on a plain socket
 AGAIN: Final = -1  #: wait until the socket can be read
 BLOCKED: Final = -2  #: wait until the socket can be written
-BROKEN: Final = -3  #: reset, truncated or a protocol error; nothing more will come or go
+BROKEN: Final = -3  #: reset or a protocol error; nothing more will come or go
+#: FIN without close_notify: what came may be a part, and OpenSSL writes no more.
+CUT: Final = -4
 
 #: The most that one TLS record carries (RFC 8446 section 5.1).
 RECORD: Final = 16384
@@ -52,7 +54,7 @@ class Session(Protocol):
     """One direction-less TLS connection whose handshake is done."""
 
     def read(self, slab: Slab, at: int, size: int) -> int:
-        """Read at most *size* bytes to *at*; gives a count, ENDED, AGAIN, BLOCKED or BROKEN."""
+        """Read at most *size* bytes to *at*; gives a count, ENDED, AGAIN, BLOCKED, CUT or BROKEN."""
 
     def write(self, slab: Slab, at: int, size: int) -> int:
         """Write from *at*; gives how many were taken, AGAIN, BLOCKED or BROKEN."""
@@ -84,7 +86,7 @@ class BindingSession:
         if count > 0:
             return count
         outcome = self._outcome(count)
-        return BROKEN if outcome == ENDED else outcome
+        return BROKEN if outcome in (ENDED, CUT) else outcome
 
     def pending(self) -> int:
         """See `Session.pending`."""
@@ -93,7 +95,10 @@ class BindingSession:
     def end(self) -> int:
         """See `Session.end`."""
         count = _lib.SSL_shutdown(self._ssl)
-        return ENDED if count >= 0 else self._outcome(count)
+        if count >= 0:
+            return ENDED
+        outcome = self._outcome(count)
+        return BROKEN if outcome == CUT else outcome
 
     def _outcome(self, count: int) -> int:
         error = _lib.SSL_get_error(self._ssl, count)
@@ -103,9 +108,10 @@ class BindingSession:
             return BLOCKED
         if error == _lib.SSL_ERROR_ZERO_RETURN:
             return ENDED
+        reason = _lib.ERR_GET_REASON(_lib.ERR_peek_error())
         # What stays in the thread's queue would be taken for the next connection's error.
         _lib.ERR_clear_error()
-        return BROKEN
+        return CUT if reason == _lib.SSL_R_UNEXPECTED_EOF_WHILE_READING else BROKEN
 
 
 class PublicSession:
@@ -126,6 +132,8 @@ class PublicSession:
             return BLOCKED
         except SSL.ZeroReturnError:
             return ENDED
+        except SSL.SysCallError as error:
+            return CUT if error.args[0] == -1 else BROKEN
         except SSL.Error:
             return BROKEN
 

@@ -1,0 +1,631 @@
+"""The dispatcher: from an accepted socket to the protocol that its opening asks for.
+
+1. `connectionMade`: limits; the socket is lent by its transport, and the deadline runs.
+2. `_proxy`: a PROXY header where the listener demands it, from a trusted peer only.
+3. `_sniff`: the first bytes name a TLS hello, or a protocol's own opening.
+4. `_hello`: the ClientHello, whole and still in the kernel; `RouteTable.choose` decides.
+5. `_secure`: a TLS object of the chosen route's own context; `_shake` ends the handshake.
+6. `_check`: the token and the certificate once more; the identity; allowed or not.
+7. `_dispatch`: the protocol is built; a relay or a served transport has the socket, and
+   nothing of the dispatcher stays in the data path.
+8. `connectionLost`: the counts, the log line and the audit event.
+
+Each step either goes on at once or asks the arrival for more bytes; every way out is
+`_refuse` (in the client's own terms), `_drop` (nothing can be said), or `_ended`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv6Address as IPv6Address_
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Final
+
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from tlsgate.config.settings import Network
+from tlsgate.core.access import Identity
+from tlsgate.core.hello import Hello, read_hello
+from tlsgate.core.outcome import More
+from tlsgate.core.proxyline import read_proxy, write_v1, write_v2
+from tlsgate.core.routing import TLS, Ask, CertRule, Choice, Route, SendProxy
+from tlsgate.core.sniff import TLS_OPENING, Opening, Then, sniff
+from tlsgate.errors import (
+    BadBytes,
+    BadProxyHeader,
+    Denied,
+    Draining,
+    Fault,
+    GateError,
+    HandshakeFailed,
+    Hangup,
+    NoCertificate,
+    NoRoute,
+    NotServed,
+    TooLate,
+    TooMany,
+    UnknownOpening,
+)
+from tlsgate.interfaces import RelayTo
+from tlsgate.net.arrival import Arrival
+from tlsgate.net.context import RouteContext
+from tlsgate.net.dial import Dial
+from tlsgate.net.lease import Lease
+from tlsgate.net.limits import Census
+from tlsgate.net.poller import READ, WRITE
+from tlsgate.net.refuse import Refusal
+from tlsgate.net.relay import End, Pair, PlainEnd, SecureEnd, Waits
+from tlsgate.net.transport import ServedTransport
+from tlsgate.tls import fast, reasons, verify
+from tlsgate.tls.contexts import TlsPolicy
+
+if TYPE_CHECKING:
+    from tlsgate.net.gateway import Gateway
+
+#: TLS alerts that a refusal before the handshake says (RFC 8446 section 6).
+_DECODE_ERROR: Final = 50
+_UNRECOGNIZED_NAME: Final = 112
+_NO_APPLICATION_PROTOCOL: Final = 120
+_INTERNAL_ERROR: Final = 80
+
+
+class Connection(Protocol):
+    """One client connection, from accept to its log line.
+
+    Twisted's transport keeps it as its protocol, so that it hears the end; while bytes
+    are carried it is not asked.
+    """
+
+    # One lives for every connection: no dictionary. Protocol's own attributes stay.
+    transport = None
+
+    def __init__(self, gateway: Gateway, listener: str) -> None:
+        gate = gateway.gate
+        self.gateway = gateway
+        self.gate = gate
+        self.listener = listener
+        self.entrance = gate.entrances[listener]
+        self.number = 0
+        self.slot = 0
+        self.began = self.handshake_began = gateway.now()
+        self.opening = TLS
+        self.hello: Hello | None = None
+        self.choice: Choice | None = None
+        self.token: bytes | None = None  #: what the ALPN callback confirms
+        self.identity: Identity | None = None
+        self.stage = "arriving"
+        self.pair: Pair | None = None
+        self.served: ServedTransport | None = None
+        self.dial: Dial | None = None
+        self.tls: SSL.Connection | None = None
+        self.cause = ""
+        self.error: GateError | None = None
+        self._source: str | None = None  #: counted in `by_source` under this name
+        self._anonymous = False
+        self._admitted: tuple[Census, ...] = ()
+
+    # -- 1: arrival --------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Twisted calls this: the socket has been accepted."""
+        gateway = self.gateway
+        transport = self.transport
+        lease = self.lease = Lease(transport, gateway.poller)  # type: ignore[arg-type]
+        self.peer: IAddress = transport.getPeer()  # type: ignore[attr-defined]
+        self.local: IAddress = transport.getHost()  # type: ignore[attr-defined]
+        gateway.arrived(self)
+        self.arrival = Arrival(lease, self.listener, self.peer, self.local, self._hung_up)
+        if gateway.draining:
+            self._drop(Draining())
+            return
+        try:
+            for census in (gateway.census, gateway.census_of(self.listener)):
+                census.arrive()
+                self._admitted = (*self._admitted, census)
+            self._anonymous = True
+        except TooMany as error:
+            self._anonymous = True
+            self._drop(error)
+            return
+        gateway.wheel.arm(self, self.entrance.listener.timeouts.prelude_seconds)
+        if self.entrance.listener.proxy_protocol.on:
+            self._proxy()
+        else:
+            self._place()
+
+    # -- 2: the PROXY header -------------------------------------------------------------
+
+    def _proxy(self) -> None:
+        peer = self.peer
+        if not isinstance(peer, UNIXAddress):
+            trusted = self.entrance.listener.proxy_protocol.trusted
+            if not gate_trusts(peer, trusted):
+                self._drop(
+                    BadProxyHeader("PROXY header", f"{peer.host} is not in proxy_protocol.trusted")
+                )
+                return
+        try:
+            header = read_proxy(self.arrival.head())
+        except BadBytes as error:
+            self._drop(error)
+            return
+        if isinstance(header, More):
+            self.arrival.more(header.lacks, self._proxy)
+            return
+        self.arrival.consume(header.length)
+        if header.source is not None and header.destination is not None:
+            self.peer = _address(header.source)
+            self.local = _address(header.destination)
+        self._place()
+
+    def _place(self) -> None:
+        """Count the connection for its true source; the next step reads its opening."""
+        peer = self.peer
+        if not isinstance(peer, UNIXAddress):
+            try:
+                self.gateway.census.name(peer.host)  # type: ignore[attr-defined]
+            except TooMany as error:
+                self._drop(error)
+                return
+            self._source = peer.host  # type: ignore[attr-defined]
+        if self.entrance.greeter is not None and self._try_greeter():
+            return
+        self._sniff()
+
+    def _try_greeter(self) -> bool:
+        """Let a protocol that speaks first have its own port; False where it has no route."""
+        greeter = self.entrance.greeter
+        assert greeter is not None
+        ask = Ask(listener=self.listener, opening=greeter.name, encrypted=False)
+        self.opening = greeter.name
+        try:
+            choice = self.gate.table.choose(ask)
+        except NoRoute:
+            self._refuse_plain(greeter.name, NotServed(greeter.name, greeter.advice))
+            return True
+        self._take(choice, None)
+        return True
+
+    # -- 3: the opening --------------------------------------------------------------------
+
+    def _sniff(self) -> None:
+        head = self.arrival.head()
+        opening: Opening | More | None = _ANY_BYTE
+        if head[:1] == b"\x16":
+            opening = TLS_OPENING
+        elif head:
+            opening = sniff(head, self.entrance.openings)
+        if opening is TLS_OPENING:
+            self._hello()
+        elif isinstance(opening, More):
+            self.arrival.more(opening.lacks, self._sniff)
+        elif opening is None:
+            own = self.entrance.listener.protocol
+            error = UnknownOpening(self.listener, head[:16])
+            if own is not None and own in self.gate.protocols:
+                self._refuse_plain(own, error)
+            else:
+                self._refuse(error, reasons.alert_record(_DECODE_ERROR))
+        else:
+            self._opened(opening, head)
+
+    def _opened(self, opening: Opening, head: bytes) -> None:
+        self.opening = opening.protocol
+        if opening.then is Then.REFUSE:
+            words = opening.answer or self.gate.refusal(
+                opening.protocol, UnknownOpening(self.listener, head[:16])
+            )
+            self._refuse(UnknownOpening(self.listener, head[:16]), words)
+            return
+        if opening.then is Then.TAKE:
+            ask = Ask(listener=self.listener, opening=opening.protocol, encrypted=False)
+            try:
+                choice = self.gate.table.choose(ask)
+            except NoRoute as error:
+                self._refuse_plain(opening.protocol, self._unserved(opening.protocol, error))
+                return
+            self._take(choice, None)
+            return
+        if len(head) > opening.consumes:
+            # What came before the answer is not under TLS: somebody put it there (S45).
+            self._drop(BadBytes(opening.name, "bytes follow before its answer"))
+            return
+        self.arrival.consume(opening.consumes)
+        self.arrival.write(opening.answer)
+        self._sniff_after()
+
+    def _sniff_after(self) -> None:
+        """After an answered opening: a hello, or another opening of that protocol."""
+        head = self.arrival.head()
+        if not head:
+            self.arrival.more(1, self._sniff_after)
+        elif head[:1] == b"\x16":
+            self._hello()
+        else:
+            protocol = self.opening
+            openings = [one for one in self.entrance.openings if one.protocol == protocol]
+            found = sniff(head, openings)
+            if isinstance(found, More):
+                self.arrival.more(found.lacks, self._sniff_after)
+            elif found is None:
+                self._drop(UnknownOpening(self.listener, head[:16]))
+            else:
+                self._opened(found, head)
+
+    def _unserved(self, protocol: str, error: GateError) -> GateError:
+        """On a protocol's own port, what no route takes is not served (yet)."""
+        if self.entrance.listener.protocol == protocol:
+            return NotServed(protocol, self.gate.protocols[protocol].advice)
+        return error
+
+    # -- 4: the hello ------------------------------------------------------------------------
+
+    def _hello(self) -> None:
+        try:
+            hello = read_hello(self.arrival.head())
+        except BadBytes as error:
+            self._refuse(error, reasons.alert_record(_DECODE_ERROR))
+            return
+        if isinstance(hello, More):
+            self.arrival.more(hello.lacks, self._hello)
+            return
+        self.hello = hello
+        ask = Ask(
+            listener=self.listener,
+            opening=self.opening,
+            server_name=hello.server_name,
+            alpn=hello.alpn,
+        )
+        try:
+            choice = self.gate.table.choose(ask)
+        except NoRoute as error:
+            own = self.entrance.listener.protocol
+            if own in self.gate.protocols and not hello.alpn:
+                self._not_served(own)
+                return
+            alert = _UNRECOGNIZED_NAME if error.name_unknown else _NO_APPLICATION_PROTOCOL
+            self._refuse(error, reasons.alert_record(alert))
+            return
+        self._take(choice, hello)
+
+    def _not_served(self, protocol: str) -> None:
+        """Say NotServed under TLS: no route, no certificate asked, nothing behind it."""
+        self.choice = Choice(Route(name=protocol, protocol=protocol, unsafe_anyone=True), None)
+        self.error = NotServed(protocol, self.gate.protocols[protocol].advice)
+        self._secure(self.gate.contexts.server(_NO_CERT, None))
+
+    def _take(self, choice: Choice, hello: Hello | None) -> None:
+        """A route is chosen: from here on only its rules count."""
+        self.choice = choice
+        self.token = choice.token
+        route = choice.route
+        if hello is None:
+            if not route.unsafe_anyone:
+                self._refuse_plain(route.protocol, NoCertificate(route.name))
+            else:
+                self._dispatch()
+        elif route.passthrough:
+            self._dispatch()
+        else:
+            context = self.gate.contexts.server(self.gate.policies[route.name], hello.server_name)
+            self._secure(context)
+
+    # -- 5: the handshake ----------------------------------------------------------------------
+
+    def _secure(self, context: SSL.Context) -> None:
+        lease = self.arrival.take()
+        self.stage = "handshake"
+        self.handshake_began = self.gateway.now()
+        tls = self.tls = fast.begin(context, lease.socket, accept=True)
+        tls.set_app_data(self)
+        lease.on_ready = self._shake
+        self._shake(0)
+
+    def _shake(self, mask: int) -> None:
+        assert self.tls is not None
+        try:
+            outcome = fast.shake(self.tls)
+        except SSL.Error as error:
+            self.gateway.tally.handshakes[self.listener, "failed"] += 1
+            self._refuse(reasons.explain(error), b"")
+            return
+        if outcome != 1:
+            self.lease.want(WRITE if outcome == fast.BLOCKED else READ)
+            return
+        gateway = self.gateway
+        gateway.tally.shaken(self.listener, gateway.now() - self.handshake_began)
+        if self.error is not None:
+            self._refuse_secure(self.error)
+            return
+        try:
+            self._check()
+        except GateError as error:
+            self._refuse_secure(error)
+            return
+        self._dispatch()
+
+    # -- 6: once more ------------------------------------------------------------------------------
+
+    def _check(self) -> None:
+        """What was chosen must be what was negotiated, and the rule must hold.
+
+        Raises:
+            GateError: the connection is refused.
+        """
+        assert self.tls is not None and self.choice is not None
+        route = self.choice.route
+        confirmed = self.tls.get_alpn_proto_negotiated() or None
+        if confirmed != self.token:
+            raise HandshakeFailed("the negotiated protocol is not the chosen one")
+        if route.client_cert is not CertRule.NONE:
+            self.identity = verify.identity_of(self.tls)
+        if route.client_cert is CertRule.REQUIRED and self.identity is None:
+            raise NoCertificate(route.name)
+        if route.unsafe_anyone:
+            return
+        decision = self.gateway.authorizer.decide(route, self.identity)
+        if not decision.allowed:
+            who = "anyone" if self.identity is None else self.identity.name
+            raise Denied(route.name, who, decision.why)
+
+    # -- 7: the protocol -----------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        """Build the protocol, and give it the connection."""
+        gateway, gate, choice = self.gateway, self.gate, self.choice
+        assert choice is not None
+        route = choice.route
+        hello = self.hello
+        self._known()
+        gateway.wheel.drop(self)
+        self.lease.want(0)
+        context = RouteContext(
+            choice=choice,
+            listener=self.listener,
+            opening=self.opening,
+            server_name=None if hello is None else hello.server_name,
+            identity=self.identity,
+            peer=self.peer,
+            local=self.local,
+            settings=gate.settings,
+            own_settings=gate.own_settings.get(route.protocol),
+            protocols=gate.protocols,
+            clock=gateway.reactor,
+            table=gate.table,
+        )
+        try:
+            built = gate.protocols[route.protocol].build(context)
+        except GateError as error:
+            self._refuse_built(error)
+            return
+        gateway.ledger.opened(self.listener, self.transport_kind, self.identity, self.peer)
+        if isinstance(built, RelayTo):
+            self._relay(built)
+            return
+        end = self._client_end(self.arrival.take())
+        protocol = built.buildProtocol(self.peer)
+        if protocol is None:
+            self._refuse_built(NotServed(route.protocol, "it takes no more connections now"))
+            return
+        self.stage = "serving"
+        self.served = ServedTransport(
+            end,
+            secure=self.tls,
+            negotiated=self.token,
+            peer=self.peer,
+            local=self.local,
+            slab=gateway.slab,
+            waits=self._waits(route),
+            wheel=gateway.wheel,
+            now=gateway.now,
+        )
+        self.served.start(protocol)
+
+    @property
+    def transport_kind(self) -> str:
+        """How the client came, in the ledger's words."""
+        if self.hello is None:
+            return "raw"
+        return "tls-alpn" if self.token is not None else "tls"
+
+    def _known(self) -> None:
+        """Authenticated or on its way out: the address is counted no more."""
+        if self._anonymous:
+            self._anonymous = False
+            for census in self._admitted:
+                census.known(self._source if census is self.gateway.census else None)
+
+    def _waits(self, route: Route) -> Waits:
+        waits = self.entrance.waits
+        if route.idle_seconds is None:
+            return waits
+        return Waits(
+            idle_seconds=route.idle_seconds,
+            write_stall_seconds=waits.write_stall_seconds,
+            close_seconds=waits.close_seconds,
+            lifetime_seconds=waits.lifetime_seconds,
+        )
+
+    def _client_end(self, lease: Lease) -> End:
+        if self.tls is None:
+            return PlainEnd(lease)
+        return SecureEnd(lease, fast.open_session(self.tls, self.gateway.binding))
+
+    def _relay(self, to: RelayTo) -> None:
+        gateway = self.gateway
+        assert self.choice is not None
+        target = self.gate.targets.get(to.target) or gateway.target(self.gate, to.target)
+        first = self._proxy_header(self.choice.route.send_proxy) + to.first
+        self.stage = "dialling"
+        seconds = self.entrance.listener.timeouts.dial_seconds
+        self.dial = Dial(
+            target,
+            first,
+            seconds,
+            gateway.reactor,
+            gateway.poller,
+            gateway.wheel,
+            self._reached,
+            self._missed,
+        )
+        self.dial.start()
+
+    def _proxy_header(self, kind: SendProxy) -> bytes:
+        if kind is SendProxy.NONE:
+            return b""
+        ends = (_pair_of(self.peer), _pair_of(self.local))
+        return write_v1(*ends) if kind is SendProxy.V1 else write_v2(*ends)
+
+    def _reached(self, lease: Lease, secure: SSL.Connection | None) -> None:
+        self.dial = None
+        gateway = self.gateway
+        assert self.choice is not None
+        target: End = PlainEnd(lease)
+        if secure is not None:
+            target = SecureEnd(lease, fast.open_session(secure, gateway.binding))
+        self.stage = "relaying"
+        self.pair = Pair(
+            self._client_end(self.arrival.take()),
+            target,
+            gateway.slab,
+            self._waits(self.choice.route),
+            gateway.wheel,
+            gateway.now,
+        )
+        self.pair.start()
+
+    def _missed(self, error: GateError) -> None:
+        self.dial = None
+        self._refuse_built(error)
+
+    # -- ways out ----------------------------------------------------------------------------------------
+
+    def due(self, now: float) -> float | None:
+        """The wheel calls this: the prelude took too long."""
+        timeouts = self.entrance.listener.timeouts
+        error = TooLate("prelude_seconds", timeouts.prelude_seconds)
+        self._drop(error)
+        return None
+
+    def end_in_order(self, cause: str) -> None:
+        """The gateway's own wish to end it, such as the limit of a drain."""
+        if self.pair is not None:
+            self.pair.abort(cause)
+        elif self.served is not None:
+            self.served.end_in_order(cause)
+        else:
+            self.cause = cause
+            self.lease.abort()
+
+    def _hung_up(self, received: int) -> None:
+        self._drop(Hangup(received))
+
+    def _refuse_plain(self, protocol: str, error: GateError) -> None:
+        """Refuse outside TLS, in the words of *protocol*."""
+        self._refuse(error, self.gate.refusal(protocol, error))
+
+    def _refuse_built(self, error: GateError) -> None:
+        assert self.choice is not None
+        if self.tls is not None:
+            self._refuse_secure(error)
+        elif self.choice.route.passthrough:
+            self._refuse(error, reasons.alert_record(_INTERNAL_ERROR))
+        else:
+            self._refuse_plain(self.choice.route.protocol, error)
+
+    def _refuse_secure(self, error: GateError) -> None:
+        """Refuse under TLS: the protocol's words, close_notify, then as any refusal."""
+        assert self.choice is not None and self.tls is not None
+        words = self.gate.refusal(self.choice.route.protocol, error)
+        try:
+            if words:
+                self.tls.send(words)
+            self.tls.shutdown()
+        except SSL.Error:
+            pass  # the socket is full or broken; the alert or the words are lost with it
+        self._refuse(error, b"")
+
+    def _refuse(self, error: GateError, words: bytes) -> None:
+        """Write *words*, half-close, drain, close; see `net.refuse`."""
+        self._note(error)
+        lease = self.arrival.take()
+        lease.want(0)
+        Refusal(lease, words, self.gateway.wheel, _nothing)
+
+    def _drop(self, error: GateError) -> None:
+        """Close at once: there is nobody to tell, or no room to tell it."""
+        self._note(error)
+        if self.dial is not None:
+            self.dial.cancel()
+        self.lease.abort()
+
+    def _note(self, error: GateError) -> None:
+        self.gateway.wheel.drop(self)
+        self.error = error
+        self.cause = error.reason
+        self.gateway.tally.refused[self.listener, error.reason] += 1
+        self._known()
+
+    # -- 8: the end ----------------------------------------------------------------------------------------
+
+    def connectionLost(self, reason: Failure = Failure(Exception("closed"))) -> None:  # noqa: B008
+        """Twisted calls this: the socket is closed."""
+        gateway = self.gateway
+        gateway.wheel.drop(self)
+        self._known()
+        for census in self._admitted:
+            census.leave()
+        if not self.cause:
+            over = self.pair or self.served
+            self.cause = "closed" if over is None else over.cause
+        gateway.left(self)
+        # The cycles with the TLS object and the relay would wait for the collector (S57).
+        self.tls = self.pair = self.served = None
+
+    def carried(self) -> tuple[int, int]:
+        """Bytes to the target and to the client, so far."""
+        if self.pair is not None:
+            return self.pair.to_target.moved, self.pair.to_client.moved
+        if self.served is not None:
+            return self.served.received, self.served.sent
+        return 0, 0
+
+    @property
+    def fault(self) -> Fault | None:
+        """Whose fault the end was; None for an end in order."""
+        return None if self.error is None else self.error.fault
+
+
+_NO_CERT: Final = TlsPolicy(CertRule.NONE)
+
+#: Stands for "no byte has come": anything may follow.
+_ANY_BYTE: Final = More(1)
+
+
+def gate_trusts(peer: IAddress, trusted: Sequence[Network]) -> bool:
+    """Whether PROXY headers of *peer* count; UNIX peers are trusted before this."""
+    if not isinstance(peer, (IPv4Address, IPv6Address)):
+        return False
+    address = ip_address(peer.host.partition("%")[0])
+    if isinstance(address, IPv6Address_) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return any(address in network for network in trusted)
+
+
+def _address(source: tuple[str, int]) -> IAddress:
+    kind = IPv6Address if ":" in source[0] else IPv4Address
+    return kind("TCP", *source)
+
+
+def _pair_of(address: IAddress) -> tuple[str, int] | None:
+    if isinstance(address, (IPv4Address, IPv6Address)):
+        return address.host, address.port
+    return None
+
+
+def _nothing() -> None:
+    """The refusal is over; the owner of the socket has been told."""

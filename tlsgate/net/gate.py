@@ -1,0 +1,202 @@
+"""Everything that the connections of one configuration share, built whole.
+
+A reload builds another `Gate` and swaps; connections keep the one that they began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from tlsgate.config.settings import Listener, Settings
+from tlsgate.core.routing import CertRule, Route, RouteTable
+from tlsgate.core.sniff import TLS_OPENING, Opening
+from tlsgate.errors import BadKeyPair, BadSettings, GateError, Place, Problem
+from tlsgate.interfaces import IGateProtocol
+from tlsgate.net.dial import Target, parse_target
+from tlsgate.net.relay import Waits
+from tlsgate.tls.certs import CertificateStore
+from tlsgate.tls.contexts import ContextStore, TlsPolicy
+
+
+#: The listener where all routes meet.
+WEB: Final = "web"
+
+
+@frozen(eq=False)
+class Entrance:
+    """One listener, as its connections need it.
+
+    Attributes:
+        openings: of every protocol that may be met here, TLS first.
+        greeter: the protocol that speaks first on this port, or None.
+        waits: of its relays, before a route's own.
+    """
+
+    listener: Listener
+    openings: tuple[Opening, ...]
+    greeter: IGateProtocol | None
+    waits: Waits
+
+
+@frozen(eq=False, kw_only=True)
+class Gate:
+    """One configuration at work; see the module."""
+
+    settings: Settings
+    protocols: Mapping[str, IGateProtocol]
+    own_settings: Mapping[str, object]
+    table: RouteTable
+    entrances: Mapping[str, Entrance]
+    certificates: CertificateStore
+    contexts: ContextStore
+    policies: Mapping[str, TlsPolicy]  #: by route name
+    targets: Mapping[str, Target]  #: by endpoint string
+
+    @classmethod
+    def build(cls, settings: Settings, protocols: Mapping[str, IGateProtocol]) -> Gate:
+        """Make a gate of *settings*; touches files, and no socket.
+
+        Raises:
+            BadSettings: with every problem that was found.
+        """
+        problems: list[Problem] = []
+
+        def blame(path: str, error: object) -> None:
+            problems.append(Problem(Place(str(settings.file), 1, 1), path, str(error)))
+
+        own: dict[str, object] = {}
+        for name, protocol in protocols.items():
+            try:
+                own[name] = protocol.settings(settings.protocols.get(name, {}))
+            except ValueError as error:
+                blame(f"proxy_service.protocols.{name}", error)
+        for name in settings.protocols:
+            if name not in protocols:
+                blame(f"proxy_service.protocols.{name}", "there is no such protocol plug-in")
+        for route in settings.routes:
+            if route.protocol not in protocols:
+                blame(f"proxy_service.routes.{route.name}", f"no protocol {route.protocol!r}")
+        routes = (*settings.routes, *protocol_routes(settings, protocols))
+        try:
+            certificates = _certificates(settings)
+            contexts = ContextStore(certificates)
+            policies = {
+                route.name: TlsPolicy(route.client_cert, route.client_ca_files)
+                for route in routes
+                if not route.passthrough
+            }
+            contexts.prepare(policies.values())
+        except BadSettings as error:
+            raise BadSettings([*problems, *error.problems]) from error
+        targets: dict[str, Target] = {}
+        for route in settings.routes:
+            if route.target is not None:
+                try:
+                    targets[route.target] = parse_target(route.target, contexts)
+                except (ValueError, BadKeyPair) as error:
+                    blame(f"proxy_service.routes.{route.name}.target", error)
+        if problems:
+            raise BadSettings(problems)
+        return cls(
+            settings=settings,
+            protocols=protocols,
+            own_settings=own,
+            table=RouteTable(routes, frozenset(_hosts(settings.public.web)), settings.strict_sni),
+            entrances={
+                one.name: _entrance(one, routes, protocols) for one in settings.listeners
+            },
+            certificates=certificates,
+            contexts=contexts,
+            policies=policies,
+            targets=targets,
+        )
+
+    def refusal(self, protocol: str, error: GateError) -> bytes:
+        """Say *error* in the words of *protocol*, or nothing if that is beyond it."""
+        found = self.protocols.get(protocol)
+        return b"" if found is None else found.refusal(error)
+
+
+def protocol_routes(
+    settings: Settings, protocols: Mapping[str, IGateProtocol]
+) -> Iterable[Route]:
+    """The routes that protocols bring by themselves, tokens before names.
+
+    A protocol that demands certificates nobody can verify yet has no route: closed.
+    """
+    public = tuple(_hosts(settings.public.web))
+    for name, protocol in sorted(protocols.items()):
+        if not protocol.stands_alone:
+            continue
+        if protocol.client_cert is not CertRule.NONE and not settings.client_ca_files:
+            continue
+        files = () if protocol.client_cert is CertRule.NONE else settings.client_ca_files
+        names = tuple(protocol.server_names(public))
+        catch_all = not names and b"http/1.1" in protocol.alpn
+
+        def route(suffix: str, **more: Any) -> Route:
+            return Route(
+                name=name + suffix,
+                protocol=name,
+                client_cert=protocol.client_cert,
+                client_ca_files=files,
+                unsafe_anyone=True,  # no target; the protocol itself decides
+                **more,
+            )
+
+        if protocol.alpn:
+            # The console is for the web port alone; a token is good on any port.
+            where = WEB if catch_all else None
+            yield route("", alpn=tuple(protocol.alpn), catch_all=catch_all, listener=where)
+        if names:
+            yield route("-name", server_names=names)
+        if any(one.protocol == name for one in settings.listeners):
+            # On its own port a protocol needs no token.
+            plain = protocol.client_cert is CertRule.NONE
+            yield route("-port", listener=_own_listener(settings, name), plain=plain)
+
+
+def _own_listener(settings: Settings, protocol: str) -> str:
+    return next(one.name for one in settings.listeners if one.protocol == protocol)
+
+
+def _certificates(settings: Settings) -> CertificateStore:
+    if settings.keypairs:
+        return CertificateStore.load(settings.keypairs)
+    names = tuple(_hosts(settings.public.web)) or ("localhost",)
+    return CertificateStore.self_signed(names, settings.data_dir)
+
+
+def _hosts(addresses: Iterable[str]) -> Iterable[str]:
+    for address in addresses:
+        yield address.rpartition(":")[0].strip("[]").lower()
+
+
+def _entrance(
+    listener: Listener, routes: Iterable[Route], protocols: Mapping[str, IGateProtocol]
+) -> Entrance:
+    wanted = {
+        route.protocol for route in routes if route.listener in (None, listener.name)
+    }
+    own = None if listener.protocol is None else protocols.get(listener.protocol)
+    if own is not None:
+        wanted.add(own.name)
+    openings = [TLS_OPENING]
+    for name in sorted(wanted & set(protocols)):
+        openings += protocols[name].openings
+    spec = None if own is None else own.listener
+    timeouts = listener.timeouts
+    return Entrance(
+        listener,
+        tuple(openings),
+        own if spec is not None and spec.speaks_first else None,
+        Waits(
+            idle_seconds=timeouts.idle_seconds,
+            write_stall_seconds=timeouts.write_stall_seconds,
+            close_seconds=timeouts.close_seconds,
+            lifetime_seconds=timeouts.lifetime_seconds,
+        ),
+    )

@@ -1,0 +1,228 @@
+"""The gateway: what lives as long as the process, whatever the configuration.
+
+A reload gives it another `Gate` with `take`; connections that are there go on with the
+one they began with. Listeners are opened and closed by the service; the gateway makes
+their factories.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.protocol import Factory
+
+from tlsgate.errors import Hangup
+from tlsgate.interfaces import IAudit, IAuthorizer, ILedger
+from tlsgate.net.dial import Target, parse_target
+from tlsgate.net.dispatcher import Connection
+from tlsgate.net.gate import Gate
+from tlsgate.net.limits import Census
+from tlsgate.net.poller import Poller
+from tlsgate.net.tally import Tally
+from tlsgate.net.wheel import Wheel
+from tlsgate.tls.fast import HAS_BINDING, Slab
+
+Journal = Callable[[Mapping[str, object]], None]
+
+#: How often the end of a drain is looked for.
+_LOOK_SECONDS: Final = 0.05
+
+
+class Gateway:
+    """All connections of one process.
+
+    Args:
+        reactor: Twisted's.
+        journal: called once for each connection that has ended or was refused; a
+            connection that sent no byte (a health check) is counted, not told.
+        binding: use pyOpenSSL's private binding in the relay.
+
+    Attributes:
+        gate: the configuration for new connections; `take` must come before the first.
+        draining: new connections are refused.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        audit: IAudit,
+        authorizer: IAuthorizer,
+        ledger: ILedger,
+        journal: Journal,
+        binding: bool = HAS_BINDING,
+    ) -> None:
+        self.reactor = reactor
+        self.gate: Gate
+        self.audit = audit
+        self.authorizer = authorizer
+        self.ledger = ledger
+        self.journal = journal
+        self.binding = binding
+        self.tally = Tally()
+        self.poller = Poller(reactor)
+        self.wheel = Wheel(reactor)
+        self.slab = Slab()
+        self.now: Callable[[], float] = reactor.seconds
+        self.draining = False
+        self.census: Census
+        self._by_listener: dict[str, Census] = {}
+        self._live: dict[int, Connection] = {}
+        self._numbered = 0
+
+    # -- configuration -------------------------------------------------------------------
+
+    def take(self, gate: Gate) -> None:
+        """New connections use *gate* from now on."""
+        if not hasattr(self, "gate"):
+            self.census = Census(gate.settings.limits, self.now)
+        self.gate = gate
+        self.census.limits = gate.settings.limits
+        for name, census in self._by_listener.items():
+            if name in gate.entrances:
+                census.limits = gate.entrances[name].listener.limits
+
+    def factory(self, listener: str) -> Factory:
+        """The factory to listen with for *listener*."""
+        return _Entrances(self, listener)
+
+    def census_of(self, listener: str) -> Census:
+        """The counts of one listener."""
+        census = self._by_listener.get(listener)
+        if census is None:
+            limits = self.gate.entrances[listener].listener.limits
+            census = self._by_listener[listener] = Census(limits, self.now)
+        return census
+
+    def target(self, gate: Gate, text: str) -> Target:
+        """Parse a target that no route names, for a plug-in's `RelayTo`."""
+        return parse_target(text, gate.contexts)
+
+    # -- connections ---------------------------------------------------------------------
+
+    def arrived(self, connection: Connection) -> None:
+        """A connection has been accepted."""
+        self._numbered += 1
+        connection.number = self._numbered
+        self._live[connection.number] = connection
+        tally = self.tally
+        tally.accepted[connection.listener] += 1
+        tally.active[connection.listener] += 1
+
+    def left(self, connection: Connection) -> None:
+        """Its socket is closed: count it, and tell journal and audit."""
+        del self._live[connection.number]
+        listener, choice = connection.listener, connection.choice
+        self.tally.active[listener] -= 1
+        to_target, to_client = connection.carried()
+        if choice is not None:
+            carried = self.tally.carried[choice.route.name, listener]
+            carried[0] += to_target
+            carried[1] += to_client
+            if connection.stage not in ("arriving", "handshake"):
+                self.ledger.closed(
+                    listener, connection.transport_kind, connection.identity, connection.peer
+                )
+        error = connection.error
+        if isinstance(error, Hangup) and not error.received_bytes:
+            return
+        fields = self._summary(connection)
+        fields["event"] = "connection.refused" if error is not None else "connection.end"
+        fields["cause"] = connection.cause
+        if error is not None:
+            fields["error"] = str(error)
+            fields["fault"] = error.fault.value
+        self.journal(fields)
+        self.audit.emit(str(fields["event"]), fields)
+
+    def connections(self) -> list[dict[str, object]]:
+        """What is open now, as JSON types."""
+        return [
+            {"id": one.number, "stage": one.stage, **self._summary(one)}
+            for one in self._live.values()
+        ]
+
+    def _summary(self, one: Connection) -> dict[str, object]:
+        choice, hello = one.choice, one.hello
+        to_target, to_client = one.carried()
+        return {
+            "time": time.time(),
+            "listener": one.listener,
+            "peer": spell(one.peer),
+            "route": None if choice is None else choice.route.name,
+            "identity": None if one.identity is None else one.identity.name,
+            "sni": None if hello is None else hello.server_name,
+            "alpn": None if one.token is None else one.token.decode("latin-1"),
+            "to_target": to_target,
+            "to_client": to_client,
+            "seconds": round(self.now() - one.began, 6),
+        }
+
+    # -- the end ---------------------------------------------------------------------------
+
+    def drain(self, seconds: float) -> Deferred[int]:
+        """Wait until every connection has ended; at the limit, end the rest.
+
+        Gives the number of connections that were cut off. Listeners are the caller's to
+        close, before.
+        """
+        self.draining = True
+        for one in list(self._live.values()):
+            if one.stage in ("arriving",):
+                one.end_in_order("drain")
+        if not self._live:
+            return succeed(0)
+        limit = self.now() + seconds
+        done: Deferred[int] = Deferred()
+
+        def look() -> None:
+            if not self._live:
+                done.callback(0)
+            elif self.now() >= limit:
+                cut = len(self._live)
+                self.close_all("drain")
+                done.callback(cut)
+            else:
+                self.reactor.callLater(_LOOK_SECONDS, look)
+
+        look()
+        return done
+
+    def close_all(self, cause: str = "stopped") -> None:
+        """End every connection now."""
+        for one in list(self._live.values()):
+            one.end_in_order(cause)
+
+    def close(self) -> None:
+        """End everything and leave the reactor."""
+        self.close_all()
+        self.wheel.stop()
+        self.poller.close()
+
+
+class _Entrances(Factory):
+    """Makes a `Connection` for whatever a listener accepts."""
+
+    noisy = False
+
+    def __init__(self, gateway: Gateway, listener: str) -> None:
+        self.gateway = gateway
+        self.listener = listener
+
+    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+        """Twisted calls this: a connection was accepted."""
+        return Connection(self.gateway, self.listener)
+
+
+def spell(address: IAddress) -> str:
+    """An address as logs have it: "192.0.2.1:4711", "[2001:db8::1]:4711", "unix"."""
+    if isinstance(address, UNIXAddress):
+        return "unix"
+    host: str = address.host  # type: ignore[attr-defined]
+    port: int = address.port  # type: ignore[attr-defined]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,428 @@
+"""The relay: bytes between two lent sockets, TLS or plain on either side.
+
+1. An `End` reads from and writes to one socket; `PlainEnd` and `SecureEnd` differ only in
+   how.
+2. A `Flow` is one direction: it fills the shared slab from its source and writes the sink
+   straight from there. What the sink does not take is held (at most `CHUNK` bytes), and
+   the source is not read until it has gone.
+3. A `Pair` is two flows. One direction may end long before the other (half-close): the
+   sink is told as soon as everything before has been written.
+4. `Pair.due` looks at the byte counters now and then: idle, stalled, half-closed and old
+   pairs end there, so that carrying bytes costs no timer.
+
+Reading stops when the socket has nothing more (AGAIN), when the sink blocks, or, after a
+turn's worth of bytes, when OpenSSL holds none: decrypted bytes inside it wake nobody.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from attrs import frozen
+
+from tlsgate.net.lease import Lease
+from tlsgate.net.poller import READ, TROUBLE, WRITE
+from tlsgate.net.wheel import Wheel
+from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, CUT, ENDED, RECORD, Session, Slab
+
+#: The most that one step reads, and so the most that is held for a peer that takes none.
+CHUNK: Final = 4 * RECORD
+
+#: What one flow may carry before the reactor's other work gets its turn.
+TURN: Final = 16 * RECORD
+
+#: A read shorter than this is the end of what was sent: asking again would only tell
+#: AGAIN. A longer one may be a bulk sender's odd record size.
+_SHORT: Final = 4096
+
+
+@frozen(kw_only=True)
+class Waits:
+    """The waits of one pair in seconds; None switches one off."""
+
+    idle_seconds: float | None
+    write_stall_seconds: float
+    close_seconds: float
+    lifetime_seconds: float | None
+
+    @property
+    def look_seconds(self) -> float:
+        """How often to look, so that no wait is exceeded by more than a quarter."""
+        waits = (self.idle_seconds, self.write_stall_seconds, self.close_seconds)
+        shortest = min(wait for wait in (*waits, self.lifetime_seconds) if wait is not None)
+        return min(max(shortest / 4, 0.05), 15.0)
+
+
+class End:
+    """One socket of a pair."""
+
+    __slots__ = ("drained", "lease", "out", "read_blocked", "to", "write_again")
+
+    out: Flow  #: what comes from this socket
+    to: Flow  #: what goes to it
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        #: True after a `fill` that left nothing to read on the socket.
+        self.drained = True
+        #: TLS wants to write before it can read (a KeyUpdate's answer), or the reverse.
+        self.read_blocked = False
+        self.write_again = False
+
+    def fill(self, slab: Slab) -> int:
+        """Read up to `CHUNK` bytes; gives a count, ENDED, AGAIN, BLOCKED, CUT or BROKEN."""
+        raise NotImplementedError
+
+    def put(self, slab: Slab, size: int) -> int:
+        """Write the slab's first *size* bytes; gives how many are gone, or BROKEN."""
+        raise NotImplementedError
+
+    def finish(self) -> int:
+        """Tell the peer that nothing more comes; ENDED when said, BLOCKED, or BROKEN."""
+        raise NotImplementedError
+
+    def pending(self) -> int:
+        """Bytes that wait above the socket."""
+        return 0
+
+    def ready(self, mask: int) -> None:
+        """The poller calls this: the socket is ready."""
+        out, to = self.out, self.to
+        pair = out.pair
+        if mask & (READ | TROUBLE):
+            if self.write_again:
+                self.write_again = False
+                to.flush()
+            if pair.open:
+                out.pump()
+        if mask & (WRITE | TROUBLE) and pair.open:
+            if self.read_blocked:
+                self.read_blocked = False
+                out.pump()
+            if pair.open:
+                to.flush()
+        if pair.open:
+            self.attend()
+
+    def attend(self) -> None:
+        """Be woken for what either flow waits for at this socket."""
+        mask = 0
+        out, to = self.out, self.to
+        if out.held is None and not out.ended:
+            mask = WRITE if self.read_blocked else READ
+        if to.held is not None or (to.ended and not to.said):
+            mask |= READ if self.write_again else WRITE
+        self.lease.want(mask)
+
+
+class PlainEnd(End):
+    """A socket without TLS."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, lease: Lease) -> None:
+        super().__init__(lease)
+        self._socket = lease.socket
+
+    def fill(self, slab: Slab) -> int:
+        """See `End.fill`."""
+        try:
+            count = self._socket.recv_into(slab.view, CHUNK)
+        except BlockingIOError:
+            return AGAIN
+        except OSError:
+            return BROKEN
+        self.drained = count < CHUNK
+        return count
+
+    def put(self, slab: Slab, size: int) -> int:
+        """See `End.put`."""
+        try:
+            return self._socket.send(slab.view[:size])
+        except BlockingIOError:
+            return 0
+        except OSError:
+            return BROKEN
+
+    def finish(self) -> int:
+        """See `End.finish`."""
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            return BROKEN
+        return ENDED
+
+
+class SecureEnd(End):
+    """A socket under TLS."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, lease: Lease, session: Session) -> None:
+        super().__init__(lease)
+        self.session = session
+
+    def fill(self, slab: Slab) -> int:
+        """See `End.fill`."""
+        read = self.session.read
+        count = read(slab, 0, CHUNK)
+        if count < _SHORT:
+            self.drained = True
+            return count
+        filled = count
+        while filled < CHUNK:
+            count = read(slab, filled, CHUNK - filled)
+            if count <= 0:
+                # Whatever it was, the next fill meets it again.
+                self.drained = count == AGAIN
+                return filled
+            filled += count
+            if count < _SHORT and filled < CHUNK:
+                self.drained = True
+                return filled
+        self.drained = False
+        return filled
+
+    def put(self, slab: Slab, size: int) -> int:
+        """See `End.put`."""
+        write = self.session.write
+        count = write(slab, 0, size)
+        if count == size:
+            return count
+        gone = 0
+        while count > 0:
+            gone += count
+            if gone == size:
+                return gone
+            count = write(slab, gone, size - gone)
+        if count == BROKEN:
+            return BROKEN
+        self.write_again = count == AGAIN
+        return gone
+
+    def finish(self) -> int:
+        """See `End.finish`."""
+        outcome = self.session.end()
+        self.write_again = outcome == AGAIN
+        return BLOCKED if outcome == AGAIN else outcome
+
+    def pending(self) -> int:
+        """See `End.pending`."""
+        return self.session.pending()
+
+
+class Flow:
+    """One direction of a pair."""
+
+    __slots__ = ("ended", "held", "moved", "pair", "said", "sink", "source")
+
+    def __init__(self, pair: Pair, source: End, sink: End) -> None:
+        self.pair = pair
+        self.source = source
+        self.sink = sink
+        self.held: bytes | None = None  #: read, and not yet taken by the sink
+        self.moved = 0  #: bytes read so far
+        self.ended = False  #: the source will send no more
+        self.said = False  #: and the sink knows
+
+    def pump(self) -> None:
+        """Carry what the source has, until one side has to be waited for."""
+        if self.held is not None or self.ended:
+            return
+        source, sink, pair = self.source, self.sink, self.pair
+        slab = pair.slab
+        turn = self.moved + TURN
+        while True:
+            count = source.fill(slab)
+            if count <= 0:
+                break
+            self.moved += count
+            gone = sink.put(slab, count)
+            if gone != count:
+                if gone == BROKEN:
+                    pair.broke(sink)
+                    return
+                self.held = bytes(slab.view[gone:count])
+                source.attend()
+                sink.attend()
+                return
+            if (source.drained or self.moved >= turn) and not source.pending():
+                return
+        if count == BLOCKED:
+            source.read_blocked = True
+        elif count == BROKEN:
+            pair.broke(source)
+        elif count != AGAIN:
+            self.ended = True
+            pair.ended(source, cut=count == CUT)
+            self._say()
+
+    def flush(self) -> None:
+        """Write what is held, say what has to be said, and read on."""
+        held, pair = self.held, self.pair
+        if held is not None:
+            size = len(held)
+            pair.slab.view[:size] = held
+            gone = self.sink.put(pair.slab, size)
+            if gone == BROKEN:
+                pair.broke(self.sink)
+                return
+            if gone != size:
+                if gone:
+                    self.held = held[gone:]
+                return
+            self.held = None
+            # Not left to the poller: what OpenSSL holds wakes nobody.
+            self.pump()
+            if pair.open:
+                self.source.attend()
+        elif self.ended and not self.said:
+            self._say()
+
+    def _say(self) -> None:
+        """Tell the sink that the source has ended; nothing is held."""
+        outcome = self.sink.finish()
+        if outcome == BLOCKED:
+            self.sink.attend()
+            return
+        self.said = True
+        if outcome == BROKEN:
+            self.pair.broke(self.sink)
+        else:
+            self.pair.maybe_done()
+
+
+class Pair:
+    """A client and its target, coupled until both are done.
+
+    Who waits for the end hears it from the client socket's owner, whose protocol is told
+    `connectionLost` when the pair closes it; by then `cause` is set.
+
+    Args:
+        now: seconds of a monotonic clock.
+    """
+
+    __slots__ = (
+        "_first_end",
+        "_last_moved",
+        "_last_time",
+        "_started",
+        "_waits",
+        "_wheel",
+        "cause",
+        "client",
+        "open",
+        "slab",
+        "slot",
+        "target",
+        "to_client",
+        "to_target",
+    )
+
+    def __init__(
+        self,
+        client: End,
+        target: End,
+        slab: Slab,
+        waits: Waits,
+        wheel: Wheel,
+        now: Callable[[], float],
+    ) -> None:
+        self.client = client
+        self.target = target
+        self.slab = slab
+        self.slot = 0
+        self.open = True
+        self.cause = ""
+        self._waits = waits
+        self._wheel = wheel
+        self._started = self._last_time = now()
+        self._last_moved = 0
+        self._first_end = ""
+        self.to_target = client.out = target.to = Flow(self, client, target)
+        self.to_client = target.out = client.to = Flow(self, target, client)
+
+    def start(self) -> None:
+        """Begin: bytes may wait on either side already, in OpenSSL or in the kernel."""
+        self._wheel.arm(self, self._waits.look_seconds)
+        self.client.lease.on_ready = self.client.ready
+        self.target.lease.on_ready = self.target.ready
+        self.to_target.pump()
+        if self.open:
+            self.client.attend()
+            self.target.attend()
+
+    def side(self, end: End) -> str:
+        """Which of the two *end* is."""
+        return "client" if end is self.client else "target"
+
+    def ended(self, end: End, *, cut: bool) -> None:
+        """The first direction to end names the cause."""
+        if not self._first_end:
+            self._first_end = f"{self.side(end)}_{'cut' if cut else 'ended'}"
+
+    def maybe_done(self) -> None:
+        """Close both sockets once both directions have been ended and told so."""
+        if self.to_target.said and self.to_client.said:
+            self._close(self._first_end)
+
+    def broke(self, end: End) -> None:
+        """*end* can neither be read nor written: reset the other one as well."""
+        if self.open:
+            cause = self._first_end if self._first_end.endswith("_cut") else ""
+            self.abort(cause or f"{self.side(end)}_reset")
+
+    def abort(self, cause: str) -> None:
+        """End both sides at once with a reset."""
+        self._close(cause, reset=True)
+
+    def due(self, now: float) -> float | None:
+        """The wheel calls this: see whether a wait is over."""
+        waits = self._waits
+        if waits.lifetime_seconds is not None and now - self._started >= waits.lifetime_seconds:
+            self._end_in_order("lifetime")
+            return None
+        moved = self.to_target.moved + self.to_client.moved
+        held = (self.to_target.held, self.to_client.held)
+        if held[0] is not None or held[1] is not None:
+            # A reader takes part of what is held before more can be read.
+            moved -= sum(len(rest) for rest in held if rest is not None)
+        if moved != self._last_moved:
+            self._last_moved = moved
+            self._last_time = now
+            return waits.look_seconds
+        silent = now - self._last_time
+        if silent >= waits.write_stall_seconds and held != (None, None):
+            self.abort("write_stall")
+            return None
+        if silent >= waits.close_seconds and self._first_end:
+            self.abort("close_timer")
+            return None
+        if waits.idle_seconds is not None and silent >= waits.idle_seconds:
+            self._end_in_order("idle")
+            return None
+        return waits.look_seconds
+
+    def _end_in_order(self, cause: str) -> None:
+        """Tell both peers as far as their sockets take it, and close."""
+        for flow in (self.to_client, self.to_target):
+            if not flow.said and flow.held is None:
+                flow.sink.finish()
+        self._close(cause)
+
+    def _close(self, cause: str, *, reset: bool = False) -> None:
+        if not self.open:
+            return
+        self.open = False
+        self.cause = cause
+        self._wheel.drop(self)
+        for end in (self.target, self.client):
+            if reset:
+                end.lease.abort()
+            else:
+                end.lease.close()
+        # The cycle of pair, flows and ends would wait for the collector (S57).
+        del self.client.out, self.client.to, self.target.out, self.target.to
+        del self.to_target.pair, self.to_client.pair

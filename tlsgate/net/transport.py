@@ -1,0 +1,335 @@
+"""A Twisted transport over a lent socket, plain or under TLS, for protocols that parse.
+
+Twisted's own TLS has no deadline for the handshake, loses what comes after the peer's
+close_notify, and waits for that of a silent peer for ever. The relay's ends have none of
+this, so protocols of the gateway itself sit on the same ends, behind the interface that
+Twisted's protocols expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IPullProducer,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides, implementer
+
+from tlsgate.net.poller import READ, TROUBLE, WRITE
+from tlsgate.net.refuse import Refusal
+from tlsgate.net.relay import CHUNK, TURN, End, Waits
+from tlsgate.net.wheel import Wheel
+from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, ENDED, Slab
+
+#: Above this much unwritten output a producer is paused.
+HIGH_BYTES: Final = 64 * 1024
+
+
+@implementer(ITCPTransport, IConsumer, IPushProducer)
+class ServedTransport:
+    """What a served protocol sees as its transport.
+
+    Args:
+        end: the socket, plain or secure; owned by the transport from here on.
+        secure: the TLS object, or None on a plain socket.
+        now: seconds of a monotonic clock.
+
+    Attributes:
+        cause: why it ended, once it has; the socket may linger a moment longer.
+    """
+
+    disconnecting = False
+
+    def __init__(
+        self,
+        end: End,
+        *,
+        secure: SSL.Connection | None,
+        negotiated: bytes | None,
+        peer: IAddress,
+        local: IAddress,
+        slab: Slab,
+        waits: Waits,
+        wheel: Wheel,
+        now: Callable[[], float],
+    ) -> None:
+        self._end = end
+        self._secure = secure
+        self.negotiatedProtocol = negotiated
+        self._peer = peer
+        self._local = local
+        self._slab = slab
+        self._waits = waits
+        self._wheel = wheel
+        self.cause = ""
+        self._protocol: IProtocol | None = None
+        self._output = bytearray()
+        self._producer: IPushProducer | IPullProducer | None = None
+        self._streaming = False
+        self._paused = False
+        self._half_closing = False
+        self._reading = True
+        self._read_ended = False
+        self.slot = 0
+        self.received = 0
+        self.sent = 0
+        self.connected = True
+        self._progress = (0, 0)
+        self._since = self._started = now()
+        if secure is not None:
+            directlyProvides(self, ISSLTransport)
+
+    def start(self, protocol: IProtocol) -> None:
+        """Connect *protocol*; what waits on the socket reaches it at once."""
+        self._protocol = protocol
+        self._wheel.arm(self, self._waits.look_seconds)
+        self._end.lease.on_ready = self._ready
+        protocol.makeConnection(self)
+        if self.connected:
+            self._read()
+        self._attend()
+
+    # -- what the protocol calls (Twisted fixes these names) --------------------------
+
+    def write(self, data: bytes) -> None:
+        """Queue *data*; it leaves when the reactor comes round."""
+        if self.connected and not self.disconnecting and data:
+            self._output += data
+            if self._producer is not None and self._streaming and len(self._output) > HIGH_BYTES:
+                if not self._paused:
+                    self._paused = True
+                    self._producer.pauseProducing()  # type: ignore[union-attr]
+            self._attend()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Queue all of *data*."""
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        """Close in order, once everything queued has left."""
+        if self.connected and not self.disconnecting:
+            self.disconnecting = True
+            self._attend()
+
+    def loseWriteConnection(self) -> None:
+        """Close our direction only, once everything queued has left."""
+        self._half_closing = True
+        self._attend()
+
+    def abortConnection(self) -> None:
+        """Reset the connection now."""
+        if self.connected:
+            self._lost(Failure(ConnectionAborted()), "aborted", reset=True)
+
+    def getPeer(self) -> IAddress:
+        """The client, as a trusted PROXY header tells it."""
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """The address that it dialled."""
+        return self._local
+
+    def getPeerCertificate(self) -> object:
+        """The client's certificate; `ISSLTransport`."""
+        return None if self._secure is None else self._secure.get_peer_certificate()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """Ask *producer* for output, or pause it, as the peer takes it."""
+        self._producer, self._streaming, self._paused = producer, streaming, False
+        if not self.connected:
+            producer.stopProducing()
+        elif not streaming:
+            producer.resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """The producer is done."""
+        self._producer = None
+        self._attend()
+
+    def pauseProducing(self) -> None:
+        """Read no more for now."""
+        self._reading = False
+        self._attend()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        self._reading = True
+        if self._end.pending() and self.connected:
+            self._read()
+        self._attend()
+
+    def stopProducing(self) -> None:
+        """Close."""
+        self.loseConnection()
+
+    def getTcpNoDelay(self) -> bool:
+        """It is always on."""
+        return True
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """It is always on."""
+
+    def getTcpKeepAlive(self) -> bool:
+        """It is always on."""
+        return True
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """It is always on."""
+
+    # -- inside ----------------------------------------------------------------------
+
+    def due(self, now: float) -> float | None:
+        """The wheel calls this: see whether a wait is over."""
+        waits = self._waits
+        if waits.lifetime_seconds is not None and now - self._started >= waits.lifetime_seconds:
+            self._lost(Failure(ConnectionDone()), "lifetime")
+            return None
+        progress = (self.received, self.sent)
+        if progress != self._progress:
+            self._progress, self._since = progress, now
+            return waits.look_seconds
+        silent = now - self._since
+        if self._output and silent >= waits.write_stall_seconds:
+            self._lost(Failure(ConnectionLost("write stalled")), "write_stall", reset=True)
+            return None
+        if self._read_ended and silent >= waits.close_seconds:
+            self._lost(Failure(ConnectionLost("close timer")), "close_timer", reset=True)
+            return None
+        if waits.idle_seconds is not None and silent >= waits.idle_seconds:
+            self._lost(Failure(ConnectionDone()), "idle")
+            return None
+        return waits.look_seconds
+
+    def end_in_order(self, cause: str) -> None:
+        """The gateway's own wish: close, whatever the protocol thinks."""
+        if self.connected:
+            self._lost(Failure(ConnectionDone()), cause)
+
+    def _attend(self) -> None:
+        if not self.connected:
+            return
+        end = self._end
+        mask = 0
+        if not self._read_ended and (self._reading or self.disconnecting):
+            mask = WRITE if end.read_blocked else READ
+        pulling = self._producer is not None and not self._streaming
+        if self._output or self.disconnecting or self._half_closing or pulling:
+            mask |= READ if end.write_again else WRITE
+        end.lease.want(mask)
+
+    def _ready(self, mask: int) -> None:
+        end = self._end
+        if mask & (READ | TROUBLE) or end.read_blocked:
+            end.read_blocked = False
+            if end.write_again:
+                end.write_again = False
+                self._write()
+            if self.connected:
+                self._read()
+        if self.connected and mask & (WRITE | TROUBLE):
+            self._write()
+        self._attend()
+
+    def _read(self) -> None:
+        """Hand over what has come, until the protocol pauses or nothing is left."""
+        end, slab = self._end, self._slab
+        turn = self.received + TURN
+        while self._reading and self.connected and not self._read_ended:
+            count = end.fill(slab)
+            if count > 0:
+                self.received += count
+                data = bytes(slab.view[:count])
+                if not self.disconnecting:
+                    assert self._protocol is not None
+                    self._protocol.dataReceived(data)
+                if not self.connected:
+                    return
+                if (end.drained or self.received >= turn) and not end.pending():
+                    return
+            elif count == AGAIN:
+                return
+            elif count == BLOCKED:
+                end.read_blocked = True
+                return
+            elif count == ENDED:
+                self._peer_ended()
+                return
+            else:
+                why = "connection reset" if count == BROKEN else "cut without close_notify"
+                cause = "client_reset" if count == BROKEN else "client_cut"
+                self._lost(Failure(ConnectionLost(why)), cause)
+                return
+
+    def _peer_ended(self) -> None:
+        self._read_ended = True
+        protocol = IHalfCloseableProtocol(self._protocol, None)
+        if protocol is not None:
+            protocol.readConnectionLost()
+        else:
+            # As Twisted's TCP does: what is queued still leaves.
+            self.loseConnection()
+
+    def _write(self) -> None:
+        end, slab, output = self._end, self._slab, self._output
+        while output:
+            size = min(len(output), CHUNK)
+            slab.view[:size] = output[:size]
+            gone = end.put(slab, size)
+            if gone == BROKEN:
+                self._lost(Failure(ConnectionLost("connection reset")), "client_reset", reset=True)
+                return
+            self.sent += gone
+            del output[:gone]
+            if gone < size:
+                return
+        producer = self._producer
+        if producer is not None:
+            if not self._streaming:
+                producer.resumeProducing()
+            elif self._paused:
+                self._paused = False
+                producer.resumeProducing()
+            return
+        if self.disconnecting:
+            cause = "client_ended" if self._read_ended else "served"
+            self._lost(Failure(ConnectionDone()), cause)
+        elif self._half_closing and end.finish() != BLOCKED:
+            self._half_closing = False
+
+    def _lost(self, reason: Failure, cause: str, *, reset: bool = False) -> None:
+        """Close the socket and tell protocol and gateway, once."""
+        if not self.connected:
+            return
+        self.connected = False
+        self._wheel.drop(self)
+        self.cause = cause
+        end, protocol = self._end, self._protocol
+        self._protocol = None
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+        if reset or cause in ("client_reset", "client_cut"):
+            end.lease.abort()
+        else:
+            end.finish()
+            if self._read_ended:
+                end.lease.close()
+            else:
+                Refusal(end.lease, b"", self._wheel, _nothing)
+        if protocol is not None:
+            protocol.connectionLost(reason)
+
+
+def _nothing() -> None:
+    """The socket is closed; everyone has been told before."""
