@@ -70,12 +70,16 @@ def pattern_of(path: Path, known: Mapping[Pattern, object]) -> Pattern | None:
 def unserved(block: Block, path: Path = ()) -> Iterator[tuple[Path, str]]:
     """The keys that the file wrote and that do nothing yet, each with the reason."""
     for name, info in type(block).model_fields.items():
-        if name not in block.model_fields_set:
+        if name not in block.model_fields_set or _is_off(getattr(block, name)):
             continue
         if (why := _why(info)) is not None:
             yield (*path, name), why
         else:
             yield from _unserved_in(getattr(block, name), (*path, name))
+
+
+def _is_off(value: Any) -> bool:
+    return isinstance(value, Block) and getattr(value, "enabled", None) is False
 
 
 def _unserved_in(value: Any, path: Path) -> Iterator[tuple[Path, str]]:

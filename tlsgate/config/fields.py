@@ -7,7 +7,7 @@ ValueError with what would be right; pydantic collects them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any
 
@@ -167,11 +167,6 @@ def labels(value: Any) -> dict[str, str]:
         if label is not None and not isinstance(label, str):
             raise ValueError(f"label {name!r} has to be text, not {kind(label)}")
     return {str(name): str(label or "") for name, label in value.items()}
-
-
-def items(checked: Iterable[Any]) -> tuple[Any, ...]:
-    """A tuple of what a list validator gave."""
-    return tuple(checked)
 
 
 Text = Annotated[str, BeforeValidator(text)]

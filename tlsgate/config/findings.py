@@ -25,8 +25,10 @@ class Findings:
 
     def wrong(self, path: Path, message: str, *, key: bool = False) -> None:
         """Add a problem with the value at *path*, or with its key."""
-        self.problems.append(Problem(self.marks.place(path, key=key), self.name(path), message))
         self.spoiled.add(path)
+        if path not in self.marks.lost:
+            place = self.marks.place(path, key=key)
+            self.problems.append(Problem(place, self.name(path), message))
 
     def warn(self, path: Path, message: str) -> None:
         """Add a warning about the key at *path*."""
@@ -61,7 +63,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """The word of *known* that was most likely meant by *word*, or None."""
     scored = [(_likeness(word.lower(), other), other) for other in known]
     score, best = max(scored, default=(0.0, ""))
-    return best if score >= 0.7 else None
+    return best if score > 0.6 else None
 
 
 def _likeness(word: str, other: str) -> float:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tlsgate.config.blocks import Block
-from tlsgate.config.fields import Duration, Flag, Labels, Text, a_list, words
+from tlsgate.config.fields import Duration, Flag, Labels, Text, TextList, a_list, words
 from tlsgate.config.schema import AuthService, Later, ProxyService, Teleport
 
 
@@ -31,7 +31,7 @@ class Command(Block):
     """A label that a command computes."""
 
     name: Text
-    command: Annotated[tuple[Text, ...], BeforeValidator(a_list)]
+    command: TextList
     period: Duration | None = None
 
 

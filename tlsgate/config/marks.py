@@ -91,6 +91,8 @@ class Marks:
     file: str
     keys: dict[Path, tuple[int, int]] = field(factory=dict)
     values: dict[Path, tuple[int, int]] = field(factory=dict)
+    #: Values that could not be read at all; whoever misses them need not say so again.
+    lost: set[Path] = field(factory=set)
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """The place of the value at *path*, or of its key, or of what should hold it."""
@@ -146,7 +148,8 @@ class _Reader:
 
     def wrong(self, mark: Any, message: str, path: Path = ()) -> None:
         place = Place(self.marks.file, mark.line + 1, mark.column + 1)
-        self.problems.append(Problem(place, dotted(path), message))
+        shown = tuple(step for step in path if not str(step).startswith(_LOST))
+        self.problems.append(Problem(place, dotted(shown), message))
 
     def take(self, event: Any) -> None:
         match event:
@@ -155,13 +158,13 @@ class _Reader:
                 if self.documents == 2:
                     self.wrong(event.start_mark, "a second document; one file is one document")
             case yaml.AliasEvent():
-                self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out")
-                self.put(event, None)
+                path = self.put(event, None)
+                self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out", path)
+                self.marks.lost.add(path)
             case yaml.ScalarEvent():
-                self.check(event)
                 plain = event.style is None
                 null = plain and event.value in _NULLS
-                self.put(event, None if null else Scalar(event.value, plain))
+                self.check(event, self.put(event, None if null else Scalar(event.value, plain)))
             case yaml.MappingStartEvent():
                 self.open(event, {})
             case yaml.SequenceStartEvent():
@@ -169,20 +172,19 @@ class _Reader:
             case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
                 self.stack.pop()
 
-    def check(self, event: Any) -> None:
+    def check(self, event: Any, path: Path) -> None:
+        mark = event.start_mark
         if event.anchor is not None:
-            self.wrong(event.start_mark, f"anchor &{event.anchor}: anchors are not read")
+            self.wrong(mark, f"anchor &{event.anchor}: anchors are not read", path)
         if event.tag is not None:
-            self.wrong(
-                event.start_mark, f"tag {event.tag}: tags are not read; write the value only"
-            )
+            self.wrong(mark, f"tag {event.tag}: tags are not read; write the value only", path)
 
     def open(self, event: Any, made: dict[str, Tree] | list[Tree]) -> None:
-        self.check(event)
         if len(self.stack) >= LIMIT_DEPTH:
             self.wrong(event.start_mark, f"nested deeper than {LIMIT_DEPTH} levels")
             raise BadSettings(self.problems)
         path = self.put(event, made)
+        self.check(event, path)
         self.stack.append(_Frame(path, made))
 
     def put(self, event: Any, value: Tree) -> Path:

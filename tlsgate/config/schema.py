@@ -132,9 +132,9 @@ class Teleport(Block):
     diag_addr: Text | None = None
     log: Log = Log()
     connection_limits: ConnectionLimits = ConnectionLimits()
-    auth_servers: Annotated[Any, _JOIN] = None
-    auth_server: Annotated[Any, _JOIN] = None
-    proxy_server: Annotated[Any, _JOIN] = None
+    auth_servers: Annotated[Public, _JOIN] = ()
+    auth_server: Annotated[str | None, _JOIN, BeforeValidator(_public)] = None
+    proxy_server: Annotated[str | None, _JOIN, BeforeValidator(_public)] = None
     auth_token: Annotated[Any, _JOIN] = None
     join_params: Annotated[JoinParams | None, _JOIN] = None
     ca_pin: Annotated[Any, _JOIN] = None
