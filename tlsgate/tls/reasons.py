@@ -141,15 +141,18 @@ def _sentence(error: SSL.Error, reason: str, peer: str, own: str) -> str:
     return f"OpenSSL says {reason!r}" if reason else "OpenSSL gives no reason"
 
 
+def not_good(number: int) -> str:
+    """Why a chain does not verify, by its X509_V_ERR *number*, as the end of a sentence."""
+    return _NOT_GOOD.get(number) or f"it does not verify (X509_V_ERR {number})"
+
+
 def _why_not_verified(connection: SSL.Connection | None) -> str:
     if connection is None:
         return "it does not verify"
     if (verdict := binding.verdict(connection)) is not None:
         return verdict
     number = binding.verify_result(connection)
-    return _NOT_GOOD.get(number) or (
-        f"it does not verify (X509_V_ERR {number})" if number > 0 else "it does not verify"
-    )
+    return not_good(number) if number > 0 else "it does not verify"
 
 
 _NO_CERTIFICATE: Final = "peer did not return a certificate"

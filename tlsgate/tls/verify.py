@@ -153,6 +153,18 @@ def identity_of(connection: SSL.Connection) -> Identity | None:
     return known
 
 
+def identity_in(certificate: x509.Certificate) -> Identity:
+    """Whom *certificate* names, for who has verified it without a handshake.
+
+    Raises:
+        BadCertificate: it is odd.
+    """
+    found = _tell(_read, lambda: certificate)
+    if isinstance(found, str):
+        raise BadCertificate(found)
+    return found
+
+
 def recheck(
     connection: SSL.Connection,
     *,
