@@ -48,7 +48,17 @@ class Assembly:
         reader = ListenerReader(proxy, version, limits, timeouts, self.findings)
         listeners = reader.read()
         diag = self._diag(teleport, reader)
-        routes = RouteReader(proxy, frozenset(reader.asked), self.files, self.findings).read()
+        public = self._public(proxy, listeners)
+        names = frozenset(address.rpartition(":")[0] for address in public.web)
+        router = RouteReader(proxy, frozenset(reader.asked), names, self.files, self.findings)
+        routes = router.read()
+        protocols = self._protocols(proxy)
+        places = {
+            f"proxy_service.protocols.{name}": self.findings.marks.place(
+                ("proxy_service", "protocols", name), key=True
+            )
+            for name in protocols
+        }
         data_dir = self._data_dir(teleport)
         plugins = proxy.plugins_dir
         authentication = auth.authentication
@@ -66,11 +76,11 @@ class Assembly:
             proxy_enabled=proxy.enabled,
             listeners=listeners if proxy.enabled else (),
             routes=routes if proxy.enabled else (),
-            protocols=self._protocols(proxy),
+            protocols=protocols,
             client_ca_files=tuple(str(self.files.at(name)) for name in proxy.client_ca_files),
             keypairs=self._keypairs(proxy),
             keypairs_reload_seconds=proxy.https_keypairs_reload_interval,
-            public=self._public(proxy, listeners),
+            public=public,
             strict_sni=proxy.strict_sni,
             limits=limits,
             timeouts=timeouts,
@@ -79,6 +89,7 @@ class Assembly:
             if authentication is None
             else authentication.model_dump(exclude_unset=True, exclude_none=True),
             warnings=self.findings.sorted_warnings(),
+            places={**places, **dict(router.places())},
         )
 
     def _limits(self, teleport: schema.Teleport, proxy: schema.ProxyService) -> Limits:
@@ -88,7 +99,18 @@ class Assembly:
             unauthenticated_per_address=schema.UNAUTHENTICATED_PER_ADDRESS,
             handshakes_per_second_per_address=schema.HANDSHAKES_PER_SECOND_PER_ADDRESS,
         )
-        return cast(Limits, merged(base, proxy.limits))
+        made = cast(Limits, merged(base, proxy.limits))
+        bearable = default_connections()
+        if made.connections > bearable:
+            path: Path = ("teleport", "connection_limits", "max_connections")
+            if proxy.limits.connections is not None:
+                path = ("proxy_service", "limits", "connections")
+            self.findings.warn(
+                path,
+                f"{made.connections} connections need {2 * made.connections + 256} open "
+                f"files; this process may have enough for {bearable}",
+            )
+        return made
 
     def _data_dir(self, teleport: schema.Teleport) -> FilePath:
         if self.data_dir is not None:
@@ -119,9 +141,12 @@ class Assembly:
         mode = auth.proxy_listener_mode
         if mode is None:
             return "separate" if version == "v1" else "multiplex"
-        legacy = any(standard.name in reader.asked for standard in STANDARD[1:])
+        legacy = any(
+            one.name in reader.asked or not self.findings.trusts("proxy_service", one.key)
+            for one in STANDARD[1:]
+        )
         if mode == "separate" and version != "v1" and proxy.enabled and not legacy:
-            if self.findings.trusts("proxy_service") and self.findings.trusts("version"):
+            if self.findings.trusts("version"):
                 self.findings.wrong(
                     ("auth_service", "proxy_listener_mode"),
                     f"separate sends clients to ports that {version} does not open; write "

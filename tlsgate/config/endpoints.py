@@ -127,7 +127,7 @@ def _add_part(args: list[str], named: dict[str, str], key: str | None, value: st
 # -- listeners ---------------------------------------------------------------------
 
 
-def server_endpoint(value: str, default_port: int) -> tuple[str, bool]:
+def server_endpoint(value: str, default_port: int | None) -> tuple[str, bool]:
     r"""Turn a listener's address into a Twisted server endpoint string.
 
     `0.0.0.0:3080`, `[::1]:3080`, `127.0.0.1` (with *default_port*), `:3080` and `3080`
@@ -150,8 +150,10 @@ def server_endpoint(value: str, default_port: int) -> tuple[str, bool]:
         return value, False
     host, port = found
     host = {"": "::", "localhost": "127.0.0.1"}.get(host, host)
-    parts = Parts("tcp", (str(default_port if port is None else port),), {"interface": host})
-    return str(parts), False
+    port = default_port if port is None else port
+    if port is None:
+        raise ValueError(f"{value!r} has no port; {_SERVER_WAYS}")
+    return str(Parts("tcp", (str(port),), {"interface": host})), False
 
 
 def bind_of(endpoint: str) -> Bind:
@@ -269,9 +271,8 @@ def target_of(endpoint: str) -> Target:
 
 
 def _host_target(parts: Parts) -> Target:
-    more: tuple[str, ...] = ("timeout", "bindAddress")
-    if parts.type == "tls":
-        more = (*more, "certificate", "privateKey", "trustRoots", "endpoint")
+    # Of Twisted's `tls:` we do the handshake ourselves, with these two only.
+    more = ("trustRoots", "endpoint") if parts.type == "tls" else ("timeout", "bindAddress")
     given = _arguments(parts, ("host", "port"), more)
     if not given.get("host") or "port" not in given:
         raise ValueError(f"{parts.type}: needs a host and a port; {_CLIENT_WAYS}")
@@ -279,6 +280,8 @@ def _host_target(parts: Parts) -> Target:
     port = _number(given.pop("port"), "port", 65535)
     if not port:
         raise ValueError("port 0 cannot be dialled")
+    if (inner := given.get("endpoint")) is not None and target_of(inner).kind == "tls":
+        raise ValueError("tls: inside tls: is not spoken")
     return Target(parts.type, host=host, port=port, options=given)
 
 

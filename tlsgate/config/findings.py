@@ -21,11 +21,13 @@ class Findings:
     problems: list[Problem] = field(factory=list)
     warnings: list[Problem] = field(factory=list)
     #: Paths whose values were refused; what follows from them is not reported again.
-    spoiled: set[Path] = field(factory=set)
+    _spoiled: set[Path] = field(factory=set)
+    #: All that is above those.
+    _above: set[Path] = field(factory=set)
 
     def wrong(self, path: Path, message: str, *, key: bool = False) -> None:
         """Add a problem with the value at *path*, or with its key."""
-        self.spoiled.add(path)
+        self.spoil(path)
         if path not in self.marks.lost:
             place = self.marks.place(path, key=key)
             self.problems.append(Problem(place, self.name(path), message))
@@ -34,11 +36,16 @@ class Findings:
         """Add a warning about the key at *path*."""
         self.warnings.append(Problem(self.marks.place(path, key=True), self.name(path), message))
 
+    def spoil(self, path: Path) -> None:
+        """Remember that nothing may be concluded from what stands at *path*."""
+        self._spoiled.add(path)
+        self._above.update(path[:end] for end in range(len(path)))
+
     def trusts(self, *path: str | int) -> bool:
         """True when nothing at, above or below *path* was refused."""
-        return not any(
-            path[: len(other)] == other or other[: len(path)] == path for other in self.spoiled
-        )
+        if path in self._above:
+            return False
+        return not any(path[:end] in self._spoiled for end in range(len(path) + 1))
 
     def name(self, path: Path) -> str:
         """Write *path* as the file does."""

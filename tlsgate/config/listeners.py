@@ -237,10 +237,10 @@ class ListenerReader:
         block: schema.ListenerBlock,
     ) -> Listener | None:
         try:
-            endpoint, proxied = server_endpoint(source.written, port or 0)
+            endpoint, proxied = server_endpoint(source.written, port)
             bind = bind_of(endpoint)
-            if port is None and bind.kind == "tcp" and not bind.port and ":0" not in endpoint:
-                raise ValueError(f"{source.written!r} has no port")
+            if bind.kind == "unix" and not bind.name.startswith(("/", "\0")):
+                raise ValueError(f"the path {bind.name!r} has to be absolute")
         except ValueError as e:
             self.findings.wrong(source.path, str(e))
             return None
@@ -265,8 +265,10 @@ class ListenerReader:
         if own is None:
             path = (*self.at, "proxy_protocol")
         if prefixed and (rule is None or (own is None and rule.mode == "off")):
-            self._warn_trusted(self.places[name], "haproxy:")
-            return ProxyProtocol(on=True, trusted=_TRUSTED)
+            if rule is None or rule.trusted is None:
+                self._warn_trusted(self.places[name], "haproxy:")
+                return ProxyProtocol(on=True, trusted=_TRUSTED)
+            return ProxyProtocol(on=True, trusted=rule.trusted)
         if rule is None:
             return ProxyProtocol(on=False, trusted=())
         if prefixed and rule.mode == "off":
@@ -275,15 +277,20 @@ class ListenerReader:
             return ProxyProtocol(on=False, trusted=())
         if rule.trusted is None:
             self._warn_trusted(path, "on")
+        elif any(not network.prefixlen for network in rule.trusted):
+            self._warn_once((*path, "trusted"), "lets anyone name any client address")
         return ProxyProtocol(on=True, trusted=_TRUSTED if rule.trusted is None else rule.trusted)
 
     def _warn_trusted(self, path: Path, what: str) -> None:
-        message = (
+        self._warn_once(
+            path,
             f"{what} without trusted: PROXY headers of loopback and private addresses count; "
-            "name your balancers, {mode: on, trusted: [10.0.0.5]}"
+            "name your balancers, {mode: on, trusted: [10.0.0.5]}",
         )
-        if not any(w.message == message and w.path == self.findings.name(path)
-                   for w in self.findings.warnings):  # fmt: skip
+
+    def _warn_once(self, path: Path, message: str) -> None:
+        name = self.findings.name(path)
+        if not any(one.path == name for one in self.findings.warnings):
             self.findings.warn(path, message)
 
     # -- all of them together ------------------------------------------------------
@@ -298,6 +305,7 @@ class ListenerReader:
                 "web and tunnel have one address and are one listener; set it up as web",
                 key=True,
             )
+        self.asked.discard("tunnel")
         return [listener for listener in made if listener.name != "tunnel"]
 
     def _refuse_overlaps(self, made: list[Listener]) -> None:

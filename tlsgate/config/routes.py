@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from attrs import define, field
+from attrs import define, evolve, field
 
-from tlsgate.config.endpoints import client_endpoint
+from tlsgate.config.endpoints import client_endpoint, split, target_of
 from tlsgate.config.files import Files
 from tlsgate.config.findings import Findings, nearest
 from tlsgate.config.marks import Path
@@ -20,7 +20,7 @@ from tlsgate.config.validate import validated
 from tlsgate.core.access import Kind, Rule
 from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, SendProxy
-from tlsgate.errors import BadName
+from tlsgate.errors import BadName, Place
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PROTOCOL = re.compile(r"[a-z][a-z0-9-]{0,62}")
@@ -36,10 +36,21 @@ class RouteReader:
 
     proxy: ProxyService
     listeners: frozenset[str]
+    #: Hosts of public addresses, in their one spelling; they are the console's.
+    public: frozenset[str]
     files: Files
     findings: Findings
     at: Path = ("proxy_service", "routes")
     _read: list[tuple[Route, Path]] = field(factory=list)
+
+    def places(self) -> Iterator[tuple[str, Place]]:
+        """Where each route and its keys stand, by "proxy_service.routes.NAME.KEY"."""
+        for route, path in self._read:
+            name = ".".join((*map(str, self.at), route.name))
+            yield name, self.findings.marks.place(path)
+            for key in RouteBlock.model_fields:
+                if (*path, key) in self.findings.marks.values:
+                    yield f"{name}.{key}", self.findings.marks.place((*path, key))
 
     def read(self) -> tuple[Route, ...]:
         """All routes of the file, faulty ones left out (and reported)."""
@@ -110,10 +121,20 @@ class RouteReader:
 
     def _target(self, block: RouteBlock, path: Path) -> str:
         try:
-            return client_endpoint(block.target)
+            endpoint = client_endpoint(block.target)
+            target = target_of(endpoint)
         except ValueError as e:
             self._wrong(path, "target", str(e))
             return block.target
+        if target.kind == "unix" and not target.path.startswith(("/", "\0")):
+            self._wrong(path, "target", f"the path {target.path!r} has to be absolute")
+        if (roots := target.options.get("trustRoots")) is None:
+            return endpoint
+        parts = split(endpoint)
+        found = self.files.at(roots)
+        if not found.is_dir():  # the files in a folder are read with their contexts
+            self.files.existing(roots, (*path, "target"))
+        return str(evolve(parts, named={**parts.named, "trustRoots": str(found)}))
 
     def _server_names(self, block: RouteBlock, path: Path) -> Iterator[str]:
         seen: set[str] = set()
@@ -125,6 +146,11 @@ class RouteReader:
                 continue
             if name in seen:
                 self.findings.wrong((*path, "sni", index), f"{name} stands here twice")
+            if name in self.public:
+                self.findings.wrong(
+                    (*path, "sni", index),
+                    f"{name} is the gate's own public address; the console would be gone",
+                )
             seen.add(name)
             yield name
 
@@ -238,30 +264,64 @@ class RouteReader:
 
     def _refuse_same(self) -> None:
         names: dict[str, Path] = {}
-        claims: dict[tuple[str, str], list[tuple[Route, Path]]] = {}
-        for route, path in list(self._read):
+        claims: dict[_Claim, list[tuple[Route, Path]]] = {}
+        for route, path in self._read:
             if route.name in names:
                 first = self.findings.marks.place((*names[route.name], "name"))
-                self.findings.wrong((*path, "name"), f"{route.name} is the route at {first} too")
+                self._wrong(path, "name", f"{route.name} is the name of the route at {first} too")
             names.setdefault(route.name, path)
-            self._refuse_shadowed(route, path, claims)
+            told: set[Path] = set()
+            for claim, why in _claims(route):
+                for other, other_path in claims.get(claim, ()):
+                    if other_path in told or not _listeners_meet(route, other):
+                        continue
+                    told.add(other_path)
+                    place = self.findings.marks.place((*other_path, "name"))
+                    self._wrong(
+                        path, "name", f"takes what {other.name} at {place} takes before it: {why}"
+                    )
+            for claim, _ in _claims(route):
+                if claim[2] != _ALL or _takes_all(route):
+                    claims.setdefault(claim, []).append((route, path))
 
-    def _refuse_shadowed(
-        self, route: Route, path: Path, claims: dict[tuple[str, str], list[tuple[Route, Path]]]
-    ) -> None:
-        told: set[str] = set()
-        for claim in _claims(route):
-            for other, other_path in claims.get(claim, ()):
-                if other.name in told or not _listeners_meet(route, other):
-                    continue
-                if (why := _both_take(other, route, claim)) is None:
-                    continue
-                told.add(other.name)
-                place = self.findings.marks.place((*other_path, "name"))
-                self.findings.wrong(
-                    (*path, "name"), f"takes the same connection as {other.name} at {place}: {why}"
-                )
-            claims.setdefault(claim, []).append((route, path))
+
+#: What a route takes: the way in ("tls", or the opening of a protocol), a name pattern, a token.
+_Claim = tuple[str, str, bytes]
+_NO_TOKEN = b""
+#: Longer than any token may be: whatever is offered.
+_ALL = b"*" * 256
+
+
+def _takes_all(route: Route) -> bool:
+    return route.passthrough and not route.alpn
+
+
+def _claims(route: Route) -> Iterator[tuple[_Claim, str]]:
+    """The connections that *route* takes, each with its words; equal claims collide.
+
+    Every route also meets an earlier one that takes all. One that takes all is the last
+    resort of its name: it collides with nothing before it but another of its kind.
+    """
+    for name in route.server_names or ("",):
+        words = name or "any name"
+        yield (
+            ("tls", name, _ALL),
+            f"it passes on everything for {words}; put the narrower one first",
+        )
+        if _takes_all(route):
+            continue
+        for token in route.alpn:
+            yield ("tls", name, token), f"{words} with ALPN {token.decode()}"
+        if not route.alpn or _HTTP in route.alpn:
+            yield ("tls", name, _NO_TOKEN), f"{words} without ALPN"
+        if route.protocol == "postgres":
+            yield ("postgres", name, _NO_TOKEN), f"{words} after SSLRequest"
+    if route.plain:
+        yield ("plain", route.protocol, _NO_TOKEN), f"the plain opening of {route.protocol}"
+
+
+def _listeners_meet(one: Route, other: Route) -> bool:
+    return one.listener is None or other.listener is None or one.listener == other.listener
 
 
 def pattern_name(written: str) -> str:
@@ -292,37 +352,3 @@ def _rule(entry: RuleBlock) -> Rule:
         return Rule(Kind.SAN, entry.san)
     assert entry.dns is not None
     return Rule(Kind.DNS, pattern_name(entry.dns))
-
-
-def _claims(route: Route) -> Iterator[tuple[str, str]]:
-    """What a route takes, as keys: two routes meet only under a common one."""
-    for name in route.server_names or ("",):
-        yield ("name", name)
-    if route.plain:
-        yield ("plain", route.protocol)
-
-
-def _listeners_meet(one: Route, other: Route) -> bool:
-    return one.listener is None or other.listener is None or one.listener == other.listener
-
-
-def _both_take(first: Route, second: Route, claim: tuple[str, str]) -> str | None:
-    """Why *second* would lose a connection to *first* under one *claim*, or None."""
-    if claim[0] == "plain":
-        return f"both are known by the opening of {claim[1]}"
-    name = claim[1] or "any name"
-    if first.passthrough and not first.alpn:
-        return f"it passes through everything for {name}; put the narrower route first"
-    if common := [token for token in first.alpn if token in second.alpn]:
-        return f"both take {name} with ALPN {common[0].decode()}"
-    if second.passthrough and not second.alpn:
-        return None  # what the first does not take
-    if _takes_none(first) and _takes_none(second):
-        return f"both take {name} without ALPN"
-    if first.protocol == second.protocol == "postgres":
-        return f"both take {name} after SSLRequest"
-    return None
-
-
-def _takes_none(route: Route) -> bool:
-    return not route.alpn or _HTTP in route.alpn

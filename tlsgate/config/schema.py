@@ -347,6 +347,7 @@ class Ui(Block):
     """proxy_service.ui."""
 
     scrollback_lines: Later = None
+    scrollback_length: Later = None
     show_resources: Later = None
 
 
@@ -384,8 +385,10 @@ class ProxyService(Block):
     kubernetes: LegacyKubernetes | None = None
     idp: Annotated[Idp | None, _later] = None
     ui: Annotated[Ui | None, _later] = None
+    ui_config: Annotated[Ui | None, _later] = None
     trust_x_forwarded_for: Annotated[Any, Unserved("no header changes a client's address")] = None
     mysql_server_version: Later = None
+    mysql_engine_version: Later = None
     automatic_upgrades_channels: Annotated[FreeMapping | None, _later] = None
     # Our own.
     routes: Annotated[tuple[Any, ...], BeforeValidator(a_list)] = ()

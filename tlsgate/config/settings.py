@@ -11,10 +11,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Literal
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tlsgate.core.routing import Route
-from tlsgate.errors import Problem
+from tlsgate.errors import Place, Problem
 
 Network = IPv4Network | IPv6Network
 
@@ -125,3 +125,14 @@ class Settings:
     log: LogSettings
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
     warnings: tuple[Problem, ...]  #: keys that are known and not served
+    #: Where things stand in the file, for what is found wrong with them later: by
+    #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
+    places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
+
+    def place(self, path: str) -> Place:
+        """Where *path* stands, or what holds it; the file's start when that is unknown."""
+        while path:
+            if (found := self.places.get(path)) is not None:
+                return found
+            path = path.rpartition(".")[0]
+        return Place(str(self.file), 1, 1)

@@ -28,10 +28,10 @@ def validated(model: type[B], tree: Any, at: Path, findings: Findings) -> B | No
         except ValidationError as e:
             broken = {_report(model, fault, at, findings) for fault in e.errors()}
         if () in broken:
-            findings.spoiled.add(at)
+            findings.spoil(at)
             return None
         for path in broken:
-            findings.spoiled.add((*at, *path))
+            findings.spoil((*at, *path))
             tree = _without(tree, path)
 
 
