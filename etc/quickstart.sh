@@ -1,0 +1,72 @@
+#!/bin/sh
+# Runs tlsgate: makes an environment, a data directory with certificates of its own and a
+# commented tlsgate.yaml, starts the daemon, and prints three commands to try. The next run
+# starts what is there. Ctrl-C ends it.
+#
+#   sh etc/quickstart.sh [--data-dir FOLDER] [--port PORT]
+#
+# FOLDER is .quickstart beside this checkout's README unless told otherwise; PORT is used
+# when the folder is new (3080). PYTHON=python3.12 chooses another interpreter.
+
+set -eu
+here=$PWD
+cd "$(dirname "$0")/.."
+. etc/python.sh
+
+data=$PWD/.quickstart
+port=
+usage() { echo "usage: sh etc/quickstart.sh [--data-dir FOLDER] [--port PORT]" >&2; exit 2; }
+while [ $# -gt 0 ]; do
+    case $1 in
+        --data-dir=*|--port=*) option=${1%%=*}; value=${1#*=}; shift ;;
+        --data-dir|--port) [ $# -ge 2 ] || usage; option=$1; value=$2; shift 2 ;;
+        *) usage ;;
+    esac
+    case $option in
+        --port) port=$value ;;
+        *) case $value in /*) data=$value ;; *) data=$here/$value ;; esac ;;
+    esac
+done
+case $port in *[!0-9]*) usage ;; esac
+
+# -- the environment ---------------------------------------------------------------
+
+make_environment .venv
+bin=$PWD/.venv/bin
+# An editable install follows the checkout; what pip wants is looked at again when it changes.
+if ! cmp -s pyproject.toml .venv/installed-for || ! "$bin/tgctl" --help >/dev/null 2>&1; then
+    echo "Installing tlsgate into .venv ..." >&2
+    "$bin/python" -m pip install --quiet --config-settings editable_mode=compat \
+        --editable '.[cli]' >&2
+    cp pyproject.toml .venv/installed-for
+fi
+
+# -- the data directory ---------------------------------------------------------------
+
+config=$data/tlsgate.yaml
+if [ ! -e "$config" ]; then
+    "$bin/tgctl" init --data-dir "$data" --port "${port:-3080}" >&2
+elif [ -n "$port" ]; then
+    echo "$config is there and says which port; --port counts for a new folder only." >&2
+fi
+"$bin/tgctl" check "$config" >&2
+
+# -- the daemon ---------------------------------------------------------------------------
+
+"$bin/twistd" --nodaemon tlsgate --config "$config" >&2 &
+daemon=$!
+trap 'kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
+
+tries=0
+until "$bin/tgctl" status --config "$config" >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    if ! kill -0 "$daemon" 2>/dev/null || [ "$tries" -gt 60 ]; then
+        kill -TERM "$daemon" 2>/dev/null || :
+        wait "$daemon" || :
+        echo "The daemon has not come up; its last lines above say why." >&2
+        exit 1
+    fi
+    sleep 0.5
+done
+echo READY
+wait "$daemon"
