@@ -8,13 +8,16 @@ own use of the binding is in `fast`, for the same reason in one place.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from twisted.logger import Logger
+
+_log = Logger()
 
 try:
     from OpenSSL._util import ffi, lib
@@ -28,15 +31,17 @@ try:
             "SSL_CTX_set_verify",
             "SSL_get_ex_data_X509_STORE_CTX_idx",
             "SSL_get_peer_cert_chain",
-            "SSL_get_peer_certificate",
             "SSL_get_verify_result",
             "SSL_session_reused",
             "X509_STORE_CTX_get_current_cert",
             "X509_STORE_CTX_get_error_depth",
             "X509_STORE_CTX_get_ex_data",
             "X509_STORE_CTX_set_error",
+            "EVP_PKEY_bits",
+            "EVP_PKEY_free",
+            "EVP_PKEY_id",
             "X509_digest",
-            "X509_free",
+            "X509_get_pubkey",
             "X509_up_ref",
             "sk_X509_num",
         )
@@ -44,18 +49,23 @@ try:
 except (ImportError, AttributeError):  # pragma: no cover - a pyOpenSSL of another make
     PRIVATE = False  # type: ignore[misc]
 
-#: Looks at one certificate of a chain that OpenSSL has verified up to here: digest, depth
-#: (0 is the leaf) and a way to the certificate itself. A sentence refuses it; None does not.
-Judge = Callable[[bytes, int, Callable[[], x509.Certificate]], str | None]
+#: Looks at a client's own certificate, whose chain OpenSSL has verified: its SHA-256, and a
+#: way to it. A str refuses it; anything else is kept for `finding`.
+Leaf = Callable[[bytes, Callable[[], x509.Certificate]], object]
+
+#: Looks at the key of a certificate above it: OpenSSL's number for its kind, and its bits.
+#: A str refuses the chain.
+Issuer = Callable[[int, int], str | None]
 
 #: X509_V_ERR_CERT_REJECTED; OpenSSL sends alert 42 (bad_certificate) for it.
 _REJECTED: Final = 28
 
-#: What a judge said of a connection; an entry lives as long as its connection.
-_verdicts: WeakKeyDictionary[SSL.Connection, str] = WeakKeyDictionary()
+#: Where a connection keeps what was found; pyOpenSSL's objects have room for it, and it is
+#: as cheap to reach as an attribute and goes when they go.
+_FINDING: Final = "tlsgate finding"
 
-#: One C function a judge; contexts hold no reference that would keep it alive.
-_c_verifiers: dict[Judge, Any] = {}
+#: One C function for each pair of judges; contexts keep no reference to theirs.
+_c_verifiers: dict[tuple[Leaf, Issuer], Any] = {}
 
 
 def set_groups(context: SSL.Context, groups: bytes) -> bool:
@@ -67,27 +77,30 @@ def set_groups(context: SSL.Context, groups: bytes) -> bool:
     return done
 
 
-def set_verify(context: SSL.Context, mode: int, judge: Judge) -> None:
-    """Verify peers by OpenSSL's rules and then by *judge*, certificate by certificate.
+def set_verify(context: SSL.Context, mode: int, leaf: Leaf, issuer: Issuer) -> None:
+    """Verify clients by OpenSSL's rules, and then by *leaf* and *issuer*.
+
+    Both are kept for ever: give a module's functions, no closures.
 
     Args:
         context: not used yet.
         mode: `SSL.VERIFY_PEER`, perhaps with `SSL.VERIFY_FAIL_IF_NO_PEER_CERT`.
-        judge: a module's function, not a closure: it is kept for ever.
+        leaf: called once a handshake, last, for the client's own certificate.
+        issuer: called for each certificate above it.
     """
     if not PRIVATE:
-        context.set_verify(mode, _public_verifier(judge))
+        context.set_verify(mode, _public_verifier(leaf, issuer))
         return
-    if (verifier := _c_verifiers.get(judge)) is None:
-        verifier = _c_verifiers[judge] = ffi.callback(
-            "int (*)(int, X509_STORE_CTX *)", _private_verifier(judge)
+    if (verifier := _c_verifiers.get((leaf, issuer))) is None:
+        verifier = _c_verifiers[leaf, issuer] = ffi.callback(
+            "int (*)(int, X509_STORE_CTX *)", _private_verifier(leaf, issuer)
         )
     lib.SSL_CTX_set_verify(context._context, mode, verifier)
 
 
-def verdict(connection: SSL.Connection) -> str | None:
-    """What the judge of *connection* refused a certificate for."""
-    return _verdicts.get(connection)
+def finding(connection: SSL.Connection) -> object:
+    """What *leaf* made of the certificate in this handshake; None when it saw none."""
+    return vars(connection).get(_FINDING)
 
 
 def verify_result(connection: SSL.Connection) -> int:
@@ -96,20 +109,6 @@ def verify_result(connection: SSL.Connection) -> int:
         return -1
     result: int = lib.SSL_get_verify_result(connection._ssl)
     return result
-
-
-def peer_digest(connection: SSL.Connection) -> bytes | None:
-    """SHA-256 of the peer's certificate; None when it has shown none."""
-    if not PRIVATE:
-        certificate = connection.get_peer_certificate(as_cryptography=True)
-        return None if certificate is None else certificate.fingerprint(hashes.SHA256())
-    pointer = lib.SSL_get_peer_certificate(connection._ssl)
-    if pointer == ffi.NULL:
-        return None
-    try:
-        return _digest(pointer)
-    finally:
-        lib.X509_free(pointer)
 
 
 def peer_certificates(connection: SSL.Connection) -> int:
@@ -135,45 +134,62 @@ def _digest(pointer: Any) -> bytes:
     return bytes(ffi.buffer(buffer, 32))
 
 
-def _private_verifier(judge: Judge) -> Callable[[int, Any], int]:
+def _certificate(pointer: Any) -> x509.Certificate:
+    lib.X509_up_ref(pointer)
+    return X509._from_raw_x509_ptr(pointer).to_cryptography()
+
+
+def _private_verifier(leaf: Leaf, issuer: Issuer) -> Callable[[int, Any], int]:
+    ssl_index = lib.SSL_get_ex_data_X509_STORE_CTX_idx()
+    connections = SSL.Connection._reverse_mapping
+
     def verify(ok: int, store: Any) -> int:
         if not ok:
             return 0  # OpenSSL's own reason stays, and with it the right alert
+        found: object
         try:
             pointer = lib.X509_STORE_CTX_get_current_cert(store)
-
-            def certificate() -> x509.Certificate:
-                lib.X509_up_ref(pointer)
-                return X509._from_raw_x509_ptr(pointer).to_cryptography()
-
-            depth = lib.X509_STORE_CTX_get_error_depth(store)
-            why = judge(_digest(pointer), depth, certificate)
-        except Exception as error:  # what leaves here is lost in C: refuse, and say that it was us
-            why = f"it could not be examined ({type(error).__name__})"
-        if why is None:
-            return 1
-        lib.X509_STORE_CTX_set_error(store, _REJECTED)
-        ssl = lib.X509_STORE_CTX_get_ex_data(store, lib.SSL_get_ex_data_X509_STORE_CTX_idx())
-        if (connection := SSL.Connection._reverse_mapping.get(ssl)) is not None:
-            _verdicts[connection] = why
-        return 0
+            if lib.X509_STORE_CTX_get_error_depth(store) != 0:
+                key = lib.X509_get_pubkey(pointer)
+                found = issuer(lib.EVP_PKEY_id(key), lib.EVP_PKEY_bits(key))
+                lib.EVP_PKEY_free(key)
+                if found is None:
+                    return 1
+            else:
+                found = leaf(_digest(pointer), partial(_certificate, pointer))
+            connection = connections[lib.X509_STORE_CTX_get_ex_data(store, ssl_index)]
+            vars(connection)[_FINDING] = found
+        except Exception:  # what leaves here is lost in C, and would count as a refusal too
+            _log.failure("a client certificate could not be examined, and is refused")
+            found = ""
+        if isinstance(found, str):
+            lib.X509_STORE_CTX_set_error(store, _REJECTED)
+            return 0
+        return 1
 
     return verify
 
 
 def _public_verifier(
-    judge: Judge,
+    leaf: Leaf, issuer: Issuer
 ) -> Callable[[SSL.Connection, X509, int, int, int], bool]:
     def verify(connection: SSL.Connection, cert: X509, _error: int, depth: int, ok: int) -> bool:
         if not ok:
             return False
+        found: object
         try:
-            certificate = cert.to_cryptography()
-            why = judge(certificate.fingerprint(hashes.SHA256()), depth, lambda: certificate)
-        except Exception as error:  # as above
-            why = f"it could not be examined ({type(error).__name__})"
-        if why is not None:
-            _verdicts[connection] = why
-        return why is None
+            if depth != 0:
+                key = cert.get_pubkey()
+                found = issuer(key.type(), key.bits())
+                if found is None:
+                    return True
+            else:
+                certificate = cert.to_cryptography()
+                found = leaf(certificate.fingerprint(hashes.SHA256()), lambda: certificate)
+            vars(connection)[_FINDING] = found
+        except Exception:  # as above
+            _log.failure("a client certificate could not be examined, and is refused")
+            found = ""
+        return not isinstance(found, str)
 
     return verify

@@ -252,7 +252,7 @@ def _server_context(policy: TlsPolicy, chosen: CertSet, trust: _Trust) -> SSL.Co
         mode = SSL.VERIFY_PEER
         if policy.client_cert is CertRule.REQUIRED:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
-        binding.set_verify(context, mode, verify.judge)
+        binding.set_verify(context, mode, verify.judge_leaf, verify.judge_issuer)
         _add_anchors(context, trust)
         if sum(len(one.subject.public_bytes()) for one in trust.anchors) <= _CA_NAME_BYTES:
             for anchor in trust.anchors:

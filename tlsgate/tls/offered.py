@@ -70,11 +70,8 @@ def offered(cert_pem: str, ca_files: tuple[str, ...]) -> Identity | tuple[str, i
         return _refused(_WEAK)
     if not _is_for_clients(leaf):
         return _refused(_PURPOSE)
-    for depth, one in enumerate(chain):
-        digest = one.fingerprint(hashes.SHA256())
-        if (why := verify.judge(digest, depth, lambda one=one: one)) is not None:  # type: ignore[misc]
-            return why, Alert.BAD_CERTIFICATE
-    return verify.identity_in(leaf)
+    found = verify.judge_chain(chain)
+    return (found, Alert.BAD_CERTIFICATE) if isinstance(found, str) else found
 
 
 def _parse(cert_pem: str) -> list[x509.Certificate]:

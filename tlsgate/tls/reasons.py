@@ -149,8 +149,8 @@ def not_good(number: int) -> str:
 def _why_not_verified(connection: SSL.Connection | None) -> str:
     if connection is None:
         return "it does not verify"
-    if (verdict := binding.verdict(connection)) is not None:
-        return verdict
+    if isinstance(found := binding.finding(connection), str):
+        return found
     number = binding.verify_result(connection)
     return not_good(number) if number > 0 else "it does not verify"
 

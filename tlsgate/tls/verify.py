@@ -1,8 +1,8 @@
 """Whom a verified certificate names, and which certificates are too odd to name anyone.
 
 1. OpenSSL verifies the chain: issuer, times, purpose, signatures, depth.
-2. `judge` looks at each certificate of it, inside the handshake, so that a client whose
-   certificate is odd (S10) or too expensive (S15) gets an alert.
+2. `judge_leaf` and `judge_issuer` look at its certificates, inside the handshake, so that
+   a client whose certificate is odd (S10) or too expensive (S15) gets an alert.
 3. `recheck`, after the handshake, makes sure that all this has happened.
 
 What a certificate says is read once and remembered by its SHA-256 digest.
@@ -10,17 +10,19 @@ What a certificate says is read once and remembered by its SHA-256 digest.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import service_identity
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
+from OpenSSL.crypto import X509
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from tlsgate.core.access import Identity
@@ -39,11 +41,13 @@ _NAMES = 64
 #: nowhere (S15).
 _CERTIFICATES = 8
 _RSA_BITS = range(2048, 4096 + 1)
+#: OpenSSL's NIDs: rsaEncryption, rsassaPss; the same, EC, Ed25519 and Ed448 (obj_mac.h).
+_RSA_KINDS = frozenset((6, 912))
+_KINDS = _RSA_KINDS | {408, 1087, 1088}
 
 #: What cryptography raises for bytes that are not a certificate.
 _MALFORMED = (
     ValueError,
-    TypeError,
     UnsupportedAlgorithm,
     x509.DuplicateExtension,
     x509.InvalidVersion,
@@ -88,80 +92,71 @@ class _Recent(Generic[_T]):
         self._young[key] = value
 
 
-#: By digest: what a leaf says, or why it is refused; of issuers only the latter.
-_leaves: _Recent[Identity | str] = _Recent(_REMEMBERED)
-_issuers: _Recent[Literal[True] | str] = _Recent(_REMEMBERED)
+#: By digest: whom a certificate names, or why it is refused.
+_known: _Recent[Identity | str] = _Recent(_REMEMBERED)
 
 
-def judge(digest: bytes, depth: int, certificate: Callable[[], x509.Certificate]) -> str | None:
-    """Say what is odd about one certificate of a chain that OpenSSL finds good.
+def judge_leaf(digest: bytes, certificate: Callable[[], x509.Certificate]) -> Identity | str:
+    """Whom a client's certificate names, whose chain OpenSSL finds good.
 
     Args:
         digest: its SHA-256.
-        depth: 0 for the client's own.
         certificate: gives it; called only where the digest is not remembered.
 
     Returns:
-        None when it will do, or why not, as the end of a sentence.
+        The identity, or why there is none, as the end of a sentence.
     """
-    if depth == 0:
-        return _refusal(_leaves, digest, _read, certificate)
-    return _refusal(_issuers, digest, _check_key, certificate)
-
-
-def _refusal(
-    memory: _Recent[_T | str],
-    digest: bytes,
-    look: Callable[[x509.Certificate], _T],
-    certificate: Callable[[], x509.Certificate],
-) -> str | None:
-    known = memory.get(digest)
+    known = _known.get(digest)
     if known is None:
-        known = _tell(look, certificate)
-        memory.put(digest, known)
-    return known if isinstance(known, str) else None
-
-
-def _tell(
-    look: Callable[[x509.Certificate], _T], certificate: Callable[[], x509.Certificate]
-) -> _T | str:
-    """What *look* finds in a certificate, or why it is refused."""
-    try:
-        return look(certificate())
-    except _Odd as odd:
-        return str(odd)
-    except _MALFORMED:
-        return "it is malformed"
-
-
-def identity_of(connection: SSL.Connection) -> Identity | None:
-    """Who the client of a finished handshake is; None when it has shown no certificate.
-
-    Raises:
-        BadCertificate: it is odd, or came with too many others.
-    """
-    digest = binding.peer_digest(connection)
-    if digest is None:
-        return None
-    if (known := _leaves.get(digest)) is None:
-        judge(digest, 0, lambda: _shown(connection))
-        known = _leaves.get(digest)
-    if not isinstance(known, Identity):
-        raise BadCertificate(known or "it is malformed")
-    if (count := binding.peer_certificates(connection)) > _CERTIFICATES:
-        raise BadCertificate(f"{count} certificates came, {_CERTIFICATES} are allowed")
+        try:
+            known = _read(certificate())
+        except _Odd as odd:
+            known = str(odd)
+        except _MALFORMED:
+            known = "it is malformed"
+        _known.put(digest, known)
     return known
 
 
-def identity_in(certificate: x509.Certificate) -> Identity:
-    """Whom *certificate* names, for who has verified it without a handshake.
+def judge_issuer(kind: int, bits: int) -> str | None:
+    """Refuse a chain in which a key's work is not worth doing for a client (S15).
+
+    A curve that is given by numbers (CVE-2022-0778) has been refused by OpenSSL before.
+
+    Args:
+        kind: OpenSSL's number for the kind of key.
+        bits: its length.
+    """
+    if kind in _RSA_KINDS and bits not in _RSA_BITS:
+        return f"an issuer in its chain has an RSA key of {bits} bits; 2048 to 4096 are allowed"
+    if kind not in _KINDS:
+        return "an issuer in its chain has a key of a kind that is not used here"
+    return None
+
+
+def judge_chain(chain: Sequence[x509.Certificate]) -> Identity | str:
+    """The same for a chain that was verified without a handshake, leaf first."""
+    for one in chain[1:]:
+        key = X509.from_cryptography(one).get_pubkey()
+        if (why := judge_issuer(key.type(), key.bits())) is not None:
+            return why
+    return judge_leaf(chain[0].fingerprint(SHA256()), lambda: chain[0])
+
+
+def identity_of(connection: SSL.Connection) -> Identity | None:
+    """Who the client of a finished handshake is, as verified in this very handshake.
+
+    None when it has shown no certificate, or was asked for none, or when the
+    certificate is that of an earlier session: only our callback leaves an identity.
 
     Raises:
-        BadCertificate: it is odd.
+        BadCertificate: it came with too many others.
     """
-    found = _tell(_read, lambda: certificate)
-    if isinstance(found, str):
-        raise BadCertificate(found)
+    found = binding.finding(connection)
+    if not isinstance(found, Identity):
+        return None
+    if (count := binding.peer_certificates(connection)) > _CERTIFICATES:
+        raise BadCertificate(f"{count} certificates came, {_CERTIFICATES} are allowed")
     return found
 
 
@@ -238,13 +233,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _shown(connection: SSL.Connection) -> x509.Certificate:
-    certificate = connection.get_peer_certificate(as_cryptography=True)
-    if certificate is None:
-        raise _Odd("it is gone")
-    return certificate
-
-
 def _read(certificate: x509.Certificate) -> Identity:
     """What a client's certificate says.
 
@@ -297,20 +285,12 @@ def _common_names(certificate: x509.Certificate) -> list[str]:
     return found
 
 
-def _check_key(certificate: x509.Certificate) -> Literal[True]:
-    """Look at the key of any certificate of a chain.
-
-    Raises:
-        _Odd: its work is not worth doing for a client.
-        ValueError: or UnsupportedAlgorithm: it cannot be read.
-    """
-    # A curve by its numbers instead of its name makes public_key() raise (CVE-2022-0778).
+def _check_key(certificate: x509.Certificate) -> None:
     match certificate.public_key():
         case rsa.RSAPublicKey(key_size=bits):
             if bits not in _RSA_BITS:
-                raise _Odd(f"a key in its chain is RSA with {bits} bits; 2048 to 4096 are allowed")
+                raise _Odd(f"its RSA key has {bits} bits; 2048 to 4096 are allowed")
         case ec.EllipticCurvePublicKey() | ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             pass
         case _:
-            raise _Odd("a key in its chain is of a kind that is not used here")
-    return True
+            raise _Odd("its key is of a kind that is not used here")
