@@ -27,7 +27,7 @@ MAY: dict[str, set[str]] = {
     "testing": _EDGE | {"registry"},
     "plugins": _EDGE | {"protocols"},
     "service": _EDGE | {"tls", "net", "protocols", "plugins", "registry"},
-    "cli": _EDGE | {"tls", "registry"},
+    "cli": _EDGE | {"tls", "registry", "service"},
 }
 
 #: What the pure part may take from the outside: no I/O, no clock, no chance.

@@ -15,7 +15,7 @@ from tlsgate.cli.show import FORMATS, emit
 from tlsgate.errors import BadAsk
 
 #: Where a configuration is looked for when no option and no variable names one.
-DEFAULT_CONFIG = Path("/etc/tlsgate.yaml")
+DEFAULT_CONFIG = Path("/etc/tlsgate/tlsgate.yaml")
 #: The data directory when no configuration is found either.
 DEFAULT_DATA_DIR = Path("/var/lib/tlsgate")
 
@@ -27,6 +27,7 @@ class Call:
     """The options that stand before or after a command's name; the latter win."""
 
     config: Path | None = None
+    config_written: bool = False  #: on the command line, not by a variable
     data_dir: Path | None = None
     format: str = "text"
     open_door: Callable[[Path], Asks] = field(default=Door, repr=False)
@@ -85,7 +86,7 @@ def data_dir_of(config: Path) -> Path:
         for block in (raw.get("teleport"), raw.get("tlsgate")):
             named = block.get("data_dir") if isinstance(block, dict) else None
             if isinstance(named, str) and named:
-                return config.parent / named
+                return config.absolute().parent / named
     return DEFAULT_DATA_DIR
 
 
@@ -109,6 +110,7 @@ def with_call(command: F) -> F:
         **rest: Any,
     ) -> Any:
         call.config = config or call.config
+        call.config_written = config is not None or call.config_written
         call.data_dir = data_dir or call.data_dir
         call.format = how or call.format
         return command(call, *args, **rest)

@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from tlsgate.cli.show import plain
+from tlsgate.cli.tgctl.built import built, settings_of
 from tlsgate.cli.tgctl.call import Call, with_call
-from tlsgate.errors import BadSettings, Problem
+from tlsgate.errors import BadSettings, GateError, Place, Problem
 
 
 @click.command("check")
@@ -19,19 +20,24 @@ from tlsgate.errors import BadSettings, Problem
 def command(call: Call, file: Path | None) -> None:
     """Print every problem of FILE with its place; start nothing.
 
+    Everything that a start needs is looked at: settings, certificates, plug-ins, routes.
     Exit code 0: it can be used (warnings may be there); 2: it cannot. Without FILE
     the file of --config is checked.
     """
-    from tlsgate.config.read import read_file
-
     checked = file or call.config_file(needed=True)
     assert checked is not None
     problems: Sequence[Problem] = ()
     warnings: Sequence[Problem] = ()
     try:
-        warnings = read_file(checked).warnings
+        settings = settings_of(checked, call.data_dir)
+        warnings = settings.warnings
+        with built(settings) as made:
+            whole = Place(str(checked), 1, 1)
+            warnings = (*warnings, *(Problem(whole, "", remark) for remark in made.remarks))
     except BadSettings as e:
         problems = e.problems
+    except GateError as e:
+        problems = [Problem(Place(str(checked), 1, 1), "", str(e))]
     found = {
         "file": str(checked),
         "ok": not problems,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import tlsgate
 from tlsgate.cli.report import exit_code, sentences
@@ -20,6 +21,7 @@ COMMANDS = (
     "status",
     "listeners",
     "connections",
+    "explain",
     "reload",
     "upgrade",
     "completion",
@@ -65,7 +67,7 @@ class Commands(click.Group):
     "--config",
     type=click.Path(path_type=Path),
     envvar="TLSGATE_CONFIG",
-    help="The configuration file [/etc/tlsgate.yaml].",
+    help="The configuration file [/etc/tlsgate/tlsgate.yaml].",
 )
 @click.option(
     "--data-dir",
@@ -84,6 +86,8 @@ def tgctl(ctx: click.Context, config: Path | None, data_dir: Path | None, how: s
     """
     call = ctx.ensure_object(Call)
     call.config = config or call.config
+    source = ctx.get_parameter_source("config")
+    call.config_written = config is not None and source is ParameterSource.COMMANDLINE
     call.data_dir = data_dir or call.data_dir
     call.format = how or call.format
 
