@@ -41,6 +41,7 @@ make_environment() {
     require_python
     if ! "$1/bin/python" -m pip --version >/dev/null 2>&1; then
         echo "Making an environment in $1 ..." >&2
+        [ -d "$1" ] || rm -f "$1" # tox leaves a file there that points to one of its own
         "$PYTHON" -m venv --clear "$1"
     fi
 }
