@@ -1,0 +1,288 @@
+"""The gateway in this process: gate, acceptors, certificate watch, memory.
+
+1. `build` makes everything that one configuration needs, in a thread where it can: many
+   certificates take a while, and connections go on meanwhile.
+2. `commit` swaps in one turn of the reactor: listeners that go accept what waits, the gate
+   is exchanged, listeners that come begin.
+3. Certificate files are looked at from time to time; when one has changed the gate is built
+   anew from the same settings, and on an error the last good one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlsgate import registry
+from tlsgate.config.settings import Settings
+from tlsgate.errors import CannotListen, GateError
+from tlsgate.interfaces import IAudit
+from tlsgate.net.gate import Gate
+from tlsgate.net.gateway import Gateway, Journal
+from tlsgate.service import counts
+from tlsgate.service.acceptor import Acceptor, Descriptors
+from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.doors import NoLedger, StaticRules
+from tlsgate.service.explain import explain
+from tlsgate.service.listeners import Bound
+from tlsgate.service.memory import Trimmer
+from tlsgate.service.reload import FileWatch
+
+_T = TypeVar("_T")
+#: Runs a function in a thread: `twisted.internet.threads.deferToThread`, or at once in tests.
+InThread = Callable[[Callable[[], _T]], Deferred[_T]]
+
+
+@frozen(eq=False)
+class Built:
+    """A gate, and what an operator should know of how it was made."""
+
+    gate: Gate
+    remarks: tuple[str, ...] = ()
+
+
+def build(settings: Settings) -> Built:
+    """Make the gate of *settings*; reads files, opens nothing.
+
+    Raises:
+        GateError: it cannot be made.
+    """
+    loaded = registry.load(settings.plugins_dir)
+    remarks = [f"plug-in {file} is missing: {why}" for file, why in loaded.failed]
+    remarks += [
+        f"plug-in {file} has changed; its new code runs after `tgctl upgrade`"
+        for file in loaded.changed
+    ]
+    return Built(Gate.build(settings, loaded.protocols), tuple(remarks))
+
+
+@frozen
+class _Next:
+    """What was prepared."""
+
+    orders: Orders
+    built: Built
+    ports: Mapping[str, IListeningPort] = field(factory=dict)
+
+
+@implementer(ICrew)
+class LocalGateway:
+    """Serves in this process.
+
+    Args:
+        reactor: Twisted's.
+        built: the first gate.
+        journal, audit: where the end of each connection is told.
+        descriptors: of this process.
+        in_thread: see `InThread`.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        built: Built,
+        *,
+        journal: Journal,
+        audit: IAudit,
+        descriptors: Descriptors,
+        in_thread: InThread[Any],
+        reopen: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._reactor = reactor
+        self.built = built
+        self.gateway = Gateway(
+            reactor,
+            audit=audit,
+            authorizer=StaticRules(),
+            ledger=NoLedger(),
+            journal=journal,
+        )
+        self.gateway.take(built.gate)
+        self._descriptors = descriptors
+        self._in_thread = in_thread
+        self._reopen = reopen
+        self._acceptors: dict[str, tuple[Bound, Acceptor]] = {}
+        #: Open endpoints that give no descriptor.
+        self._ports: dict[str, tuple[Bound, IListeningPort]] = {}
+        self._next: _Next | None = None
+        self._preparing = False
+        self._watch: FileWatch | None = None
+        self._look = LoopingCall(self._look_at_files)
+        self._look.clock = reactor
+        self._trimmer = Trimmer(reactor, lambda: sum(self.gateway.tally.active.values()))
+        self._drained: Deferred[int] | None = None
+
+    # -- ICrew -----------------------------------------------------------------------------
+
+    async def begin(self, orders: Orders) -> None:
+        ports = await self._open_ports(orders)
+        self._take(_Next(orders, self.built, ports))
+        self._trimmer.start()
+
+    async def prepare(self, orders: Orders) -> Sequence[str]:
+        self._preparing = True
+        try:
+            built = await self._in_thread(lambda: build(orders.settings))
+            self._next = _Next(orders, built, await self._open_ports(orders))
+        except BaseException:
+            self._preparing = False
+            raise
+        return built.remarks
+
+    def commit(self) -> None:
+        prepared, self._next, self._preparing = self._next, None, False
+        if prepared is not None:
+            self._take(prepared)
+
+    def abort(self) -> None:
+        prepared, self._next, self._preparing = self._next, None, False
+        if prepared is not None:
+            for port in prepared.ports.values():
+                port.stopListening()
+
+    def stop_accepting(self, finish: bool) -> None:
+        for _, acceptor in self._acceptors.values():
+            if finish:
+                acceptor.finish()
+            else:
+                acceptor.stop()
+        self._acceptors.clear()
+        for _, port in self._ports.values():
+            port.stopListening()
+        self._ports.clear()
+
+    def drain(self, seconds: float) -> Deferred[int]:
+        if self._look.running:
+            self._look.stop()
+        self._trimmer.stop()
+        drained = self._drained = Deferred()
+        self.gateway.drain(seconds).addBoth(self._ended)
+        return drained
+
+    def cut(self) -> None:
+        left = sum(self.gateway.tally.active.values())
+        self.gateway.close_all()
+        self._ended(left)
+
+    def reopen_logs(self) -> None:
+        self._reopen()
+
+    async def connections(self) -> list[dict[str, Any]]:
+        return self.gateway.connections()
+
+    async def tally(self) -> dict[str, Any]:
+        return counts.fields(self.gateway.tally)
+
+    async def explain(
+        self, listener: str, sni: str | None, alpn: Sequence[str], cert_pem: str | None
+    ) -> dict[str, Any]:
+        return explain(self.gateway.gate, listener, sni, alpn, cert_pem)
+
+    def members(self) -> list[dict[str, Any]]:
+        return []
+
+    # -- inside ----------------------------------------------------------------------------
+
+    @property
+    def accepting_waits(self) -> bool:
+        """True while descriptors are short and clients wait in the kernel's queue."""
+        return self._descriptors.full
+
+    def _ended(self, cut: int | Failure) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.callback(cut if isinstance(cut, int) else 0)
+
+    def _take(self, prepared: _Next) -> None:
+        """Put *prepared* in force, in one turn of the reactor."""
+        orders = prepared.orders
+        for name, (bound, acceptor) in list(self._acceptors.items()):
+            if bound not in orders.sockets.values():
+                acceptor.finish()
+                del self._acceptors[name]
+        for name, (bound, port) in list(self._ports.items()):
+            if orders.sockets.get(name) is not bound:
+                port.stopListening()
+                del self._ports[name]
+        self.built = prepared.built
+        self.gateway.take(prepared.built.gate)
+        by_bound = {id(bound): acceptor for bound, acceptor in self._acceptors.values()}
+        self._acceptors = {}
+        for name, bound in orders.sockets.items():
+            if bound.socket is None:
+                if name in prepared.ports:
+                    self._ports[name] = (bound, prepared.ports[name])
+                continue
+            acceptor = by_bound.pop(id(bound), None)
+            if acceptor is None:
+                acceptor = Acceptor(
+                    self._reactor, name, bound.socket, self.gateway.factory(name), self._descriptors
+                )
+                acceptor.start()
+            elif acceptor.name != name:
+                acceptor.name = name
+                acceptor.factory = self.gateway.factory(name)
+            self._acceptors[name] = (bound, acceptor)
+        self._watch_files(orders.settings)
+
+    async def _open_ports(self, orders: Orders) -> dict[str, IListeningPort]:
+        """Open endpoints that give no descriptor and are not open.
+
+        Raises:
+            CannotListen: one cannot be opened; none has been.
+        """
+        opened: dict[str, IListeningPort] = {}
+        for name, bound in orders.sockets.items():
+            if bound.socket is not None or self._ports.get(name, (None,))[0] is bound:
+                continue
+            try:
+                endpoint = serverFromString(self._reactor, bound.endpoint)
+                opened[name] = await endpoint.listen(self.gateway.factory(name))
+            except Exception as e:
+                for port in opened.values():
+                    port.stopListening()
+                raise CannotListen(name, bound.endpoint, str(e)) from e
+        return opened
+
+    def _watch_files(self, settings: Settings) -> None:
+        self._watch = FileWatch(settings)
+        if self._look.running:
+            self._look.stop()
+        if settings.keypairs_reload_seconds > 0:
+            self._look.start(settings.keypairs_reload_seconds, now=False)
+
+    def _look_at_files(self) -> Deferred[None] | None:
+        if self._preparing or self._watch is None or not self._watch.changed():
+            return None
+        return Deferred.fromCoroutine(self._renew())
+
+    async def _renew(self) -> None:
+        """Build the gate anew from the same settings, because a file has changed."""
+        settings = self.gateway.gate.settings
+        try:
+            built = await self._in_thread(lambda: build(settings))
+        except GateError as e:
+            self.log.error(
+                "a certificate file has changed and cannot be used; the last good ones stay: "
+                "{error}",
+                error=str(e),
+            )
+            return
+        except Exception:
+            self.log.failure("a certificate file has changed")
+            return
+        if self.gateway.gate.settings is settings and not self._preparing:
+            self.built = built
+            self.gateway.take(built.gate)
+            self.log.info("certificate files have changed and are in use")

@@ -1,0 +1,246 @@
+"""Log lines: one event is one line, as text or as JSON, whatever a peer sends.
+
+1. `Observer` turns events of `twisted.logger` into lines; formats are constant, and only
+   what stands in their fields can come from outside.
+2. `Journal` turns the end of each connection into a line without that machinery: it runs
+   once a connection and costs a few microseconds.
+3. Both escape everything that is not printable and cut each foreign field (S23).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    eventAsText,
+    formatEvent,
+)
+from zope.interface import implementer
+
+from tlsgate.errors import Fault
+from tlsgate.service.sink import Sink
+
+#: How much of one field that a peer may have filled is kept, in characters.
+FIELD_LIMIT = 256
+#: How much of a whole message is kept; a traceback may have more.
+MESSAGE_LIMIT = 4096
+TRACEBACK_LIMIT = 16384
+#: Refused connections that are written each second; the rest is counted.
+REFUSALS_A_SECOND = 100
+
+#: `LogSettings.severity` and Twisted's names of levels, in order.
+LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
+
+_LEVEL_OF: dict[str, str] = {
+    Fault.CLIENT.value: "info",
+    Fault.TARGET.value: "warn",
+    Fault.OPERATOR.value: "error",
+    Fault.GATE.value: "critical",
+}
+
+#: A value that needs no quotes in a text line: printable ASCII without space, quote, "=".
+_PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
+
+#: How many different texts of fields a journal keeps in the form they are written.
+_KEPT = 4096
+
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
+
+
+def clean(text: str, limit: int = FIELD_LIMIT) -> str:
+    """Give *text* without anything that could end a line or move a cursor, cut at *limit*."""
+    if len(text) > limit:
+        text = text[:limit] + "…"
+    if text.isprintable():
+        return text
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
+    )
+
+
+class Stamp:
+    """Times as ISO 8601 in UTC; the part down to the second is made once a second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = ""
+
+    def __call__(self, seconds: float) -> str:
+        whole = int(seconds)
+        if whole != self._second:
+            self._second = whole
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        return f"{self._text}.{int((seconds - whole) * 1000):03d}Z"
+
+
+class Log:
+    """Where this process's lines go and how they look; it may change at a reload."""
+
+    def __init__(self, sink: Sink, style: str = "text", severity: str = "info") -> None:
+        self.sink = sink
+        self.json = style == "json"
+        self.least = LEVELS[severity]
+        self.stamp = Stamp()
+
+
+@implementer(ILogObserver)
+class Observer:
+    """Writes events of `twisted.logger` to a log."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    def __call__(self, event: LogEvent) -> None:
+        log = self._log
+        level = event.get("log_level", LogLevel.info).name
+        if LEVELS[level] < log.least:
+            return
+        short = {
+            key: clean(value) if type(value) is str and key[:4] != "log_" else value
+            for key, value in event.items()
+        }
+        message = formatEvent(short)
+        stamp = log.stamp(event.get("log_time", 0.0))
+        system = str(event.get("log_namespace") or "-")
+        trace = _trace(event)
+        if log.json:
+            entry = {"time": stamp, "level": level, "system": system}
+            entry["message"] = clean(message, MESSAGE_LIMIT)
+            if trace:
+                entry["traceback"] = clean(trace, TRACEBACK_LIMIT)
+            log.sink.write(_encode(entry) + "\n")
+        else:
+            text = clean(message, MESSAGE_LIMIT)
+            if trace:
+                text = f"{text} | {clean(trace, TRACEBACK_LIMIT)}"
+            log.sink.write(f"{stamp} {level} {clean(system)} {text}\n")
+
+
+def _trace(event: LogEvent) -> str:
+    """The traceback of *event*, or an empty text."""
+    if "log_failure" not in event:
+        return ""
+    return eventAsText(
+        {"log_format": "", "log_failure": event["log_failure"]},
+        includeTimestamp=False,
+        includeSystem=False,
+    ).strip()
+
+
+class Journal:
+    """Writes one line for each connection that has ended or was refused.
+
+    A call takes the fields as they are, in their order: text, bytes, numbers or None
+    (left out). "time" is in seconds since the epoch, "fault" a `Fault`'s value and
+    decides the level, "event" is a constant of ours.
+
+    Args:
+        log: where to.
+        now: a clock's `seconds`, for the count of refusals.
+    """
+
+    def __init__(self, log: Log, now: Callable[[], float] = time.time) -> None:
+        self._log = log
+        self._now = now
+        self._second = 0
+        self._refused = 0
+        self._shown: dict[str, str] = {}
+        self._shown_as = log.json
+
+    def __call__(self, entry: Mapping[str, object]) -> None:
+        log = self._log
+        fault = entry.get("fault")
+        level = _LEVEL_OF.get(fault, "info") if isinstance(fault, str) else "info"
+        if LEVELS[level] < log.least:
+            return
+        event = entry.get("event")
+        if type(event) is str and event.endswith("refused") and self._too_many():
+            return
+        log.sink.write(self._line(level, entry))
+
+    def _line(self, level: str, entry: Mapping[str, object]) -> str:
+        as_json = self._log.json
+        if self._shown_as is not as_json:
+            self._shown.clear()
+            self._shown_as = as_json
+        return self._json(level, entry) if as_json else self._text(level, entry)
+
+    def _too_many(self) -> bool:
+        """Count a refusal; True: this one is not written."""
+        second = int(self._now())
+        if second != self._second:
+            unwritten, self._refused = self._refused - REFUSALS_A_SECOND, 0
+            self._second = second
+            if unwritten > 0:
+                told: dict[str, object] = {
+                    "time": self._now(),
+                    "event": "connections.unwritten",
+                    "refused": unwritten,
+                }
+                self._log.sink.write(self._line("warn", told))
+        self._refused += 1
+        return self._refused > REFUSALS_A_SECOND
+
+    def _text(self, level: str, entry: Mapping[str, object]) -> str:
+        parts = [self._stamped(entry), level, str(entry.get("event"))]
+        shown = self._shown
+        for key, value in entry.items():
+            if value is None or key == "time" or key == "event":
+                continue
+            kind = type(value)
+            if kind is int:
+                parts.append(f"{key}={value}")
+            elif kind is float:
+                parts.append(f"{key}={value:.3f}")
+            else:
+                text = _as_text(value)
+                parts.append(f"{key}={shown.get(text) or self._show(text)}")
+        return " ".join(parts) + "\n"
+
+    def _json(self, level: str, entry: Mapping[str, object]) -> str:
+        parts = [f'{{"time":"{self._stamped(entry)}","level":"{level}"']
+        shown = self._shown
+        for key, value in entry.items():
+            if value is None or key == "time":
+                continue
+            kind = type(value)
+            if kind is int:
+                parts.append(f'"{key}":{value}')
+            elif kind is float:
+                parts.append(f'"{key}":{value:.6f}')
+            else:
+                text = _as_text(value)
+                parts.append(f'"{key}":{shown.get(text) or self._show(text)}')
+        return ",".join(parts) + "}\n"
+
+    def _show(self, text: str) -> str:
+        """How *text* stands in a line; kept, because most fields repeat."""
+        if self._log.json:
+            told = _encode(clean(text))
+        else:
+            told = text if _PLAIN.match(text) and len(text) <= FIELD_LIMIT else _encode(clean(text))
+        if len(text) <= FIELD_LIMIT:
+            if len(self._shown) >= _KEPT:
+                self._shown.clear()
+            self._shown[text] = told
+        return told
+
+    def _stamped(self, entry: Mapping[str, object]) -> str:
+        when = entry.get("time")
+        return self._log.stamp(when if isinstance(when, float | int) else self._now())
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("latin-1")
+    if isinstance(value, list | tuple):
+        return ",".join(_as_text(one) for one in value)
+    return str(value)

@@ -1,0 +1,124 @@
+"""What a reload reads, what it may not change, and which files are worth a look."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from attrs import frozen
+
+from tlsgate.config import read
+from tlsgate.config.endpoints import can_be_inherited
+from tlsgate.config.settings import Settings
+from tlsgate.errors import BadSettings, Place, Problem
+
+#: Keys that only a new process can change, and where the file has them.
+FIXED = (
+    ("data_dir", "teleport.data_dir"),
+    ("cluster_name", "auth_service.cluster_name"),
+    ("workers", "proxy_service.workers"),
+)
+
+
+@frozen
+class Source:
+    """Where the settings come from.
+
+    Attributes:
+        file: the configuration file, with its whole path.
+        data_dir: from the command line; takes the place of the file's.
+    """
+
+    file: Path
+    data_dir: Path | None = None
+
+    def load(self) -> tuple[str, Settings]:
+        """Read the file: its text, and what it means.
+
+        Raises:
+            BadSettings: it cannot be used; with every problem.
+        """
+        try:
+            text = self.file.read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError):
+            # The reader says the same with a place; should it succeed, the file has
+            # changed in this very moment, and then its text is read again.
+            read.read_file(self.file, data_dir=self.data_dir)
+            text = self.file.read_bytes().decode("utf-8-sig")
+        return text, self.parse(text)
+
+    def parse(self, text: str) -> Settings:
+        """What *text*, which this file had, means.
+
+        Raises:
+            BadSettings: it cannot be used; with every problem.
+        """
+        settings = read.read_text(text, str(self.file), data_dir=self.data_dir)
+        if problems := _not_inherited(settings):
+            raise BadSettings(problems)
+        return settings
+
+
+def _not_inherited(settings: Settings) -> list[Problem]:
+    """Listeners that workers could not share."""
+    if settings.workers == 1:
+        return []
+    return [
+        Problem(
+            Place(str(settings.file), 1, 1),
+            f"proxy_service listener {listener.name}",
+            f"{listener.written} gives no listening descriptor that {settings.workers} workers "
+            "could share; use a tcp, unix or systemd endpoint, or workers: 1",
+        )
+        for listener in settings.listeners
+        if not can_be_inherited(listener.endpoint)
+    ]
+
+
+def unchangeable(old: Settings, new: Settings) -> list[str]:
+    """Sentences about keys that differ and only count from a new start on."""
+    return [
+        f"{key} cannot change while the daemon runs (from {getattr(old, name)} to "
+        f"{getattr(new, name)}); restart it"
+        for name, key in FIXED
+        if getattr(old, name) != getattr(new, name)
+    ]
+
+
+class FileWatch:
+    """Notices when files that settings name have changed.
+
+    Looks at times, sizes and identities, so a file that was replaced by renaming counts,
+    and one that appears or goes.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._files = tuple(sorted(watched_files(settings)))
+        self._seen = self._look()
+
+    def changed(self) -> bool:
+        """True when a file differs from what it was at the last call, or at the start."""
+        before, self._seen = self._seen, self._look()
+        return self._seen != before
+
+    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(map(_identity, self._files))
+
+
+def watched_files(settings: Settings) -> Iterable[str]:
+    """Certificates, keys and authorities."""
+    files = set(settings.client_ca_files)
+    for pair in settings.keypairs:
+        files |= {str(pair.cert_file), str(pair.key_file)}
+    for route in settings.routes:
+        files.update(route.client_ca_files)
+    return files
+
+
+def _identity(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino

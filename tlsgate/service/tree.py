@@ -1,0 +1,493 @@
+"""The daemon: listening sockets, a crew that serves them, signals, reload, upgrade, the end.
+
+1. `make` (before twistd daemonizes) claims the data directory, opens every socket and
+   builds the first gate, so that whatever is wrong is said on the terminal.
+2. `startService` lets the crew begin; when it serves, the admin socket opens and the service
+   manager and a predecessor hear "ready".
+3. `reload` reads the file, opens what is new, has the crew prepare, and swaps; each step
+   may fail, and then everything is as before.
+4. `upgrade` starts a new process of the installed code on the same sockets; once it
+   serves, this one accepts no more and drains.
+5. SIGTERM drains: `stopService` waits for it. A second one ends everything at once.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+import tlsgate
+from tlsgate.config.settings import Settings
+from tlsgate.errors import CannotListen, GateError, ReloadRefused
+from tlsgate.interfaces import IDaemon
+from tlsgate.service import memory, notify
+from tlsgate.service.acceptor import Acceptor, Descriptors
+from tlsgate.service.admin import AdminService
+from tlsgate.service.audit import AuditLog
+from tlsgate.service.claim import Claim
+from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.listeners import Bound, Plan, Sockets
+from tlsgate.service.logs import LEVELS, Log
+from tlsgate.service.reload import Source, unchangeable
+from tlsgate.service.spawn import Command, Heritage
+from tlsgate.service.upgrade import Predecessor, succeed
+
+#: Between the answer to `tgctl upgrade` and the old process's end.
+_FAREWELL_SECONDS = 0.25
+#: The name under which the diagnostic port stands among the listeners' sockets.
+DIAG = "(diag)"
+
+
+@frozen
+class _Diag:
+    """The diagnostic port, as far as `Sockets` asks."""
+
+    endpoint: str
+    name: str = DIAG
+
+    @property
+    def written(self) -> str:
+        """As the operator wrote it."""
+        return self.endpoint
+
+
+@define(kw_only=True)
+class Process:
+    """What belongs to this process whatever its settings: made once, by `tap`.
+
+    Attributes:
+        reactor: Twisted's.
+        source: where settings come from.
+        command: how a child is started.
+        log, audit: where lines and events go.
+        claim: on the data directory.
+        sockets: what is open.
+        in_thread: `twisted.internet.threads.deferToThread`.
+        leave: called with the exit code before the reactor stops.
+    """
+
+    reactor: Any
+    source: Source
+    command: Command
+    log: Log
+    audit: AuditLog
+    claim: Claim
+    sockets: Sockets
+    in_thread: Callable[..., Deferred[Any]]
+    leave: Callable[[int], None]
+
+
+@implementer(IDaemon)
+class Daemon(Service):
+    """The whole of one `twistd tlsgate`, but for the work itself, which its crew does.
+
+    Args:
+        process: see there.
+        text, settings: the first configuration.
+        plan: what it opens; still to be committed.
+        crew: who serves.
+        remarks: sentences about the first gate.
+        heritage: what a predecessor left us; None: there is none.
+    """
+
+    name = "tlsgate"
+    logger = Logger()
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        text: str,
+        settings: Settings,
+        plan: Plan,
+        crew: ICrew,
+        remarks: Sequence[str] = (),
+        heritage: Heritage | None = None,
+    ) -> None:
+        self.process = process
+        self.settings = settings
+        self.crew = crew
+        self.ready = False
+        self.draining = False
+        self._text = text
+        self._remarks = tuple(remarks)
+        self._started = time.time()
+        self._turn = DeferredLock()
+        self._waiting_reloads = 0
+        self._last_reload: dict[str, Any] | None = None
+        self._handed_over = False
+        self._diag: Acceptor | None = None
+        self._descriptors = Descriptors(process.reactor, descriptor_limit())
+        self._watchdog = LoopingCall(notify.notify, "WATCHDOG=1")
+        self._watchdog.clock = process.reactor
+        plan.commit()
+        self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit)
+        self._predecessor = None
+        if heritage is not None:
+            self._predecessor = Predecessor(process.reactor, heritage.channel)
+
+    # -- start --------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Twisted calls this, in the process that will run."""
+        super().startService()
+        begun = Deferred.fromCoroutine(self._begin())
+        begun.addErrback(self._cannot_begin)
+
+    async def _begin(self) -> None:
+        await self.crew.begin(self._orders(self._text, self.settings))
+        if self._predecessor is not None:
+            await self._predecessor.released()
+        self.process.claim.sign()
+        self._serve_diag()
+        self.admin.startService()
+        self.ready = True
+        memory.settle()
+        self.logger.info(
+            "tlsgate {version} serves {file} on {addresses}",
+            version=tlsgate.__version__,
+            file=str(self.process.source.file),
+            addresses=", ".join(
+                f"{name} {bound.address}" for name, bound in self._sockets_of_listeners().items()
+            )
+            or "no listener",
+        )
+        for warning in self.warnings():
+            self.logger.warn("{warning}", warning=warning)  # noqa: G010 -- Twisted's name
+        notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
+        if (seconds := notify.watchdog_seconds()) is not None:
+            self._watchdog.start(seconds)
+
+    def _cannot_begin(self, failure: Any) -> None:
+        if failure.check(GateError):
+            self.logger.error("cannot start: {error}", error=str(failure.value))
+            complain(str(failure.value))
+        else:
+            self.logger.failure("cannot start", failure=failure)
+        self.process.leave(2)
+        self._stop_reactor()
+
+    def _serve_diag(self) -> None:
+        """Accept on the diagnostic port, on whatever socket it has now."""
+        bound = self.process.sockets.open.get(DIAG)
+        if self._diag is not None:
+            self._diag.stop()
+            self._diag = None
+        if bound is not None and bound.socket is not None:
+            from tlsgate.service.diag import site
+
+            self._diag = Acceptor(
+                self.process.reactor, DIAG, bound.socket, site(self), self._descriptors
+            )
+            self._diag.start()
+
+    # -- what is in force ------------------------------------------------------------------------
+
+    def _orders(self, text: str, settings: Settings) -> Orders:
+        return Orders(text=text, settings=settings, sockets=self._sockets_of_listeners())
+
+    def _sockets_of_listeners(self) -> Mapping[str, Bound]:
+        return {name: one for name, one in self.process.sockets.open.items() if name != DIAG}
+
+    def warnings(self) -> list[str]:
+        """What an operator should know of the running configuration."""
+        return [*map(str, self.settings.warnings), *self._remarks]
+
+    # -- IDaemon -------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, Any]:
+        """See `IDaemon.status`."""
+        tally = await self.crew.tally()
+        settings = self.settings
+        return {
+            "version": tlsgate.__version__,
+            "pid": os.getpid(),
+            "file": str(self.process.source.file),
+            "data_dir": str(settings.data_dir),
+            "cluster_name": settings.cluster_name,
+            "mode": settings.mode,
+            "config_version": settings.version,
+            "workers": settings.workers,
+            "members": self.crew.members(),
+            "started": self._started,
+            "ready": self.ready and not self.draining,
+            "draining": self.draining,
+            "connections": sum(tally["active"].values()),
+            "last_reload": self._last_reload,
+            "warnings": self.warnings(),
+        }
+
+    async def listeners(self) -> list[dict[str, Any]]:
+        """See `IDaemon.listeners`."""
+        tally = await self.crew.tally()
+        refused: dict[str, int] = {}
+        for listener, _, count in tally["refused"]:
+            refused[listener] = refused.get(listener, 0) + count
+        sockets = self._sockets_of_listeners()
+        found = []
+        for one in self.settings.listeners:
+            bound = sockets.get(one.name)
+            found.append(
+                {
+                    "name": one.name,
+                    "protocol": one.protocol,
+                    "endpoint": one.endpoint,
+                    "address": None if bound is None or self.draining else bound.address,
+                    "proxy_protocol": one.proxy_protocol.on,
+                    "accepted": tally["accepted"].get(one.name, 0),
+                    "active": tally["active"].get(one.name, 0),
+                    "refused": refused.get(one.name, 0),
+                }
+            )
+        return found
+
+    async def connections(self) -> list[dict[str, Any]]:
+        """See `IDaemon.connections`."""
+        return await self.crew.connections()
+
+    async def explain(
+        self, listener: str, sni: str | None, alpn: Sequence[str], cert_pem: str | None
+    ) -> dict[str, Any]:
+        """See `IDaemon.explain`."""
+        return await self.crew.explain(listener, sni, alpn, cert_pem)
+
+    async def reload(self) -> dict[str, Any]:
+        """See `IDaemon.reload`; reloads run one after the other."""
+        await self._turn.acquire()
+        try:
+            if self.draining:
+                raise ReloadRefused(["the daemon is stopping"])
+            return await self._reload()
+        finally:
+            self._turn.release()
+
+    async def _reload(self) -> dict[str, Any]:
+        notify.reloading()
+        said: dict[str, Any] = {"time": time.time(), "ok": False, "why": None}
+        self._last_reload = said
+        try:
+            text, settings = await self.process.in_thread(self.process.source.load)
+            if why := unchangeable(self.settings, settings):
+                raise ReloadRefused(why)
+            plan = self.process.sockets.plan(wanted(settings))
+            orders = Orders(
+                text=text,
+                settings=settings,
+                sockets={name: one for name, one in plan.after.items() if name != DIAG},
+            )
+            try:
+                remarks = await self.crew.prepare(orders)
+                if self.draining:
+                    self.crew.abort()
+                    raise ReloadRefused(["the daemon is stopping"])
+            except BaseException:
+                plan.abort()
+                raise
+            # From here on nothing can fail.
+            self.crew.commit()
+            if DIAG in plan.changes.replaced or DIAG in plan.changes.closed:
+                assert self._diag is not None
+                self._diag.stop()
+            plan.commit()
+        except GateError as e:
+            said["why"] = str(e)
+            self.logger.error(
+                "the new configuration is not taken, the running one stays: {error}", error=str(e)
+            )
+            raise
+        finally:
+            notify.notify("READY=1")
+        self.settings, self._text, self._remarks = settings, text, tuple(remarks)
+        said["ok"] = True
+        apply_log(self.process.log, settings)
+        self._serve_diag()
+        changes = {
+            "opened": [name for name in plan.changes.opened if name != DIAG],
+            "closed": [name for name in plan.changes.closed if name != DIAG],
+            "replaced": [name for name in plan.changes.replaced if name != DIAG],
+            "kept": [name for name in plan.changes.kept if name != DIAG],
+        }
+        self.logger.info(
+            "reloaded {file}: opened {opened}, closed {closed}, replaced {replaced}",
+            file=str(self.process.source.file),
+            opened=" ".join(changes["opened"]) or "none",
+            closed=" ".join(changes["closed"]) or "none",
+            replaced=" ".join(changes["replaced"]) or "none",
+        )
+        return {**changes, "warnings": self.warnings()}
+
+    async def upgrade(self) -> dict[str, Any]:
+        """See `IDaemon.upgrade`."""
+        await self._turn.acquire()
+        try:
+            if self.draining:
+                raise ReloadRefused(["the daemon is stopping"])
+            process = self.process
+            without = [name for name, bound in process.sockets.open.items() if bound.socket is None]
+            if without:
+                raise CannotListen(
+                    ", ".join(without),
+                    process.sockets.open[without[0]].endpoint,
+                    "such an endpoint cannot be handed to a new process; restart instead",
+                )
+            self.logger.info("upgrade: starting a new process")
+            try:
+                said = await succeed(
+                    process.reactor, process.command, process.sockets.open, process.claim.file
+                )
+            except GateError as e:
+                self.logger.error("upgrade failed, this process goes on: {error}", error=str(e))
+                raise
+            notify.notify(f"MAINPID={said['pid']}", "STATUS=handed over, draining")
+            self._hand_over()
+            self.logger.info("upgrade: process {pid} serves; draining", pid=said["pid"])
+            return said
+        finally:
+            self._turn.release()
+
+    def _hand_over(self) -> None:
+        """Another process serves: accept no more, leave it what is its, and drain."""
+        self._handed_over = True
+        self.draining = True
+        self.crew.stop_accepting(False)
+        if self._diag is not None:
+            self._diag.stop()
+            self._diag = None
+        self.process.claim.let_go()
+        self.process.reactor.callLater(_FAREWELL_SECONDS, self._stop_reactor)
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def hang_up(self) -> None:
+        """SIGHUP: reopen logs and reload; during a drain: nothing."""
+        if self.draining:
+            self.logger.info("SIGHUP is ignored: the daemon is stopping")
+            return
+        reopen(self.process.log, self.process.audit)
+        self.crew.reopen_logs()
+        if self._waiting_reloads > 1:
+            return  # one that has not begun will read the newest file as well
+        self._waiting_reloads += 1
+
+        def done(_: object) -> None:
+            self._waiting_reloads -= 1
+
+        Deferred.fromCoroutine(self.reload()).addErrback(self._said).addBoth(done)
+
+    def user_signal(self) -> None:
+        """SIGUSR2: upgrade."""
+        Deferred.fromCoroutine(self.upgrade()).addErrback(self._said)
+
+    def _said(self, failure: Any) -> None:
+        """A `GateError` has been logged where it arose; anything else is a bug."""
+        if not failure.check(GateError):
+            self.logger.failure("a bug of tlsgate", failure=failure)
+
+    def terminate(self) -> None:
+        """SIGTERM or SIGINT: drain; the second one: at once."""
+        if self.draining:
+            self.logger.warn("a second signal: ending at once")  # noqa: G010 -- Twisted's name
+            self.crew.cut()
+            self._stop_reactor()
+            return
+        self.draining = True
+        self._stop_reactor()
+
+    def _stop_reactor(self) -> None:
+        reactor = self.process.reactor
+        if reactor.running and not reactor._stopped:
+            reactor.stop()
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def stopService(self) -> Deferred[None]:
+        """Twisted calls this before the reactor stops, and waits."""
+        super().stopService()
+        self.draining = True
+        return Deferred.fromCoroutine(self._end())
+
+    async def _end(self) -> None:
+        notify.notify("STOPPING=1")
+        seconds = self.settings.timeouts.drain_seconds
+        if not self._handed_over:
+            self.crew.stop_accepting(True)
+            # A closed socket refuses at once; an open one nobody accepts on would let
+            # clients wait for the whole drain.
+            for name, bound in self.process.sockets.open.items():
+                if name != DIAG:
+                    bound.close()
+            self.logger.info("draining, at most {seconds} s", seconds=seconds)
+        cut = await self.crew.drain(seconds)
+        if cut:
+            self.logger.warn("{cut} connections were cut off", cut=cut)  # noqa: G010 -- Twisted's name
+            self.process.leave(1)
+        if self._watchdog.running:
+            self._watchdog.stop()
+        if self._diag is not None:
+            self._diag.stop()
+        for bound in self.process.sockets.open.values():
+            bound.close(leave_name=self._handed_over)
+        if self.admin.running:
+            await self.admin.stopService()
+        self.process.claim.give_up()
+        self.process.audit.sink.close()
+
+
+# -- helpers of start ---------------------------------------------------------------------------
+
+
+def wanted(settings: Settings) -> list[Any]:
+    """Everything that *settings* open: listeners and the diagnostic port."""
+    ports: list[Any] = list(settings.listeners)
+    if settings.diag is not None:
+        ports.append(_Diag(settings.diag))
+    return ports
+
+
+def descriptor_limit() -> int:
+    """How many descriptors this process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (1 << 20) if soft == resource.RLIM_INFINITY else soft
+
+
+def apply_log(log: Log, settings: Settings) -> None:
+    """Let lines look and go as *settings* say."""
+    log.json = settings.log.format == "json"
+    log.least = LEVELS[settings.log.severity]
+
+
+def reopen(log: Log, audit: AuditLog) -> None:
+    """Open log files anew, after somebody has renamed them."""
+    for sink in (log.sink, audit.sink):
+        try:
+            sink.reopen()
+        except OSError as e:
+            Daemon.logger.error("cannot reopen {file}: {why}", file=sink.output, why=str(e))
+
+
+def complain(text: str) -> None:
+    """Say *text* where an operator who starts the daemon looks."""
+    stream = sys.__stderr__
+    if stream is not None:
+        stream.write(f"tlsgate: {text}\n")
+        stream.flush()
+
+
+def log_file(settings: Settings, foreground: bool) -> str:
+    """Where lines go: in the background stderr is gone, so a file takes its place."""
+    output = settings.log.output
+    if foreground or output not in ("stderr", "stdout"):
+        return output
+    return str(Path(settings.data_dir) / "log" / "tlsgate.log")

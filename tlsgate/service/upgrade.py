@@ -1,0 +1,133 @@
+"""Hand the sockets to a new process of the installed code.
+
+Old process: 1. start the new one with every socket and the claim; 2. wait until it says
+"ready"; 3. stop accepting and answer "go on"; 4. drain. If it ends, complains or says
+nothing for too long, it is killed and everything is as before.
+
+New process: 1. open by itself what its file has besides; 2. serve; 3. say "ready" and wait
+for "go on", or for the old one's end; 4. take over the names: pid file, admin socket.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import define
+from twisted.internet.defer import Deferred
+
+import tlsgate
+from tlsgate.errors import Fault, GateError
+from tlsgate.service.channel import Channel, ChannelLost, connect, error_of
+from tlsgate.service.listeners import Bound
+from tlsgate.service.spawn import Command, spawn
+
+#: How long a new process may take until it serves.
+READY_SECONDS = 60.0
+
+
+@define(eq=False)
+class UpgradeFailed(GateError):
+    """The new process did not come up; the old one goes on."""
+
+    fault = Fault.OPERATOR
+    reason = "upgrade_failed"
+    why: str
+
+    def __str__(self) -> str:
+        return f"the new process does not serve: {self.why}"
+
+
+async def succeed(
+    reactor: Any,
+    command: Command,
+    sockets: Mapping[str, Bound],
+    claim: int,
+    ready_seconds: float = READY_SECONDS,
+) -> dict[str, Any]:
+    """Start a successor on *sockets*; done when it serves.
+
+    Returns:
+        pid and version of the new process, as `IDaemon.upgrade` gives them.
+
+    Raises:
+        UpgradeFailed: it does not; it is gone.
+    """
+    outcome: Deferred[dict[str, Any]] = Deferred()
+    channel: Channel | None = None
+
+    def settle(value: dict[str, Any] | None, why: str = "") -> None:
+        if not outcome.called:
+            if value is not None:
+                outcome.callback(value)
+            else:
+                outcome.errback(UpgradeFailed(why))
+
+    async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
+        if word == "ready":
+            settle(fields)
+        elif word == "failed":
+            settle(None, str(error_of(fields["error"])))
+
+    def ended(code: int) -> None:
+        settle(None, f"it ended with code {code}")
+
+    def lost() -> None:
+        # "failed" is often the last thing that it says, and its end follows.
+        reactor.callLater(1.0, settle, None, "it hung up")
+
+    try:
+        child, end = spawn(
+            reactor,
+            command,
+            role="successor",
+            sockets=sockets,
+            claim=claim,
+            fields={"version": tlsgate.__version__},
+            ended=ended,
+        )
+    except OSError as e:
+        raise UpgradeFailed(str(e)) from e
+    channel = connect(reactor, end, hear, lost)
+    limit = reactor.callLater(ready_seconds, settle, None, f"not ready in {ready_seconds:g} s")
+    try:
+        said = await outcome
+    except UpgradeFailed:
+        child.kill("KILL")
+        channel.hang_up()
+        raise
+    finally:
+        if limit.active():
+            limit.cancel()
+    channel.tell("go on")
+    return {"pid": said["pid"], "version": said["version"]}
+
+
+class Predecessor:
+    """The old process, as its successor sees it.
+
+    Args:
+        reactor: Twisted's.
+        descriptor: our end of the channel.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int) -> None:
+        self._released: Deferred[None] = Deferred()
+        self._channel = connect(reactor, descriptor, self._hear, self._free)
+
+    async def released(self) -> None:
+        """Say that we serve; done when the old process accepts no more, or is gone."""
+        self._channel.tell("ready", pid=os.getpid(), version=tlsgate.__version__)
+        await self._released
+
+    async def _hear(self, word: str, fields: dict[str, Any], descriptors: list[int]) -> None:
+        if word == "go on":
+            self._free()
+
+    def _free(self) -> None:
+        if not self._released.called:
+            self._released.callback(None)
+
+
+__all__ = ["ChannelLost", "Predecessor", "UpgradeFailed", "succeed"]

@@ -1,0 +1,223 @@
+"""A worker: the gateway of one process, on sockets and orders of its supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+import tlsgate
+from tlsgate.errors import GateError
+from tlsgate.service import memory
+from tlsgate.service.channel import Channel, connect, error_fields
+from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.listeners import Bound, adopt
+from tlsgate.service.reload import Source
+from tlsgate.service.spawn import Heritage
+
+
+class Worker(Service):
+    """Does what the supervisor says, and drains when that is gone.
+
+    Args:
+        reactor: Twisted's.
+        source: parses the orders' text.
+        orders: the first ones.
+        crew: the gateway of this process.
+        heritage: what the supervisor gave us.
+        leave: called with the exit code before the reactor stops.
+    """
+
+    name = "tlsgate"
+    logger = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        source: Source,
+        orders: Orders,
+        crew: ICrew,
+        heritage: Heritage,
+        leave: Callable[[int], None],
+    ) -> None:
+        self.crew = crew
+        self.draining = False
+        self._reactor = reactor
+        self._source = source
+        self._orders = orders
+        self._next: Orders | None = None
+        self._new: list[Bound] = []
+        self._leave = leave
+        self._index = int(heritage.fields["worker"])
+        self._end = heritage.channel
+        self._channel: Channel | None = None
+        self._seconds = orders.settings.timeouts.drain_seconds
+        self._drained: Deferred[int] | None = None
+
+    # -- life --------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Twisted calls this."""
+        super().startService()
+        self._channel = connect(self._reactor, self._end, self._hear, self._supervisor_gone)
+        begun = Deferred.fromCoroutine(self._begin(self._channel))
+        begun.addErrback(self._cannot_begin)
+
+    async def _begin(self, channel: Channel) -> None:
+        await self.crew.begin(self._orders)
+        memory.settle()
+        channel.tell("ready", pid=os.getpid(), version=tlsgate.__version__)
+
+    def _cannot_begin(self, failure: Any) -> None:
+        error = failure.value if failure.check(GateError) else GateError()
+        if not failure.check(GateError):
+            self.logger.failure("worker cannot start", failure=failure)
+        if self._channel is not None:
+            self._channel.tell("failed", error=error_fields(error))
+        self._leave(2)
+        self._stop_reactor()
+
+    def terminate(self) -> None:
+        """SIGTERM: somebody wants this one worker to go; the others stay."""
+        if self.draining:
+            self.crew.cut()
+            return
+        if self._channel is not None:
+            self._channel.tell("leaving")
+        self._stop_accepting(False)
+        self._stop_reactor()
+
+    def _supervisor_gone(self) -> None:
+        if not self.draining:
+            self.logger.error("the supervisor is gone: draining")
+            self._stop_accepting(True)
+        self._stop_reactor()
+
+    def stopService(self) -> Deferred[None]:
+        """Twisted calls this before the reactor stops, and waits."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._finish())
+
+    async def _finish(self) -> None:
+        self._stop_accepting(False)
+        await self._drain(self._seconds)
+        if self._channel is not None:
+            self._channel.hang_up()
+
+    async def _drain(self, seconds: float) -> int:
+        """Drain once, however often it is asked for."""
+        if self._drained is None:
+            self._drained = self.crew.drain(seconds)
+            cut = await self._drained
+            self._drained = None
+            self._seconds = 0.0
+            if cut:
+                self._leave(1)
+            return cut
+        waiting: Deferred[int] = Deferred()
+
+        def pass_on(cut: int) -> int:
+            waiting.callback(cut)
+            return cut
+
+        self._drained.addCallback(pass_on)
+        return await waiting
+
+    def _stop_accepting(self, finish: bool) -> None:
+        if self.draining:
+            return
+        self.draining = True
+        self.crew.stop_accepting(finish)
+        # Whoever starts next needs the ports; names of UNIX sockets are the supervisor's.
+        for bound in self._orders.sockets.values():
+            bound.close(leave_name=True)
+
+    def _stop_reactor(self) -> None:
+        if self._reactor.running and not self._reactor._stopped:
+            self._reactor.stop()
+
+    # -- orders ------------------------------------------------------------------------------
+
+    async def _hear(self, word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
+        crew = self.crew
+        match word:
+            case "connections":
+                return await crew.connections()
+            case "tally":
+                return await crew.tally()
+            case "explain":
+                return await crew.explain(**fields)
+            case "prepare":
+                return await self._prepare(fields, descriptors)
+            case "commit":
+                self._commit()
+            case "abort":
+                self._abort()
+            case "reopen":
+                crew.reopen_logs()
+            case "stop":
+                self._stop_accepting(fields["finish"])
+            case "drain":
+                self._stop_accepting(False)
+                cut = await self._drain(fields["seconds"])
+                # The answer leaves before the reactor stops.
+                self._reactor.callLater(0, self._stop_reactor)
+                return cut
+            case "cut":
+                crew.cut()
+        return None
+
+    async def _prepare(self, fields: dict[str, Any], descriptors: list[int]) -> list[str]:
+        sockets: dict[str, Bound] = {}
+        self._new = []
+        for name, endpoint, inode, have in fields["sockets"]:
+            if have is None:
+                bound = adopt(endpoint, descriptors.pop(0), tuple(inode) if inode else None)
+                self._new.append(bound)
+            else:
+                bound = self._orders.sockets[have]
+            sockets[name] = bound
+        try:
+            text = fields["text"]
+            settings = self._source.parse(text)
+            orders = Orders(text=text, settings=settings, sockets=sockets)
+            remarks = list(await self.crew.prepare(orders))
+        except BaseException:
+            self._abort()
+            raise
+        self._next = orders
+        return remarks
+
+    def _commit(self) -> None:
+        orders, self._next, self._new = self._next, None, []
+        if orders is None:
+            return
+        self.crew.commit()
+        stays = {id(bound) for bound in orders.sockets.values()}
+        for bound in self._orders.sockets.values():
+            if id(bound) not in stays:
+                bound.close(leave_name=True)
+        self._orders = orders
+        self._seconds = orders.settings.timeouts.drain_seconds
+
+    def _abort(self) -> None:
+        self.crew.abort()
+        for bound in self._new:
+            bound.close(leave_name=True)
+        self._next, self._new = None, []
+
+
+def tell_failure(descriptor: int, error: GateError) -> None:
+    """Tell a parent why this process ends, before there is a reactor or a channel."""
+    line = json.dumps({"word": "failed", "fields": {"error": error_fields(error)}})
+    with suppress(OSError), socket.socket(fileno=descriptor) as end:
+        end.settimeout(1.0)
+        end.sendall(line.encode() + b"\n")

@@ -1,0 +1,10 @@
+"""Tells twistd that there is a `tlsgate`; nothing of it is imported until it is run."""
+
+from twisted.application.service import ServiceMaker
+
+tlsgate = ServiceMaker(
+    "tlsgate",
+    "tlsgate.service.tap",
+    "An access gateway: one TLS port, every protocol a plug-in.",
+    "tlsgate",
+)
