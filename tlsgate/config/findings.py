@@ -27,13 +27,16 @@ class Findings:
 
     def wrong(self, path: Path, message: str, *, key: bool = False) -> None:
         """Add a problem with the value at *path*, or with its key."""
+        path = self.marks.written(path)
         self.spoil(path)
         if path not in self.marks.lost:
             place = self.marks.place(path, key=key)
             self.problems.append(Problem(place, self.name(path), message))
 
     def warn(self, path: Path, message: str) -> None:
-        """Add a warning about the key at *path*."""
+        """Add a warning about the key at *path*, or about what stands for it."""
+        while path and path not in self.marks.values:
+            path = path[:-1]
         self.warnings.append(Problem(self.marks.place(path, key=True), self.name(path), message))
 
     def spoil(self, path: Path) -> None:

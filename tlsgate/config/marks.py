@@ -36,6 +36,11 @@ _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18})(?:[eE][-+]?\d{1,3})?"
 )
 
+#: What most often lies behind a complaint of the parser.
+_HINTS = {
+    "'\\t'": "; indent with spaces, not tabs",
+    "mapping values are not allowed": "; quote text that ends in a colon",
+}
 #: How a key begins whose value is read for its faults only, and not kept.
 _LOST = "\0"
 
@@ -98,6 +103,7 @@ class Marks:
         """The place of the value at *path*, or of its key, or of what should hold it."""
         if key and path in self.keys:
             return Place(self.file, *self.keys[path])
+        path = self.written(path)
         while path:
             if path in self.values:
                 return Place(self.file, *self.values[path])
@@ -105,6 +111,12 @@ class Marks:
             if path in self.keys:  # a missing key is missing from what this key names
                 return Place(self.file, *self.keys[path])
         return Place(self.file, 1, 1)
+
+    def written(self, path: Path) -> Path:
+        """*path* as the file has it: one value where a list may stand has no index."""
+        while path and isinstance(path[-1], int) and path not in self.values:
+            path = path[:-1]
+        return path
 
     def rename(self, old: str, new: str) -> None:
         """Call the block *old* at the top *new*, places and all."""
@@ -162,7 +174,7 @@ class _Reader:
                 self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out", path)
                 self.marks.lost.add(path)
             case yaml.ScalarEvent():
-                plain = event.style is None
+                plain = not event.style  # None, or "" from libyaml
                 null = plain and event.value in _NULLS
                 self.check(event, self.put(event, None if null else Scalar(event.value, plain)))
             case yaml.MappingStartEvent():
@@ -238,7 +250,7 @@ def read_tree(text: str, file: str) -> tuple[Tree, Marks, list[Problem]]:
         mark = e.problem_mark or e.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
         why = " ".join(filter(None, (e.context, e.problem)))
-        hint = "; indent with spaces, not tabs" if "'\\t'" in why else ""
+        hint = next((hint for part, hint in _HINTS.items() if part in why), "")
         raise BadSettings([*reader.problems, Problem(place, "", f"not YAML: {why}{hint}")]) from e
     except yaml.YAMLError as e:
         problem = Problem(Place(file, 1, 1), "", f"not YAML: {' '.join(str(e).split())}")

@@ -155,7 +155,8 @@ class _Reading:
         nothing = not found.auth_service.enabled and not found.proxy_service.enabled
         if nothing and self.findings.trusts("auth_service", "enabled"):
             self.findings.wrong(
-                ("proxy_service", "enabled"), "and auth_service are both off: nothing is to be done"
+                ("proxy_service", "enabled"),
+                "is off, and so is auth_service: nothing is left to run",
             )
 
     def _check_join(self, found: known.File, version: Version) -> None:
@@ -194,4 +195,4 @@ class _Reading:
 
 
 def _not_served(why: str) -> str:
-    return "Teleport's key; nothing follows from it here yet" + (f": {why}" if why else "")
+    return "known from Teleport, and without effect here" + (f": {why}" if why else " yet")

@@ -67,7 +67,7 @@ class ConnectionLimits(Block):
     """teleport.connection_limits."""
 
     max_connections: Count | None = None
-    max_users: Annotated[Any, Unserved("identities are counted by a later version")] = None
+    max_users: Annotated[Any, Unserved("addresses are counted, identities not yet")] = None
     rates: Annotated[
         Any, Unserved("proxy_service.limits.handshakes_per_second_per_address is the rate here")
     ] = None
@@ -376,7 +376,7 @@ class ProxyService(Block):
     https_key_file: Text | None = None
     https_cert_file: Text | None = None
     acme: Annotated[
-        Acme | None, Unserved("certificates are not fetched yet; write https_keypairs")
+        Acme | None, Unserved("no certificate is fetched yet; write https_keypairs")
     ] = None
     proxy_protocol: ProxyMode | None = None
     proxy_protocol_allow_downgrade: Annotated[

@@ -70,13 +70,14 @@ def _without(tree: Any, path: Path) -> Any:
 
 
 @cache
-def _patterns(model: type[Block]) -> Mapping[Pattern, type[Block]]:
+def patterns(model: type[Block]) -> Mapping[Pattern, type[Block]]:
+    """Every block below *model*, by where it stands."""
     return dict(blocks_below(model))
 
 
 def unknown_key(model: type[Block], loc: Path) -> str:
     """Say what may have been meant by the unknown key at *loc* of a *model*."""
-    known = _patterns(model)
+    known = patterns(model)
     name = str(loc[-1])
     here = pattern_of(loc[:-1], known)
     siblings = tuple(known[here].model_fields) if here is not None else ()
