@@ -246,7 +246,7 @@ class ServedTransport:
         end, slab = self._end, self._slab
         turn = self.received + TURN
         while self._reading and self.connected and not self._read_ended:
-            count = end.fill(slab)
+            count = end.fill(slab, CHUNK)
             if count > 0:
                 self.received += count
                 data = bytes(slab.view[:count])

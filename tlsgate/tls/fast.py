@@ -20,7 +20,7 @@ try:
     from OpenSSL._util import ffi as _ffi
     from OpenSSL._util import lib as _lib
 
-    _lib.SSL_read, _lib.SSL_write, _lib.SSL_pending, _lib.SSL_get_error  # noqa: B018
+    _lib.SSL_read, _lib.SSL_write, _lib.SSL_pending, _lib.SSL_clear_mode  # noqa: B018
 except (ImportError, AttributeError):  # pragma: no cover - a pyOpenSSL without the binding
     _ffi = _lib = None
 
@@ -57,7 +57,11 @@ class Session(Protocol):
         """Read at most *size* bytes to *at*; gives a count, ENDED, AGAIN, BLOCKED, CUT or BROKEN."""
 
     def write(self, slab: Slab, at: int, size: int) -> int:
-        """Write from *at*; gives how many were taken, AGAIN, BLOCKED or BROKEN."""
+        """Write from *at*; gives how many were taken, AGAIN, BLOCKED or BROKEN.
+
+        After AGAIN or BLOCKED the same bytes must come again, at whatever place: part of
+        them may have left.
+        """
 
     def pending(self) -> int:
         """How many decrypted bytes wait inside, for which the socket will not wake us."""
@@ -74,6 +78,8 @@ class BindingSession:
     def __init__(self, connection: SSL.Connection) -> None:
         self.connection = connection
         self._ssl = connection._ssl  # type: ignore[attr-defined]  # the point of this module
+        # With it, OpenSSL returns after each record, and the loop over them is Python's.
+        _lib.SSL_clear_mode(self._ssl, _lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
 
     def read(self, slab: Slab, at: int, size: int) -> int:
         """See `Session.read`."""
