@@ -43,6 +43,8 @@ class ListenerSpec:
     public_key: str | None = None  #: below proxy_service: "postgres_public_addr"
     #: True: the server speaks first; the protocol is built without waiting for bytes.
     speaks_first: bool = False
+    #: Tokens that clients of this port offer, beside those that offer none; one is confirmed.
+    alpn: tuple[bytes, ...] = ()
 
 
 @frozen(kw_only=True)

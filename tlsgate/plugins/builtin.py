@@ -1,12 +1,25 @@
 """The protocols that come with tlsgate: instances, and nothing else.
 
-They are found as drop-ins are, and a gate starts without any of them.
+They are found as drop-ins are, and a gate starts without any of them. Their order is that
+of the fields in the ping document.
 """
 
 from __future__ import annotations
 
+from tlsgate.protocols.kubernetes import Kubernetes
+from tlsgate.protocols.mongodb import MongoDB
+from tlsgate.protocols.mysql import MySQL
+from tlsgate.protocols.postgres import Postgres
 from tlsgate.protocols.raw import Raw
+from tlsgate.protocols.ssh import Ssh
+from tlsgate.protocols.tunnel import Tunnel
 from tlsgate.protocols.web.protocol import Web
 
-raw = Raw()
+kubernetes = Kubernetes()
+ssh = Ssh()
+tunnel = Tunnel()
 web = Web()
+postgres = Postgres()
+mysql = MySQL()
+mongodb = MongoDB()
+raw = Raw()

@@ -2,7 +2,8 @@
 
 No script, no font, no picture comes from anywhere: the style stands in the page, and the
 Content-Security-Policy names its digest. Everything that an operator wrote is escaped; what
-a client sent is never in here.
+a client sent is never in here. Of routes the page says what and for whom, and never where
+they lead or whom they name.
 """
 
 from __future__ import annotations
@@ -18,92 +19,194 @@ from tlsgate import __version__
 from tlsgate.config.settings import Settings
 from tlsgate.core.routing import CertRule, Route
 from tlsgate.interfaces import IGateProtocol
-from tlsgate.protocols.addresses import first
-
-_STYLE = """\
-:root{color-scheme:light dark;--ground:#f6f7f4;--card:#fff;--ink:#1c2421;--soft:#5b6762;\
---line:#dfe4df;--accent:#0b6e4f;--wash:#e6f2ec;--code:#f1f4f0}
-@media(prefers-color-scheme:dark){:root{--ground:#101513;--card:#171e1b;--ink:#e8eeea;\
---soft:#97a59e;--line:#29332e;--accent:#5fd3a5;--wash:#17332a;--code:#121816}}
-"""
+from tlsgate.protocols.addresses import first, split
+from tlsgate.protocols.web.picture import ICON, MARK, draw
+from tlsgate.protocols.web.style import STYLE
 
 CONTENT_SECURITY_POLICY = (
     b"default-src 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest())
+    + base64.b64encode(hashlib.sha256(STYLE.encode()).digest())
     + b"'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-
-@frozen
-class Way:
-    """One line of the page: what is served, how one asks for it, and to whom."""
-
-    what: str
-    how: str
-    who: str
-
-
-def ways(routes: Iterable[Route]) -> tuple[Way, ...]:
-    """What static routes serve, without saying where they lead or whom they name."""
-    seen = dict.fromkeys(_way(route) for route in routes)
-    return tuple(seen)
-
-
-def _way(route: Route) -> Way:
-    tokens = ", ".join(token.decode("ascii", "backslashreplace") for token in route.alpn)
-    if route.passthrough:
-        return Way("TLS, passed through", tokens or "by server name", "the server behind decides")
-    how = f"ALPN {tokens}" if tokens else "by server name"
-    return Way(_TITLES.get(route.protocol, route.protocol), how, _who(route))
-
-
-def _who(route: Route) -> str:
-    if route.client_cert is CertRule.REQUIRED:
-        return "named certificates" if route.allow else "client certificates"
-    if route.client_cert is CertRule.OPTIONAL:
-        return "anyone; certificates are checked"
-    return "anyone"
-
-
+#: What protocols are called by people; a drop-in is called by its name.
 _TITLES = {
     "raw": "TCP",
     "ssh": "SSH",
     "postgres": "PostgreSQL",
     "mysql": "MySQL",
     "mongodb": "MongoDB",
+    "redis": "Redis",
     "kubernetes": "Kubernetes",
-    "tunnel": "Reverse tunnels",
-    "web": "Web",
+    "tunnel": "Reverse tunnel",
+    "web": "Web and API",
 }
 
 
+@frozen
+class Way:
+    """One line of the page: what is served, how one asks for it, and for whom it is."""
+
+    what: str
+    tokens: tuple[str, ...]  #: ALPN; (): by the server name
+    named: bool  #: True: it wants a server name
+    who: str
+    kind: str = ""  #: the class of `who` in the style sheet: "", "plain", "open", "behind"
+
+
+def ways(routes: Iterable[Route]) -> tuple[Way, ...]:
+    """What static routes serve, each kind once, in the order of the configuration."""
+    return tuple(dict.fromkeys(_way(route) for route in routes))
+
+
+def _way(route: Route) -> Way:
+    tokens = tuple(token.decode("ascii", "backslashreplace") for token in route.alpn)
+    named = bool(route.server_names)
+    if route.passthrough:
+        return Way("TLS passed through", tokens, named, "the server behind decides", "behind")
+    what = _TITLES.get(route.protocol, route.protocol)
+    if route.client_cert is CertRule.REQUIRED:
+        return Way(what, tokens, named, "named certificates" if route.allow else "any certificate")
+    return Way(what, tokens, named, "anyone", "open")
+
+
 def landing(
-    settings: Settings, protocols: Mapping[str, IGateProtocol], listeners: Mapping[str, str]
+    settings: Settings,
+    protocols: Mapping[str, IGateProtocol],
+    listeners: Mapping[str, str],
+    *,
+    show_routes: bool = True,
 ) -> bytes:
-    """The page at "/"."""
-    address = first(settings.public.web) or listeners.get("web", "")
-    rows = "".join(_rows(ways(settings.routes)))
-    body = (
-        f"<h1>{escape(settings.cluster_name)}</h1><p>{escape(address)}</p>"
-        f"<table>{rows}</table><p><a href=/webapi/ping>/webapi/ping</a></p>"
-        f"<footer>tlsgate {__version__}</footer>"
+    """The page at "/".
+
+    Args:
+        settings: whose gate it is.
+        protocols: those that can serve; routes to others are left out.
+        listeners: the open ones, name to "host:port".
+        show_routes: False leaves out what static routes serve.
+    """
+    address = first(settings.public.web) or listeners.get("web")
+    served = [route for route in settings.routes if route.protocol in protocols and show_routes]
+    lines = (Way(_TITLES["web"], ("http/1.1", "h2"), False, "anyone", "plain"), *ways(served))
+    body = [
+        f"<header>{MARK}<b>tlsgate</b><span>{__version__}</span></header><main>",
+        f"<h1>{escape(settings.cluster_name)}</h1>{_LEAD}",
+        *_address(address),
+        draw(list(dict.fromkeys(line.what for line in lines))),
+        "<h2>What it serves</h2><p>Who may pass is decided before a byte reaches a server.</p>",
+        _TABLE_HEAD,
+        *map(_row, lines),
+        "</tbody></table></div>",
+        *_ports(settings, protocols, listeners),
+        *_commands(address, lines),
+        f"</main><footer><p>tlsgate {__version__}{_LINKS}</p></footer>",
+    ]
+    return _document(f"{settings.cluster_name} \u00b7 tlsgate", "".join(body))
+
+
+_LEAD = (
+    '<p class="lead">A gate with one TLS port for every protocol behind it. What a client asks '
+    "for in the handshake decides where it goes; its certificate decides whether.</p>"
+)
+_TABLE_HEAD = (
+    '<div class="card"><table><thead><tr><th scope="col">Protocol<th scope="col">Ask by'
+    '<th scope="col">Open to</thead><tbody>'
+)
+_LINKS = (
+    ' &middot; <a href="/webapi/ping">ping</a> &middot; <a href="/webapi/find">find</a>'
+    " say the same to programs"
+)
+
+
+def _address(address: str | None) -> Iterator[str]:
+    if address is not None:
+        host, port = split(address)
+        label, at = ("Port", str(port)) if host in _EVERYWHERE else ("Address", address)
+        yield f'<p class="address"><span>{label}</span><code>{escape(at)}</code></p>'
+
+
+def _row(way: Way) -> str:
+    tokens = " ".join(f"<code>{escape(token)}</code>" for token in way.tokens)
+    parts = [f"ALPN {tokens}"] if tokens else []
+    if way.named:
+        parts.insert(0, "server name")
+    how = ", ".join(parts) or "TLS without ALPN"
+    return (
+        f'<tr><th scope="row">{escape(way.what)}<td>{how}'
+        f'<td><span class="who {way.kind}">{escape(way.who)}</span>'
     )
-    return _document(settings.cluster_name, body)
 
 
-def _rows(lines: Iterable[Way]) -> Iterator[str]:
-    for way in lines:
-        yield f"<tr><td>{escape(way.what)}<td>{escape(way.how)}<td>{escape(way.who)}"
+def _ports(
+    settings: Settings, protocols: Mapping[str, IGateProtocol], listeners: Mapping[str, str]
+) -> Iterator[str]:
+    """The separate ports, if there are any."""
+    others = [listener for listener in settings.listeners if listener.name != "web"]
+    if not others:
+        return
+    if settings.mode == "multiplex":
+        why = "Clients are told to use the one port; these are open for those that still do not."
+    else:
+        why = "Clients are told to use these, each for its own protocol."
+    yield f'<h2>Separate ports</h2><p>{why}</p><div class="card"><dl>'
+    routed = {route.listener for route in settings.routes}
+    for listener in others:
+        title = _TITLES.get(listener.protocol or "", listener.protocol or listener.name)
+        at = _where(listeners.get(listener.name))
+        protocol = protocols.get(listener.protocol or "")
+        serves = listener.name in routed or (protocol is not None and protocol.stands_alone)
+        note = "" if serves else ", tells clients what to use instead"
+        yield f"<dt>{escape(title)}<dd>{at}{note}"
+    yield "</dl></div>"
+
+
+def _where(address: str | None) -> str:
+    """An address as a visitor can use it: one that means "all of mine" is just its port."""
+    if address is None:
+        return "a socket of its own"
+    host, port = split(address)
+    if host in _EVERYWHERE:
+        return f"port <code>{port}</code>"
+    return f"<code>{escape(address)}</code>"
+
+
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+def _commands(address: str | None, lines: Iterable[Way]) -> Iterator[str]:
+    """Commands that a visitor can run as they stand, with files of theirs in capitals."""
+    if address is None:
+        return
+    host, port = split(address)
+    if host in _EVERYWHERE:
+        host = "localhost"
+    host = f"[{host}]" if ":" in host else host
+    at = escape(f"{host}:{port or 443}")
+    yield "<h2>Try it</h2><p>CA.pem is the authority that signed this page's certificate.</p>"
+    yield '<div class="card"><pre><i># what this gate tells clients</i>\n'
+    yield f"curl --cacert CA.pem https://{at}/webapi/ping"
+    token = next((line.tokens[0] for line in lines if line.tokens and line.kind == ""), None)
+    if token is not None:
+        yield "\n\n<i># a protocol, with a certificate</i>\n"
+        yield f"openssl s_client -quiet -connect {at} -alpn {escape(token)} \\\n"
+        yield "  -CAfile CA.pem -cert CERT.pem -key KEY.pem"
+    yield "</pre></div>"
 
 
 def error(code: int, sentence: str) -> bytes:
     """The page for an error: its number and a constant sentence."""
-    return _document(str(code), f"<h1>{code}</h1><p>{escape(sentence)}</p>")
+    body = (
+        f'<header>{MARK}<b>tlsgate</b></header><main class="alone"><div>'
+        f'<h1>{code}</h1><p class="lead">{escape(sentence)}</p></div></main>'
+    )
+    return _document(str(code), body)
 
 
 def _document(title: str, body: str) -> bytes:
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8>"
-        '<meta name=viewport content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style><main>{body}</main></html>\n"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="{ICON}"><title>{escape(title)}</title>'
+        f"<style>{STYLE}</style></head><body>{body}</body></html>\n"
     ).encode()

@@ -8,8 +8,9 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from tlsgate.core.routing import CertRule
+from tlsgate.core.wire import http
 from tlsgate.errors import Denied, Draining, GateError, NoCertificate, TooLate, TooMany
-from tlsgate.interfaces import IRouteContext, ListenerSpec
+from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol
 from tlsgate.protocols.web import answers
@@ -21,14 +22,23 @@ class Web(GateProtocol):
     """Landing page and web API, for anybody: a browser shows no client certificate."""
 
     name = "web"
-    #: h2 after http/1.1: browsers open WebSockets over the latter only, and both are here.
-    alpn = (b"http/1.1", b"h2")
+    #: Our first one wins. Browsers open WebSockets on connections that offer http/1.1 alone.
+    alpn = (b"h2", b"http/1.1")
     client_cert = CertRule.NONE
     listener = ListenerSpec(
         key="web_listen_addr",
         port=3080,
         versions=frozenset({"v1", "v2", "v3"}),
         public_key="public_addr",
+    )
+    openings = (
+        Opening(
+            name="http-request",
+            protocol="web",
+            match=http.is_request,
+            then=Then.REFUSE,
+            answer=http.bad_request("This port takes TLS only: ask again with https://"),
+        ),
     )
 
     def __init__(self) -> None:

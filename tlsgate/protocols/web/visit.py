@@ -185,15 +185,29 @@ class _Http2(H2Connection):
     def __init__(self, visit: Visit, reactor: Any) -> None:
         super().__init__(reactor=reactor)
         self._visit = visit
+        self._producing = False
 
     def connectionMade(self) -> None:
         self._visit.expect_request()
         super().connectionMade()
         transport: Any = self.transport
         transport.registerProducer(self, True)  # so that a full transport pauses streams
+        self._producing = True
+
+    def timeoutConnection(self) -> None:
+        self._end_producing()
+        super().timeoutConnection()
 
     def connectionLost(
         self, reason: Failure = connectionDone, _cancelTimeouts: bool = True
     ) -> None:
         self._visit.request_is_whole()
+        self._end_producing()
         super().connectionLost(reason, _cancelTimeouts)
+
+    def _end_producing(self) -> None:
+        """Let the transport close: it waits for a producer that it has."""
+        if self._producing:
+            self._producing = False
+            transport: Any = self.transport
+            transport.unregisterProducer()
