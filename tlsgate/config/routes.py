@@ -119,7 +119,13 @@ class RouteReader:
             known = ", ".join(sorted(self.listeners)) or "none"
             self._wrong(path, "listener", f"no such listener is open (open: {known}){mean}")
 
-    def _target(self, block: RouteBlock, path: Path) -> str:
+    def _target(self, block: RouteBlock, path: Path) -> str | None:
+        if block.target is None:
+            # A drop-in may serve the connection itself; what only carries bytes cannot.
+            relays = block.passthrough or block.protocol in ("raw", *_OWN_TOKENS)
+            if relays and self.findings.trusts(*path, "target"):
+                self._wrong(path, "target", f"is missing: {block.protocol} needs to know where to")
+            return None
         try:
             endpoint = client_endpoint(block.target)
             target = target_of(endpoint)

@@ -297,7 +297,7 @@ class RouteBlock(Block):
     """One entry of proxy_service.routes."""
 
     name: Text
-    target: Text
+    target: Text | None = None  #: a drop-in may serve the connection itself
     sni: Texts = ()
     alpn: Texts = ()
     listener: Text | None = None
