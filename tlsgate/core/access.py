@@ -69,18 +69,18 @@ def decide(rules: Sequence[Rule], identity: Identity | None) -> Decision:
 
 
 def _names(rule: Rule, identity: Identity) -> bool:
-    match rule.kind:
-        case Kind.CN:
-            # Two CNs are a question, not an identity (S10): a rule matches exactly one.
-            return identity.common_names == (rule.value,)
-        case Kind.SAN:
-            return rule.value in identity.uris
-        case Kind.DNS:
-            return any(_dns_match(rule.value, name) for name in identity.dns_names)
+    if rule.kind is Kind.CN:
+        # Two CNs are a question, not an identity (S10): a rule matches exactly one.
+        return identity.common_names == (rule.value,)
+    if rule.kind is Kind.SAN:
+        return rule.value in identity.uris
+    return any(_dns_match(rule.value, name) for name in identity.dns_names)
 
 
 def _dns_match(pattern: str, name: str) -> bool:
     """Compare in lower case; a leading "*." of *pattern* stands for one label."""
+    if not name.isascii():  # before lower(): U+212A would become an honest "k"
+        return False
     pattern, name = pattern.lower(), name.lower()
     if "*" in name:  # a wildcard in the certificate names nobody (S10)
         return False
