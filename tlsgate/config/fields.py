@@ -15,6 +15,8 @@ from attrs import frozen
 from pydantic import BeforeValidator
 
 from tlsgate.config.findings import nearest
+from tlsgate.core.names import normal
+from tlsgate.errors import BadName
 
 _TRUE = frozenset({"yes", "true", "on"})
 _FALSE = frozenset({"no", "false", "off"})
@@ -48,9 +50,14 @@ def text(value: Any) -> str:
     return str(value)
 
 
+def _written(value: Any) -> str:
+    """The text of a scalar; "" for what is none, which no kind below takes."""
+    return str(value) if isinstance(value, str) else ""
+
+
 def flag(value: Any) -> bool:
     """`yes` or `no`; true, false, on and off are the same words."""
-    word = text(value).lower()
+    word = _written(value).lower()
     if word in _TRUE or word in _FALSE:
         return word in _TRUE
     raise ValueError(f"has to be yes or no, not {kind(value)}")
@@ -61,7 +68,7 @@ def words(*known: str, same: dict[str, str] | None = None) -> Callable[[Any], st
     other = same or {}
 
     def word(value: Any) -> str:
-        written = text(value).lower()
+        written = _written(value).lower()
         written = other.get(written, written)
         if written in known:
             return written
@@ -78,7 +85,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
     """A whole number from *low* to *high*."""
 
     def number(value: Any) -> int:
-        written = text(value)
+        written = _written(value)
         if not re.fullmatch(r"[0-9]{1,12}", written) or not low <= int(written) <= high:
             raise ValueError(f"has to be a whole number from {low} to {high}, not {kind(value)}")
         return int(written)
@@ -88,7 +95,7 @@ def whole(low: int, high: int) -> Callable[[Any], int]:
 
 def seconds(value: Any) -> float:
     """A number of seconds above zero, up to a year."""
-    written = text(value)
+    written = _written(value)
     if re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,6})?", written):
         if 0 < float(written) <= 31_536_000:
             return float(written)
@@ -112,7 +119,7 @@ _PART = re.compile(r"([0-9.]+)(h|ms|us|µs|ns|m|s)")
 
 def duration(value: Any) -> float:
     """A duration as Teleport writes it (`1h30m`, `10s`, `0`), in seconds."""
-    written = text(value)
+    written = _written(value)
     if written == "0":
         return 0.0
     if not _DURATION.fullmatch(written):
@@ -122,7 +129,7 @@ def duration(value: Any) -> float:
 
 def network(value: Any) -> IPv4Network | IPv6Network:
     """An address range in CIDR form, or one address."""
-    written = text(value)
+    written = _written(value)
     try:
         return ip_network(written)
     except ValueError:
@@ -138,6 +145,8 @@ def network(value: Any) -> IPv4Network | IPv6Network:
 
 def one_or_more(value: Any) -> Any:
     """One value, or a list of them; gives the list."""
+    if isinstance(value, dict):
+        raise ValueError("has to be one value or a list of them, not a mapping")
     return [value] if isinstance(value, str) else value
 
 
@@ -167,6 +176,56 @@ def labels(value: Any) -> dict[str, str]:
         if label is not None and not isinstance(label, str):
             raise ValueError(f"label {name!r} has to be text, not {kind(label)}")
     return {str(name): str(label or "") for name, label in value.items()}
+
+
+def server_name(value: Any) -> str:
+    """A server name in its one spelling; a leading "*." stands for one label."""
+    written = text(value)
+    if written == "*":
+        raise ValueError("has to be a name or *.name; leave the key out for any name")
+    star, rest = ("*.", written[2:]) if written.startswith("*.") else ("", written)
+    if "*" in rest:
+        raise ValueError(f"{kind(value)}: a * may only be the whole first label")
+    try:
+        return star + normal(rest)
+    except BadName as e:
+        raise ValueError(f"{kind(value)}: {e.why}") from None
+
+
+def token(value: Any) -> str:
+    """An ALPN token (RFC 7301 section 3.1: 1 to 255 bytes)."""
+    written = text(value)
+    if len(written.encode()) > 255:
+        raise ValueError("an ALPN token has at most 255 bytes")
+    return written
+
+
+def common_name(value: Any) -> str:
+    """A subject's common name (RFC 5280 appendix A.1, ub-common-name)."""
+    written = text(value)
+    if len(written.encode()) > 64:
+        raise ValueError("a common name has at most 64 bytes")
+    return written
+
+
+def uri(value: Any) -> str:
+    """A URI in a certificate."""
+    written = text(value)
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", written):
+        raise ValueError("has to be a URI such as spiffe://...; for a DNS name write dns:")
+    return written
+
+
+def identifier(pattern: str, words: str) -> Callable[[Any], str]:
+    """Text that matches *pattern*, which *words* describe."""
+
+    def checked(value: Any) -> str:
+        written = text(value)
+        if not re.fullmatch(pattern, written):
+            raise ValueError(f"has to be {words}, not {kind(value)}")
+        return written
+
+    return checked
 
 
 Text = Annotated[str, BeforeValidator(text)]

@@ -36,11 +36,6 @@ _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18})(?:[eE][-+]?\d{1,3})?"
 )
 
-#: What most often lies behind a complaint of the parser.
-_HINTS = {
-    "'\\t'": "; indent with spaces, not tabs",
-    "mapping values are not allowed": "; quote text that ends in a colon",
-}
 #: How a key begins whose value is read for its faults only, and not kept.
 _LOST = "\0"
 
@@ -164,11 +159,13 @@ class _Reader:
         self.problems.append(Problem(place, dotted(shown), message))
 
     def take(self, event: Any) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self.documents += 1
+            if self.documents == 2:
+                self.wrong(event.start_mark, "a second document; one file is one document")
+        if self.documents > 1:
+            return
         match event:
-            case yaml.DocumentStartEvent():
-                self.documents += 1
-                if self.documents == 2:
-                    self.wrong(event.start_mark, "a second document; one file is one document")
             case yaml.AliasEvent():
                 path = self.put(event, None)
                 self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out", path)
@@ -203,9 +200,8 @@ class _Reader:
         """Put *value* where it belongs; gives its path."""
         at = (event.start_mark.line + 1, event.start_mark.column + 1)
         if not self.stack:
-            if self.documents == 1:
-                self.root = value
-                self.marks.values[()] = at
+            self.root = value
+            self.marks.values[()] = at
             return ()
         frame = self.stack[-1]
         if isinstance(frame.made, dict) and frame.key is None:
@@ -250,12 +246,22 @@ def read_tree(text: str, file: str) -> tuple[Tree, Marks, list[Problem]]:
         mark = e.problem_mark or e.context_mark
         place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
         why = " ".join(filter(None, (e.context, e.problem)))
-        hint = next((hint for part, hint in _HINTS.items() if part in why), "")
-        raise BadSettings([*reader.problems, Problem(place, "", f"not YAML: {why}{hint}")]) from e
+        why = f"not YAML: {why}{_hint(text, mark, why)}"
+        raise BadSettings([*reader.problems, Problem(place, "", why)]) from e
     except yaml.YAMLError as e:
         problem = Problem(Place(file, 1, 1), "", f"not YAML: {' '.join(str(e).split())}")
         raise BadSettings([*reader.problems, problem]) from e
     return reader.root, reader.marks, reader.problems
+
+
+def _hint(text: str, mark: Any, why: str) -> str:
+    """What most often lies behind a complaint of the parser."""
+    line = text.split("\n")[mark.line] if mark and mark.line <= text.count("\n") else ""
+    if line[mark.column : mark.column + 1] == "\t":
+        return "; indent with spaces, not tabs"
+    if "mapping values are not allowed" in why:
+        return "; quote text that ends in a colon"
+    return ""
 
 
 def _events(text: str) -> Iterator[Any]:

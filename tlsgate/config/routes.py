@@ -6,7 +6,6 @@ Closed by default: a route demands a verified certificate and a rule that names 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from attrs import define, evolve, field
@@ -18,12 +17,9 @@ from tlsgate.config.marks import Path
 from tlsgate.config.schema import ProxyService, RouteBlock, RuleBlock
 from tlsgate.config.validate import validated
 from tlsgate.core.access import Kind, Rule
-from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, SendProxy
-from tlsgate.errors import BadName, Place
+from tlsgate.errors import Place
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PROTOCOL = re.compile(r"[a-z][a-z0-9-]{0,62}")
 #: Tokens that a protocol's own clients offer, where a route says none. The first is
 #: libpq's (https://www.iana.org/assignments/tls-extensiontype-values/); for ssh it is ours.
 _OWN_TOKENS = {"postgres": (b"postgresql",), "ssh": (b"ssh",)}
@@ -72,15 +68,17 @@ class RouteReader:
     # -- one route -----------------------------------------------------------------
 
     def _route(self, block: RouteBlock, path: Path, default_cas: tuple[str, ...]) -> Route:
-        self._check_words(block, path)
-        names = tuple(self._server_names(block, path))
-        alpn = tuple(self._tokens(block, path))
+        if not block.wrote("name") and self.findings.trusts(*path, "name"):
+            self._wrong(path, "name", "is missing")
+        self._check_listener(block, path)
+        self._check_names(block, path)
+        names = block.sni
+        alpn = tuple(token.encode() for token in block.alpn)
         if not block.wrote("alpn"):
             # libpq offers its token inside SSLRequest too, so a name alone does not do.
             if block.protocol == "postgres" or (block.protocol == "ssh" and not names):
                 alpn = _OWN_TOKENS[block.protocol]
         plain = block.plain if block.wrote("plain") else self._plain_by_default(block, names)
-        rules = tuple(self._rules(block, path))
         cas = tuple(
             str(self.files.existing(name, (*path, "client_ca_files", index)))
             for index, name in enumerate(block.client_ca_files)
@@ -99,7 +97,7 @@ class RouteReader:
             alpn=alpn,
             client_cert=rule,
             client_ca_files=() if rule is CertRule.NONE else cas or default_cas,
-            allow=rules,
+            allow=tuple(map(_rule, block.allow)),
             unsafe_anyone=block.unsafe_anyone,
             passthrough=block.passthrough,
             plain=plain,
@@ -108,11 +106,7 @@ class RouteReader:
             idle_seconds=block.idle_seconds,
         )
 
-    def _check_words(self, block: RouteBlock, path: Path) -> None:
-        if not _NAME.fullmatch(block.name):
-            self._wrong(path, "name", "has to be letters, digits and . _ - (at most 64)")
-        if not _PROTOCOL.fullmatch(block.protocol):
-            self._wrong(path, "protocol", "has to be lower case letters, digits and -")
+    def _check_listener(self, block: RouteBlock, path: Path) -> None:
         if block.listener is not None and block.listener not in self.listeners:
             hint = nearest(block.listener, self.listeners)
             mean = f"; did you mean {hint}?" if hint else ""
@@ -142,47 +136,16 @@ class RouteReader:
             self.files.existing(roots, (*path, "target"))
         return str(evolve(parts, named={**parts.named, "trustRoots": str(found)}))
 
-    def _server_names(self, block: RouteBlock, path: Path) -> Iterator[str]:
-        seen: set[str] = set()
-        for index, written in enumerate(block.sni):
-            try:
-                name = pattern_name(written)
-            except ValueError as e:
-                self.findings.wrong((*path, "sni", index), str(e))
-                continue
-            if name in seen:
-                self.findings.wrong((*path, "sni", index), f"{name} stands here twice")
-            if name in self.public:
-                self.findings.wrong(
-                    (*path, "sni", index),
-                    f"{name} is the gate's own public address; the console would be gone",
-                )
-            seen.add(name)
-            yield name
-
-    def _tokens(self, block: RouteBlock, path: Path) -> Iterator[bytes]:
-        seen: set[bytes] = set()
-        for index, written in enumerate(block.alpn):
-            token = written.encode()
-            where = (*path, "alpn", index)
-            if len(token) > 255:  # RFC 7301 section 3.1
-                self.findings.wrong(where, "an ALPN token has at most 255 bytes")
-            elif token in seen:
-                self.findings.wrong(where, f"{written!r} stands here twice")
-            else:
-                seen.add(token)
-                yield token
-
-    def _rules(self, block: RouteBlock, path: Path) -> Iterator[Rule]:
-        for index, entry in enumerate(block.allow):
-            where = (*path, "allow", index)
-            if len(entry.model_fields_set) != 1:
-                self.findings.wrong(where, "has to say exactly one of cn, san and dns")
-                continue
-            try:
-                yield _rule(entry)
-            except ValueError as e:
-                self.findings.wrong((*where, *entry.model_fields_set), str(e))
+    def _check_names(self, block: RouteBlock, path: Path) -> None:
+        for key, written in (("sni", block.sni), ("alpn", block.alpn)):
+            for index, one in enumerate(written):
+                if one in written[:index]:
+                    self.findings.wrong((*path, key, index), f"{one} stands here twice")
+                if key == "sni" and one in self.public:
+                    self.findings.wrong(
+                        (*path, key, index),
+                        f"{one} is the gate's own public address; the console would be gone",
+                    )
 
     def _plain_by_default(self, block: RouteBlock, names: tuple[str, ...]) -> bool:
         """An open ssh route is taken by its banner too; nothing is lowered by it."""
@@ -205,6 +168,8 @@ class RouteReader:
             self._wrong(path, "protocol", "has to be raw with passthrough")
 
     def _check_certificates(self, block: RouteBlock, path: Path, cas: tuple[str, ...]) -> None:
+        if not self.findings.trusts(*path, "client_cert"):
+            return
         if block.client_cert == "required":
             self._check_required(block, path)
         else:
@@ -330,31 +295,10 @@ def _listeners_meet(one: Route, other: Route) -> bool:
     return one.listener is None or other.listener is None or one.listener == other.listener
 
 
-def pattern_name(written: str) -> str:
-    """A server name in its one spelling; a leading "*." stands for one label.
-
-    Raises:
-        ValueError: it is no name.
-    """
-    if written == "*":
-        raise ValueError("leave sni out to take any name")
-    star, rest = ("*.", written[2:]) if written.startswith("*.") else ("", written)
-    if "*" in rest:
-        raise ValueError(f"{written!r}: a * may only be the whole first label")
-    try:
-        return star + normal(rest)
-    except BadName as e:
-        raise ValueError(f"{written!r}: {e.why}") from None
-
-
 def _rule(entry: RuleBlock) -> Rule:
     if entry.cn is not None:
-        if len(entry.cn.encode()) > 64:  # RFC 5280 appendix A.1, ub-common-name
-            raise ValueError("a common name has at most 64 bytes")
         return Rule(Kind.CN, entry.cn)
     if entry.san is not None:
-        if not re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", entry.san):
-            raise ValueError("has to be a URI such as spiffe://...; for a DNS name write dns:")
         return Rule(Kind.SAN, entry.san)
     assert entry.dns is not None
-    return Rule(Kind.DNS, pattern_name(entry.dns))
+    return Rule(Kind.DNS, entry.dns)

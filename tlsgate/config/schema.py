@@ -6,9 +6,9 @@ what depends on two keys by `listeners` and `routes`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from tlsgate.config.blocks import Block
 from tlsgate.config.endpoints import public_address
@@ -24,8 +24,13 @@ from tlsgate.config.fields import (
     Texts,
     Unserved,
     a_list,
+    common_name,
+    identifier,
     one_or_more,
+    server_name,
     text,
+    token,
+    uri,
     whole,
     words,
 )
@@ -288,20 +293,43 @@ class ListenerBlock(Block):
 class RuleBlock(Block):
     """One entry of a route's allow; exactly one of the three."""
 
-    cn: Text | None = None
-    san: Text | None = None
-    dns: Text | None = None
+    cn: Annotated[str, BeforeValidator(common_name)] | None = None
+    san: Annotated[str, BeforeValidator(uri)] | None = None
+    dns: Annotated[str, BeforeValidator(server_name)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("has to say exactly one of cn, san and dns")
+        return self
+
+
+Names = Annotated[
+    tuple[Annotated[str, BeforeValidator(server_name)], ...], BeforeValidator(one_or_more)
+]
+Tokens = Annotated[tuple[Annotated[str, BeforeValidator(token)], ...], BeforeValidator(one_or_more)]
+RouteName = Annotated[
+    str,
+    BeforeValidator(
+        identifier("[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "letters, digits and . _ - (64 at most)")
+    ),
+]
+ProtocolName = Annotated[
+    str,
+    BeforeValidator(identifier("[a-z][a-z0-9-]{0,62}", "lower case letters, digits and -")),
+]
 
 
 class RouteBlock(Block):
     """One entry of proxy_service.routes."""
 
-    name: Text
+    #: It has to be there; with a default the rest of a route is checked without it too.
+    name: RouteName = ""
     target: Text | None = None  #: a drop-in may serve the connection itself
-    sni: Texts = ()
-    alpn: Texts = ()
+    sni: Names = ()
+    alpn: Tokens = ()
     listener: Text | None = None
-    protocol: Text = "raw"
+    protocol: ProtocolName = "raw"
     client_cert: Annotated[str, BeforeValidator(words("none", "optional", "required"))] = "required"
     client_ca_files: Texts = ()
     allow: Annotated[tuple[RuleBlock, ...], BeforeValidator(a_list)] = ()

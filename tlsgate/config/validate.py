@@ -43,7 +43,8 @@ def _report(model: type[Block], fault: ErrorDetails, at: Path, findings: Finding
             findings.wrong((*at, *loc), unknown_key(model, loc), key=True)
             return _cut(loc)
         case "missing":
-            findings.wrong((*at, *loc), "is missing")
+            if findings.trusts(*at, *loc):  # else it is there, and was refused
+                findings.wrong((*at, *loc), "is missing")
             return _cut(loc[:-1])
         case "value_error":
             findings.wrong((*at, *loc), str(fault["ctx"]["error"]))
