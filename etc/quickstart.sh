@@ -36,8 +36,8 @@ bin=$PWD/.venv/bin
 # An editable install follows the checkout; what pip wants is looked at again when it changes.
 if ! cmp -s pyproject.toml .venv/installed-for || ! "$bin/tgctl" --help >/dev/null 2>&1; then
     echo "Installing tlsgate into .venv ..." >&2
-    "$bin/python" -m pip install --quiet --config-settings editable_mode=compat \
-        --editable '.[cli]' >&2
+    "$bin/python" -m pip install --quiet --disable-pip-version-check \
+        --config-settings editable_mode=compat --editable '.[cli]' >&2
     cp pyproject.toml .venv/installed-for
 fi
 
@@ -45,11 +45,11 @@ fi
 
 config=$data/tlsgate.yaml
 if [ ! -e "$config" ]; then
-    "$bin/tgctl" init --data-dir "$data" --port "${port:-3080}" >&2
+    "$bin/tgctl" init "$data" --port "${port:-3080}" >/dev/null
+    echo "Made $data: an authority, certificates and a commented tlsgate.yaml." >&2
 elif [ -n "$port" ]; then
-    echo "$config is there and says which port; --port counts for a new folder only." >&2
+    echo "$config is there and names the port; --port counts for a new folder only." >&2
 fi
-"$bin/tgctl" check "$config" >&2
 
 # -- the daemon ---------------------------------------------------------------------------
 
@@ -57,16 +57,40 @@ fi
 daemon=$!
 trap 'kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
 
+# The commands are printed when they work: when the daemon that was started here, and not
+# another one in the same folder, says that it is ready.
+ready() {
+    "$bin/tgctl" status --config "$config" --format json 2>/dev/null |
+        "$bin/python" -c 'import json, sys
+status = json.load(sys.stdin)
+sys.exit(not (status["ready"] and status["pid"] == int(sys.argv[1])))' "$daemon" 2>/dev/null
+}
+
 tries=0
-until "$bin/tgctl" status --config "$config" >/dev/null 2>&1; do
+until ready; do
     tries=$((tries + 1))
     if ! kill -0 "$daemon" 2>/dev/null || [ "$tries" -gt 60 ]; then
         kill -TERM "$daemon" 2>/dev/null || :
-        wait "$daemon" || :
-        echo "The daemon has not come up; its last lines above say why." >&2
-        exit 1
+        code=0
+        wait "$daemon" || code=$?
+        echo "The daemon has not come up (exit code $code); its last lines above say why." >&2
+        [ "$code" -ne 0 ] || code=1
+        exit "$code"
     fi
     sleep 0.5
 done
-echo READY
-wait "$daemon"
+
+echo
+echo "tlsgate runs on $config; Ctrl-C ends it. In a second shell:"
+echo
+cat "$data/try.txt"
+echo
+
+# A trapped signal ends the first `wait`; the second one gets the daemon's own exit code.
+code=0
+wait "$daemon" || code=$?
+if kill -0 "$daemon" 2>/dev/null; then
+    code=0
+    wait "$daemon" || code=$?
+fi
+exit "$code"

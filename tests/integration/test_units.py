@@ -74,7 +74,12 @@ class UnitsTests(GateCase):
                 proxy={"web_listen_addr": "systemd:domain=INET:name=web"},
             ),
             ready=False,
-            before=(activate, "--fdname=web", f"--listen=127.0.0.1:{port}"),
+            before=(
+                activate,
+                "--setenv=PYTHONPATH",
+                "--fdname=web",
+                f"--listen=127.0.0.1:{port}",
+            ),
         )
         gate.child.until(lambda: listening(port), "systemd-socket-activate listens")
         with socket.create_connection(("127.0.0.1", port), 20) as raw:  # starts the daemon
