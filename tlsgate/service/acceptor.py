@@ -61,15 +61,18 @@ class Descriptors:
     Args:
         reactor: for its clock.
         limit: how many descriptors the process may have (RLIMIT_NOFILE).
+        reserve: how many of them its acceptors leave to others.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, limit: int) -> None:
+    def __init__(self, reactor: Any, limit: int, reserve: int = RESERVE) -> None:
         self._reactor = reactor
         self.limit = limit
         #: A descriptor with this number or a higher one means: full.
-        self.line = max(min(limit * FULL_PERCENT // 100, limit - RESERVE), limit // 2)
+        self.line = limit
+        if reserve:
+            self.line = max(min(limit * FULL_PERCENT // 100, limit - reserve), limit // 2)
         self.full = False
         self.times_full = 0
         self._acceptors: set[Acceptor] = set()
@@ -97,7 +100,7 @@ class Descriptors:
         now = self._reactor.seconds()
         if now - self._told >= QUIET_SECONDS:
             self._told = now
-            self.log.warning(
+            self.log.warn(  # noqa: G010 -- Twisted's name
                 "accepting waits: {why}; {limit} descriptors allowed, clients get {line}",
                 why=why,
                 limit=self.limit,
@@ -133,6 +136,10 @@ class Acceptor:
 
     It borrows the socket: whoever opened it closes it, after `stop`.
 
+    Args:
+        most: how many connections one turn accepts; few when other processes accept on the
+            same socket, so that a burst is shared.
+
     Attributes:
         factory: builds the protocol of each connection; may be exchanged at any time.
     """
@@ -146,6 +153,7 @@ class Acceptor:
         listening: socket.socket,
         factory: IProtocolFactory,
         descriptors: Descriptors,
+        most: int = MOST_A_TURN,
     ) -> None:
         self.name = name
         self.factory = factory
@@ -154,6 +162,7 @@ class Acceptor:
         self._descriptors = descriptors
         self._count = 0
         self._batch = 1
+        self._most = most
         self._told = float("-inf")
         self._unix = listening.family == socket.AF_UNIX
         self._six = listening.family == socket.AF_INET6
@@ -185,7 +194,7 @@ class Acceptor:
         accepted = self._accept(batch)
         # With one client at a time, asking again only to hear "nobody" costs as much as
         # the accept itself.
-        self._batch = min(batch * 2, MOST_A_TURN) if accepted == batch else max(accepted, 1)
+        self._batch = min(batch * 2, self._most) if accepted == batch else max(accepted, 1)
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor has dropped us, which it does to sockets that are broken."""
@@ -230,7 +239,14 @@ class Acceptor:
         self._count += 1
         kind = unix.Server if self._unix else tcp.Server
         # Without a port of Twisted's the transport has no name of its own.
-        transport = kind(client, protocol, address, None, self._count, self._reactor)
+        transport = kind(
+            client,
+            protocol,
+            address,
+            None,  # type: ignore[arg-type]  # as for any adopted socket of Twisted's
+            self._count,
+            self._reactor,
+        )
         transport.repstr = f"<connection #{self._count} on listener {self.name}>"
         protocol.makeConnection(transport)
 

@@ -66,6 +66,19 @@ class Claim:
                 return cls(path, file)
             os.close(file)  # its holder has just removed it; there is a newer one or none
 
+    @classmethod
+    def inherit(cls, data_dir: Path, file: int) -> Claim:
+        """Go on with the claim of a predecessor, if it is on *data_dir*.
+
+        Raises:
+            DataDirTaken: it is not, and a live daemon holds *data_dir*.
+        """
+        path = data_dir / PID_FILE
+        if _same(file, path):
+            return cls(path, file)
+        os.close(file)
+        return cls.take(data_dir)
+
     def sign(self) -> None:
         """Write this process's number into the file."""
         os.ftruncate(self.file, 0)

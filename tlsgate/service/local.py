@@ -4,12 +4,13 @@
    certificates take a while, and connections go on meanwhile.
 2. `commit` swaps in one turn of the reactor: listeners that go accept what waits, the gate
    is exchanged, listeners that come begin.
-3. Certificate files are looked at from time to time; when one has changed the gate is built
-   anew from the same settings, and on an error the last good one stays.
+3. When a certificate's file has changed (`service.certwatch`) the gate is built anew from
+   the same settings.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -17,25 +18,23 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate import registry
 from tlsgate.config.settings import Settings
-from tlsgate.errors import CannotListen, GateError
+from tlsgate.errors import CannotListen, ReloadRefused
 from tlsgate.interfaces import IAudit
 from tlsgate.net.gate import Gate
 from tlsgate.net.gateway import Gateway, Journal
 from tlsgate.service import counts
-from tlsgate.service.acceptor import Acceptor, Descriptors
+from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
+from tlsgate.service.certwatch import CertificateWatch
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.doors import NoLedger, StaticRules
 from tlsgate.service.explain import explain
 from tlsgate.service.listeners import Bound
 from tlsgate.service.memory import Trimmer
-from tlsgate.service.reload import FileWatch
 
 _T = TypeVar("_T")
 #: Runs a function in a thread: `twisted.internet.threads.deferToThread`, or at once in tests.
@@ -84,9 +83,10 @@ class LocalGateway:
         journal, audit: where the end of each connection is told.
         descriptors: of this process.
         in_thread: see `InThread`.
+        reopen: opens log files anew.
+        index: which of several workers this is; the first one logs for all.
+        most: how many connections one turn accepts.
     """
-
-    log = Logger()
 
     def __init__(
         self,
@@ -98,6 +98,8 @@ class LocalGateway:
         descriptors: Descriptors,
         in_thread: InThread[Any],
         reopen: Callable[[], None] = lambda: None,
+        index: int = 0,
+        most: int = MOST_A_TURN,
     ) -> None:
         self._reactor = reactor
         self.built = built
@@ -117,9 +119,14 @@ class LocalGateway:
         self._ports: dict[str, tuple[Bound, IListeningPort]] = {}
         self._next: _Next | None = None
         self._preparing = False
-        self._watch: FileWatch | None = None
-        self._look = LoopingCall(self._look_at_files)
-        self._look.clock = reactor
+        self._most = most
+        self._watch = CertificateWatch(
+            reactor,
+            store=lambda: self.gateway.gate.certificates,
+            renew=self._renew,
+            busy=lambda: self._preparing,
+            tells=index == 0,
+        )
         self._trimmer = Trimmer(reactor, lambda: sum(self.gateway.tally.active.values()))
         self._drained: Deferred[int] | None = None
 
@@ -133,7 +140,7 @@ class LocalGateway:
     async def prepare(self, orders: Orders) -> Sequence[str]:
         self._preparing = True
         try:
-            built = await self._in_thread(lambda: build(orders.settings))
+            built: Built = await self._in_thread(lambda: build(orders.settings))
             self._next = _Next(orders, built, await self._open_ports(orders))
         except BaseException:
             self._preparing = False
@@ -163,8 +170,7 @@ class LocalGateway:
         self._ports.clear()
 
     def drain(self, seconds: float) -> Deferred[int]:
-        if self._look.running:
-            self._look.stop()
+        self._watch.stop()
         self._trimmer.stop()
         drained = self._drained = Deferred()
         self.gateway.drain(seconds).addBoth(self._ended)
@@ -217,24 +223,26 @@ class LocalGateway:
                 del self._ports[name]
         self.built = prepared.built
         self.gateway.take(prepared.built.gate)
-        by_bound = {id(bound): acceptor for bound, acceptor in self._acceptors.values()}
+        by_bound: dict[int, Acceptor] = {id(bound): one for bound, one in self._acceptors.values()}
         self._acceptors = {}
         for name, bound in orders.sockets.items():
             if bound.socket is None:
                 if name in prepared.ports:
                     self._ports[name] = (bound, prepared.ports[name])
                 continue
-            acceptor = by_bound.pop(id(bound), None)
-            if acceptor is None:
-                acceptor = Acceptor(
-                    self._reactor, name, bound.socket, self.gateway.factory(name), self._descriptors
-                )
-                acceptor.start()
-            elif acceptor.name != name:
-                acceptor.name = name
-                acceptor.factory = self.gateway.factory(name)
-            self._acceptors[name] = (bound, acceptor)
-        self._watch_files(orders.settings)
+            known = by_bound.get(id(bound))
+            if known is None:
+                known = self._acceptor(name, bound.socket)
+                known.start()
+            elif known.name != name:
+                known.name = name
+                known.factory = self.gateway.factory(name)
+            self._acceptors[name] = (bound, known)
+        self._watch.follow(orders.settings)
+
+    def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
+        factory = self.gateway.factory(name)
+        return Acceptor(self._reactor, name, listening, factory, self._descriptors, self._most)
 
     async def _open_ports(self, orders: Orders) -> dict[str, IListeningPort]:
         """Open endpoints that give no descriptor and are not open.
@@ -255,34 +263,15 @@ class LocalGateway:
                 raise CannotListen(name, bound.endpoint, str(e)) from e
         return opened
 
-    def _watch_files(self, settings: Settings) -> None:
-        self._watch = FileWatch(settings)
-        if self._look.running:
-            self._look.stop()
-        if settings.keypairs_reload_seconds > 0:
-            self._look.start(settings.keypairs_reload_seconds, now=False)
-
-    def _look_at_files(self) -> Deferred[None] | None:
-        if self._preparing or self._watch is None or not self._watch.changed():
-            return None
-        return Deferred.fromCoroutine(self._renew())
-
     async def _renew(self) -> None:
-        """Build the gate anew from the same settings, because a file has changed."""
+        """Build the gate anew from the same settings, because a file has changed.
+
+        Raises:
+            GateError: it cannot be built; the old one stays.
+        """
         settings = self.gateway.gate.settings
-        try:
-            built = await self._in_thread(lambda: build(settings))
-        except GateError as e:
-            self.log.error(
-                "a certificate file has changed and cannot be used; the last good ones stay: "
-                "{error}",
-                error=str(e),
-            )
-            return
-        except Exception:
-            self.log.failure("a certificate file has changed")
-            return
-        if self.gateway.gate.settings is settings and not self._preparing:
-            self.built = built
-            self.gateway.take(built.gate)
-            self.log.info("certificate files have changed and are in use")
+        built: Built = await self._in_thread(lambda: build(settings))
+        if self.gateway.gate.settings is not settings or self._preparing:
+            raise ReloadRefused(["a reload came in between"])
+        self.built = built
+        self.gateway.take(built.gate)

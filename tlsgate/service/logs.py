@@ -37,6 +37,9 @@ REFUSALS_A_SECOND = 100
 #: `LogSettings.severity` and Twisted's names of levels, in order.
 LEVELS = {"debug": 0, "info": 1, "warn": 2, "error": 3, "critical": 4}
 
+#: What Twisted itself tells at "info" (factories, ports) is for who debugs.
+_CHATTY = ("twisted.", "log_legacy")
+
 _LEVEL_OF: dict[str, str] = {
     Fault.CLIENT.value: "info",
     Fault.TARGET.value: "warn",
@@ -99,6 +102,8 @@ class Observer:
     def __call__(self, event: LogEvent) -> None:
         log = self._log
         level = event.get("log_level", LogLevel.info).name
+        if level == "info" and str(event.get("log_namespace", "-")).startswith(_CHATTY):
+            level = "debug"
         if LEVELS[level] < log.least:
             return
         short = {

@@ -120,7 +120,7 @@ class Child(ProcessProtocol):
 
     def makeConnection(self, process: IProcessTransport) -> None:
         """Twisted calls this once it runs."""
-        self._pid = int(process.pid)  # type: ignore[attr-defined]
+        self._pid = int(process.pid)
         super().makeConnection(process)
 
     def kill(self, signal_name: str) -> None:
@@ -188,7 +188,7 @@ def spawn(
                 "channel": 4,
                 "sockets": listed,
                 "claim": claimed,
-                "descriptors": list(range(3, len(map_))),
+                "descriptors": list(range(4, len(map_))),
                 "fields": dict(fields),
             }
         )

@@ -9,9 +9,9 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 
 from tlsgate.config.settings import Settings
-from tlsgate.service.acceptor import Descriptors
+from tlsgate.service.acceptor import MOST_A_TURN, Descriptors
 from tlsgate.service.audit import AuditLog
-from tlsgate.service.claim import PID_FILE, Claim
+from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Sockets
 from tlsgate.service.logs import Journal, Log
@@ -20,6 +20,9 @@ from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.tree import Daemon, Process, descriptor_limit, log_file, reopen, wanted
 from tlsgate.service.worker import Worker
+
+#: Connections that one of several workers accepts in a turn.
+SHARED_A_TURN = 8
 
 
 @frozen
@@ -61,7 +64,7 @@ def make(
         reactor.callWhenRunning(sink.run_by, reactor.callLater)
         reactor.addSystemEventTrigger("after", "shutdown", sink.run_by, None)
 
-    def gateway(reopen_logs: Callable[[], None]) -> ICrew:
+    def gateway(index: int, reopen_logs: Callable[[], None]) -> ICrew:
         # Only a process that serves loads TLS; a supervisor never does.
         from tlsgate.service.local import LocalGateway, build
 
@@ -73,6 +76,8 @@ def make(
             descriptors=Descriptors(reactor, descriptor_limit()),
             in_thread=in_thread,
             reopen=reopen_logs,
+            index=index,
+            most=MOST_A_TURN if settings.workers == 1 else SHARED_A_TURN,
         )
 
     if heritage is not None and heritage.role == "worker":
@@ -80,14 +85,14 @@ def make(
             reactor,
             source=source,
             orders=Orders(text=text, settings=settings, sockets=heritage.sockets),
-            crew=gateway(lambda: reopen(log, audit)),
+            crew=gateway(int(heritage.fields["worker"]), lambda: reopen(log, audit)),
             heritage=heritage,
             leave=leave,
         )
         return Started(worker, log)
 
     if heritage is not None and heritage.claim is not None:
-        claim = Claim(settings.data_dir / PID_FILE, heritage.claim)
+        claim = Claim.inherit(settings.data_dir, heritage.claim)
     else:
         claim = Claim.take(settings.data_dir)
     try:
@@ -108,7 +113,7 @@ def make(
 
             crew = Supervisor(reactor, command, settings.workers, output)
         else:
-            crew = gateway(lambda: None)
+            crew = gateway(0, lambda: None)
         plan = process.sockets.plan(wanted(settings))
     except BaseException:
         if heritage is None:

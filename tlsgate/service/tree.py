@@ -129,10 +129,12 @@ class Daemon(Service):
         self._last_reload: dict[str, Any] | None = None
         self._handed_over = False
         self._diag: Acceptor | None = None
-        self._descriptors = Descriptors(process.reactor, descriptor_limit())
+        #: The diagnostic port may use what the listeners leave.
+        self._descriptors = Descriptors(process.reactor, descriptor_limit(), reserve=0)
         self._watchdog = LoopingCall(notify.notify, "WATCHDOG=1")
         self._watchdog.clock = process.reactor
-        plan.commit()
+        self._plan: Plan | None = plan
+        self._reactor_stops = False
         self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit)
         self._predecessor = None
         if heritage is not None:
@@ -147,9 +149,24 @@ class Daemon(Service):
         begun.addErrback(self._cannot_begin)
 
     async def _begin(self) -> None:
-        await self.crew.begin(self._orders(self._text, self.settings))
-        if self._predecessor is not None:
-            await self._predecessor.released()
+        """Serve; reloads and upgrades wait until that is done."""
+        await self._turn.acquire()
+        try:
+            plan = self._plan
+            assert plan is not None
+            await self.crew.begin(_orders(self._text, self.settings, plan))
+            if self._predecessor is not None:
+                await self._predecessor.released()
+            if self.draining:
+                return
+            plan.commit()
+            self._plan = None
+            self._name_what_is_ours()
+        finally:
+            self._turn.release()
+
+    def _name_what_is_ours(self) -> None:
+        """Take over what people and tools know the daemon by, and say that it serves."""
         self.process.claim.sign()
         self._serve_diag()
         self.admin.startService()
@@ -171,6 +188,8 @@ class Daemon(Service):
             self._watchdog.start(seconds)
 
     def _cannot_begin(self, failure: Any) -> None:
+        if self.draining and failure.check(GateError):
+            return  # told to stop before it was up
         if failure.check(GateError):
             self.logger.error("cannot start: {error}", error=str(failure.value))
             complain(str(failure.value))
@@ -194,9 +213,6 @@ class Daemon(Service):
             self._diag.start()
 
     # -- what is in force ------------------------------------------------------------------------
-
-    def _orders(self, text: str, settings: Settings) -> Orders:
-        return Orders(text=text, settings=settings, sockets=self._sockets_of_listeners())
 
     def _sockets_of_listeners(self) -> Mapping[str, Bound]:
         return {name: one for name, one in self.process.sockets.open.items() if name != DIAG}
@@ -282,13 +298,8 @@ class Daemon(Service):
             if why := unchangeable(self.settings, settings):
                 raise ReloadRefused(why)
             plan = self.process.sockets.plan(wanted(settings))
-            orders = Orders(
-                text=text,
-                settings=settings,
-                sockets={name: one for name, one in plan.after.items() if name != DIAG},
-            )
             try:
-                remarks = await self.crew.prepare(orders)
+                remarks = await self.crew.prepare(_orders(text, settings, plan))
                 if self.draining:
                     self.crew.abort()
                     raise ReloadRefused(["the daemon is stopping"])
@@ -406,9 +417,10 @@ class Daemon(Service):
         self._stop_reactor()
 
     def _stop_reactor(self) -> None:
-        reactor = self.process.reactor
-        if reactor.running and not reactor._stopped:
-            reactor.stop()
+        if not self._reactor_stops:
+            self._reactor_stops = True
+            # A start may fail before there is a turn to end.
+            self.process.reactor.callWhenRunning(self.process.reactor.stop)
 
     # -- the end ----------------------------------------------------------------------------------
 
@@ -421,6 +433,11 @@ class Daemon(Service):
     async def _end(self) -> None:
         notify.notify("STOPPING=1")
         seconds = self.settings.timeouts.drain_seconds
+        if self._plan is not None:
+            # Not up yet: what was inherited goes on elsewhere, what was opened goes.
+            self.crew.stop_accepting(False)
+            self._plan.abort()
+            self._handed_over = True
         if not self._handed_over:
             self.crew.stop_accepting(True)
             # A closed socket refuses at once; an open one nobody accepts on would let
@@ -443,6 +460,12 @@ class Daemon(Service):
             await self.admin.stopService()
         self.process.claim.give_up()
         self.process.audit.sink.close()
+
+
+def _orders(text: str, settings: Settings, plan: Plan) -> Orders:
+    """What the crew has to know of *plan*."""
+    sockets = {name: bound for name, bound in plan.after.items() if name != DIAG}
+    return Orders(text=text, settings=settings, sockets=sockets)
 
 
 # -- helpers of start ---------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class Worker(Service):
     ) -> None:
         self.crew = crew
         self.draining = False
+        self._reactor_stops = False
         self._reactor = reactor
         self._source = source
         self._orders = orders
@@ -141,8 +142,9 @@ class Worker(Service):
             bound.close(leave_name=True)
 
     def _stop_reactor(self) -> None:
-        if self._reactor.running and not self._reactor._stopped:
-            self._reactor.stop()
+        if not self._reactor_stops:
+            self._reactor_stops = True
+            self._reactor.callWhenRunning(self._reactor.stop)
 
     # -- orders ------------------------------------------------------------------------------
 
