@@ -17,6 +17,7 @@ from tlsgate.errors import GateError
 
 #: The commands, in the order in which a user needs them: `cmd_<name>.command` each.
 COMMANDS = (
+    "init",
     "check",
     "status",
     "listeners",
@@ -48,7 +49,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except GateError as e:
-            config = ctx.obj.config if isinstance(ctx.obj, Call) else None
+            config = ctx.obj.config_file(needed=False) if isinstance(ctx.obj, Call) else None
             first, *rest = sentences(e, None if config is None else str(config))
             click.echo(f"tgctl: {first}", err=True)
             for line in rest:
