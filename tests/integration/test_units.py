@@ -11,6 +11,7 @@ from tests.support.child import program
 from tests.support.echo import Echo
 from tests.support.harness import ROOT, GateCase, receive, secure, settings
 from tests.support.ports import free_port, listening
+from tlsgate.config.read import read_text
 
 
 def unit(name: str) -> configparser.ConfigParser:
@@ -87,6 +88,12 @@ class UnitsTests(GateCase):
             tls.sendall(b"hello")
             self.assertEqual(receive(tls, 5), b"hello")
             tls.close()
+
+    def test_systemd_waits_longer_than_a_drain(self) -> None:
+        """`systemctl stop` never cuts connections that the daemon still drains."""
+        text = "version: v2\nteleport: {data_dir: .}\nproxy_service: {web_listen_addr: ':0'}\n"
+        drain = read_text(text).timeouts.drain_seconds
+        self.assertGreater(int(unit("tlsgate.service")["Service"]["TimeoutStopSec"]), drain)
 
     def test_what_is_hardened_and_what_is_not(self) -> None:
         """The hardening that tlsgate cannot live with is left out, and the file says why."""
