@@ -56,9 +56,7 @@ class Target:
 
 
 class _Contexts(Protocol):
-    def client(
-        self, ca_files: tuple[str, ...] = (), alpn: Sequence[bytes] = ()
-    ) -> SSL.Context: ...
+    def client(self, ca_files: tuple[str, ...] = (), alpn: Sequence[bytes] = ()) -> SSL.Context: ...
 
 
 def parse_target(text: str, contexts: _Contexts) -> Target:
@@ -74,10 +72,10 @@ def parse_target(text: str, contexts: _Contexts) -> Target:
     if parsed.kind == "tls":
         roots = parsed.options.get("trustRoots")
         context = contexts.client(_root_files(roots) if roots else ())
-        inner = parsed.options.get("endpoint", f"tcp:{quoteStringArgument(parsed.host)}:{parsed.port}")
-        return evolve(
-            parse_target(inner, contexts), text=text, context=context, name=parsed.host
+        inner = parsed.options.get(
+            "endpoint", f"tcp:{quoteStringArgument(parsed.host)}:{parsed.port}"
         )
+        return evolve(parse_target(inner, contexts), text=text, context=context, name=parsed.host)
     if parsed.kind != "tcp" or parsed.options:
         return Target(text, endpoint=lambda reactor: clientFromString(reactor, text))
     try:

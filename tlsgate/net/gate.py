@@ -105,9 +105,7 @@ class Gate:
             protocols=protocols,
             own_settings=own,
             table=RouteTable(routes, frozenset(_hosts(settings.public.web)), settings.strict_sni),
-            entrances={
-                one.name: _entrance(one, routes, protocols) for one in settings.listeners
-            },
+            entrances={one.name: _entrance(one, routes, protocols) for one in settings.listeners},
             certificates=certificates,
             contexts=contexts,
             policies=policies,
@@ -120,9 +118,7 @@ class Gate:
         return b"" if found is None else found.refusal(error)
 
 
-def protocol_routes(
-    settings: Settings, protocols: Mapping[str, IGateProtocol]
-) -> Iterable[Route]:
+def protocol_routes(settings: Settings, protocols: Mapping[str, IGateProtocol]) -> Iterable[Route]:
     """The routes that protocols bring by themselves, tokens before names.
 
     A protocol that demands certificates nobody can verify yet has no route: closed.
@@ -178,9 +174,7 @@ def _hosts(addresses: Iterable[str]) -> Iterable[str]:
 def _entrance(
     listener: Listener, routes: Iterable[Route], protocols: Mapping[str, IGateProtocol]
 ) -> Entrance:
-    wanted = {
-        route.protocol for route in routes if route.listener in (None, listener.name)
-    }
+    wanted = {route.protocol for route in routes if route.listener in (None, listener.name)}
     own = None if listener.protocol is None else protocols.get(listener.protocol)
     if own is not None:
         wanted.add(own.name)

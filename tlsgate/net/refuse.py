@@ -32,9 +32,7 @@ class Refusal:
 
     __slots__ = ("_done", "_left", "_lease", "_wheel", "_words", "slot")
 
-    def __init__(
-        self, lease: Lease, words: bytes, wheel: Wheel, done: Callable[[], None]
-    ) -> None:
+    def __init__(self, lease: Lease, words: bytes, wheel: Wheel, done: Callable[[], None]) -> None:
         self._lease = lease
         self._words = words
         self._wheel = wheel

@@ -36,7 +36,7 @@ CHUNK: Final = 4 * RECORD
 STRIDE: Final = 16 * RECORD
 
 #: What one flow may carry before the reactor's other work gets its turn.
-TURN: Final = 16 * RECORD
+TURN: Final = 32 * RECORD
 
 #: `getsockopt` for a socket's memory: nine counters (linux/sock_diag.h, SK_MEMINFO_*), of
 #: which the fourth is the limit of what may be queued and the sixth what is.
