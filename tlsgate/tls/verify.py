@@ -5,12 +5,12 @@
    a client whose certificate is odd (S10) or too expensive (S15) gets an alert.
 3. `recheck`, after the handshake, makes sure that all this has happened.
 
-What a certificate says is read once and remembered by its SHA-256 digest.
+What a certificate says is read once and remembered by its bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Generic, TypeVar
 
@@ -18,7 +18,6 @@ import service_identity
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
@@ -55,7 +54,7 @@ _MALFORMED = (
 )
 
 #: How many certificates are remembered, at the least.
-_REMEMBERED = 4096
+_REMEMBERED = 2048
 
 
 _T = TypeVar("_T")
@@ -92,29 +91,26 @@ class _Recent(Generic[_T]):
         self._young[key] = value
 
 
-#: By digest: whom a certificate names, or why it is refused.
+#: By DER: whom a certificate names, or why it is refused.
 _known: _Recent[Identity | str] = _Recent(_REMEMBERED)
 
 
-def judge_leaf(digest: bytes, certificate: Callable[[], x509.Certificate]) -> Identity | str:
+def judge_leaf(der: bytes) -> Identity | str:
     """Whom a client's certificate names, whose chain OpenSSL finds good.
 
-    Args:
-        digest: its SHA-256.
-        certificate: gives it; called only where the digest is not remembered.
-
-    Returns:
-        The identity, or why there is none, as the end of a sentence.
+    Gives the identity, or why there is none, as the end of a sentence.
     """
-    known = _known.get(digest)
+    known = _known.get(der)
     if known is None:
+        if len(der) > _LEAF_BYTES:  # nor remembered
+            return f"it is longer than {_LEAF_BYTES} bytes"
         try:
-            known = _read(certificate())
+            known = _read(x509.load_der_x509_certificate(der))
         except _Odd as odd:
             known = str(odd)
         except _MALFORMED:
             known = "it is malformed"
-        _known.put(digest, known)
+        _known.put(der, known)
     return known
 
 
@@ -140,7 +136,7 @@ def judge_chain(chain: Sequence[x509.Certificate]) -> Identity | str:
         key = X509.from_cryptography(one).get_pubkey()
         if (why := judge_issuer(key.type(), key.bits())) is not None:
             return why
-    return judge_leaf(chain[0].fingerprint(SHA256()), lambda: chain[0])
+    return judge_leaf(chain[0].public_bytes(Encoding.DER))
 
 
 def identity_of(connection: SSL.Connection) -> Identity | None:
@@ -240,8 +236,6 @@ def _read(certificate: x509.Certificate) -> Identity:
         _Odd: it says it in a way that two readers could understand differently.
         ValueError: or one of cryptography's own: it is not DER.
     """
-    if len(certificate.public_bytes(Encoding.DER)) > _LEAF_BYTES:
-        raise _Odd(f"it is longer than {_LEAF_BYTES} bytes")
     serial = certificate.serial_number
     if serial < 0 or serial.bit_length() > _SERIAL_BITS:
         raise _Odd("its serial number is negative or longer than 20 bytes")
