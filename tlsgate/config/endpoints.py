@@ -356,6 +356,8 @@ def _host_and_port(value: str) -> tuple[str, int | None] | None:
     if "/" in value or "=" in value or (colon and not re.fullmatch(r"[0-9]*", port)):
         return None
     if colon and not port:
+        if host in _BUILT_IN:
+            return None
         raise ValueError(f"no port after the colon in {value!r}")
     return (_checked_host(host) if host else ""), (_number(port, "port", 65535) if colon else None)
 

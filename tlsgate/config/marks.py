@@ -36,7 +36,7 @@ _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}|\.[0-9]{1,18}|[0-9]{1,18})(?:[eE][-+]?\d{1,3})?"
 )
 
-#: How a key begins whose value is read for its faults only, and not kept.
+#: In a key whose value is read for its faults only, and not kept.
 _LOST = "\0"
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -138,7 +138,7 @@ class _Frame:
             self.made.append(value)
         else:
             assert self.key is not None
-            if not self.key.startswith(_LOST):
+            if _LOST not in self.key:
                 self.made[str(self.key)] = value
             self.key = None
 
@@ -155,8 +155,8 @@ class _Reader:
 
     def wrong(self, mark: Any, message: str, path: Path = ()) -> None:
         place = Place(self.marks.file, mark.line + 1, mark.column + 1)
-        shown = tuple(step for step in path if not str(step).startswith(_LOST))
-        self.problems.append(Problem(place, dotted(shown), message))
+        shown = (step.partition(_LOST)[0] if isinstance(step, str) else step for step in path)
+        self.problems.append(Problem(place, dotted(tuple(shown)), message))
 
     def take(self, event: Any) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
@@ -213,9 +213,10 @@ class _Reader:
 
     def put_key(self, event: Any, frame: _Frame, value: Tree, at: tuple[int, int]) -> Path:
         text = getattr(event, "value", None)  # a null that is written as a key is its text
-        lost = f"{_LOST}{event.start_mark.index}"
-        if text is None:
-            self.wrong(event.start_mark, "a key has to be text", frame.path)
+        lost = f"{text or '?'}{_LOST}{event.start_mark.index}"
+        if text is None or _LOST in text:
+            why = "a key has to be text" if text is None else "a key may not hold a NUL"
+            self.wrong(event.start_mark, why, frame.path)
             text = lost
         frame.key = Scalar(text)
         path = frame.next_path()

@@ -141,10 +141,11 @@ class RouteReader:
             for index, one in enumerate(written):
                 if one in written[:index]:
                     self.findings.wrong((*path, key, index), f"{one} stands here twice")
-                if key == "sni" and one in self.public:
+                own = _covered(one, self.public) if key == "sni" else None
+                if own is not None:
                     self.findings.wrong(
                         (*path, key, index),
-                        f"{one} is the gate's own public address; the console would be gone",
+                        f"{own} is the gate's own public address; the console would be gone",
                     )
 
     def _plain_by_default(self, block: RouteBlock, names: tuple[str, ...]) -> bool:
@@ -261,6 +262,13 @@ _Claim = tuple[str, str, bytes]
 _NO_TOKEN = b""
 #: Longer than any token may be: whatever is offered.
 _ALL = b"*" * 256
+
+
+def _covered(pattern: str, names: frozenset[str]) -> str | None:
+    """The one of *names* that *pattern* takes, or None."""
+    if not pattern.startswith("*."):
+        return pattern if pattern in names else None
+    return next((name for name in names if name.partition(".")[2] == pattern[2:]), None)
 
 
 def _takes_all(route: Route) -> bool:
