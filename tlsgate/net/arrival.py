@@ -5,14 +5,16 @@ them, so that nothing is lost at any split and nothing has to be replayed. A tra
 without a socket of its own (an upgraded connection, a plug-in's) is bridged to one by
 `net.bridge`, and arrives here like any other.
 
-The peek must not spin. A socket whose bytes are left in it stays readable for ever, so
-`SO_RCVLOWAT` asks the kernel for what is still lacking; and a wake-up that brings no new
-byte means that none will come (FIN or reset): measured, seven bytes and a FIN otherwise
-burn a whole core.
+The peek must not spin. A socket whose bytes are left in it stays readable for ever, so on
+TCP `SO_RCVLOWAT` asks the kernel for what is still lacking; and a wake-up that brings no
+new byte means that none will come (FIN or reset): measured, seven bytes and a FIN otherwise
+burn a whole core. On other sockets epoll does not heed `SO_RCVLOWAT`; there the watch is
+edge-triggered, and the end is told by EPOLLRDHUP.
 """
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable
 from typing import Final
@@ -22,10 +24,13 @@ from zope.interface import implementer
 
 from tlsgate.interfaces import IArrival
 from tlsgate.net.lease import Lease
-from tlsgate.net.poller import READ
+from tlsgate.net.poller import READ, TROUBLE
 
 #: No opening is longer; a ClientHello has its own, equal limit.
 HEAD_BYTES: Final = 16 * 1024 + 5
+
+_EDGE: Final = READ | select.EPOLLET | select.EPOLLRDHUP
+_INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 
 
 @implementer(IArrival)
@@ -71,9 +76,12 @@ class Arrival:
         """See `IArrival.more`."""
         self._then = then
         seen = len(self._seen)
-        if lacks > 1 or self.lowered:
-            self._mark(min(seen + lacks, HEAD_BYTES))
         self.lease.on_ready = self._ready
+        if self.lease.socket.family not in _INTERNET:
+            self.lease.want(_EDGE)
+            return
+        if seen + lacks > 1 or self.lowered:
+            self._mark(min(seen + lacks, HEAD_BYTES))
         self.lease.want(READ)
 
     def consume(self, count: int) -> None:
@@ -111,7 +119,7 @@ class Arrival:
             self._hung_up(before)
             return
         then = self._then
-        if len(self._seen) <= before or then is None:
+        if len(self._seen) > before and then is not None:
+            then()
+        elif mask & (TROUBLE | select.EPOLLRDHUP) or self.lease.socket.family in _INTERNET:
             self._hung_up(before)
-            return
-        then()

@@ -331,7 +331,10 @@ class Connection(Protocol):
             outcome = fast.shake(self.tls)
         except SSL.Error as error:
             self.gateway.tally.handshakes[self.listener, "failed"] += 1
-            self._refuse(reasons.explain(error), b"")
+            why = reasons.explain(error)
+            if isinstance(why, NoCertificate) and self.choice is not None:
+                why = NoCertificate(self.choice.route.name)
+            self._refuse(why, b"")
             return
         if outcome != 1:
             self.lease.want(WRITE if outcome == fast.BLOCKED else READ)
