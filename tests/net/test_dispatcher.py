@@ -310,7 +310,9 @@ class TargetTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A target that is not there ends the connection in order, and the line says it."""
-        rig = Rig('[{name: gone, alpn: [gone], target: "unix:/nonexistent/x", allow: [{cn: alice}]}]')
+        rig = Rig(
+            '[{name: gone, alpn: [gone], target: "unix:/nonexistent/x", allow: [{cn: alice}]}]'
+        )
         self.addCleanup(rig.close)
         client = rig.secure(alpn=(b"gone",)).shake()
         self.assertEqual(client.read_end(), b"")

@@ -491,13 +491,16 @@ class Connection(Protocol):
         if secure is not None:
             target = SecureEnd(lease, fast.open_session(secure, gateway.binding))
         self.stage = "relaying"
+        client = self._client_end(self.arrival.take())
+        plain = isinstance(client, PlainEnd) and isinstance(target, PlainEnd)
         self.pair = Pair(
-            self._client_end(self.arrival.take()),
+            client,
             target,
             gateway.slab,
             self._waits(self.choice.route),
             gateway.wheel,
             gateway.now,
+            gateway.spliced if plain else None,
         )
         self.pair.start()
 

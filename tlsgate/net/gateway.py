@@ -7,6 +7,7 @@ their factories.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -23,6 +24,8 @@ from tlsgate.net.dispatcher import Connection
 from tlsgate.net.gate import Gate
 from tlsgate.net.limits import Census
 from tlsgate.net.poller import Poller
+from tlsgate.net.relay import FlowKind
+from tlsgate.net.splice import Pipes, SplicedFlow
 from tlsgate.net.tally import Tally
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import HAS_BINDING, Slab
@@ -68,6 +71,8 @@ class Gateway:
         self.poller = Poller(reactor)
         self.wheel = Wheel(reactor)
         self.slab = Slab()
+        self._pipes = Pipes()
+        self.spliced: FlowKind = functools.partial(SplicedFlow, pipes=self._pipes)
         self.now: Callable[[], float] = reactor.seconds
         self.draining = False
         self.census: Census
@@ -203,6 +208,7 @@ class Gateway:
         self.close_all()
         self.wheel.stop()
         self.poller.close()
+        self._pipes.close()
 
 
 class _Entrances(Factory):

@@ -277,9 +277,7 @@ class Flow:
         elif count == BROKEN:
             pair.broke(source)
         elif count != AGAIN:
-            self.ended = True
-            pair.ended(source, cut=count == CUT)
-            self._say()
+            self.finish(cut=count == CUT)
 
     def flush(self) -> None:
         """Write what is held, say what has to be said, and read on."""
@@ -303,6 +301,19 @@ class Flow:
         elif self.ended and not self.said:
             self._say()
 
+    def waiting(self) -> int:
+        """Bytes that have been read and that the sink has not taken."""
+        return 0 if self.held is None else len(self.held)
+
+    def finish(self, *, cut: bool) -> None:
+        """The source has ended; nothing is held."""
+        self.ended = True
+        self.pair.ended(self.source, cut=cut)
+        self._say()
+
+    def drop(self) -> None:
+        """The pair is over: give back what was borrowed."""
+
     def _say(self) -> None:
         """Tell the sink that the source has ended; nothing is held."""
         outcome = self.sink.finish()
@@ -316,6 +327,9 @@ class Flow:
             self.pair.maybe_done()
 
 
+FlowKind = Callable[["Pair", End, End], Flow]
+
+
 class Pair:
     """A client and its target, coupled until both are done.
 
@@ -324,6 +338,7 @@ class Pair:
 
     Args:
         now: seconds of a monotonic clock.
+        flow: makes the two directions; `Flow` unless said otherwise.
     """
 
     __slots__ = (
@@ -351,6 +366,7 @@ class Pair:
         waits: Waits,
         wheel: Wheel,
         now: Callable[[], float],
+        flow: FlowKind | None = None,
     ) -> None:
         self.client = client
         self.target = target
@@ -363,8 +379,9 @@ class Pair:
         self._started = self._last_time = now()
         self._last_moved = 0
         self._first_end = ""
-        self.to_target = client.out = target.to = Flow(self, client, target)
-        self.to_client = target.out = client.to = Flow(self, target, client)
+        make = flow or Flow
+        self.to_target = client.out = target.to = make(self, client, target)
+        self.to_client = target.out = client.to = make(self, target, client)
 
     def start(self) -> None:
         """Begin: bytes may wait on either side already, in OpenSSL or in the kernel."""
@@ -406,17 +423,16 @@ class Pair:
         if waits.lifetime_seconds is not None and now - self._started >= waits.lifetime_seconds:
             self._end_in_order("lifetime")
             return None
-        moved = self.to_target.moved + self.to_client.moved
-        held = (self.to_target.held, self.to_client.held)
-        if held[0] is not None or held[1] is not None:
-            # A reader takes part of what is held before more can be read.
-            moved -= sum(len(rest) for rest in held if rest is not None)
+        up, down = self.to_target, self.to_client
+        # A reader takes part of what waits before more can be read.
+        moved = up.moved + down.moved - up.waiting() - down.waiting()
         if moved != self._last_moved:
             self._last_moved = moved
             self._last_time = now
             return waits.look_seconds
         silent = now - self._last_time
-        if silent >= waits.write_stall_seconds and held != (None, None):
+        stalled = up.held is not None or down.held is not None
+        if stalled and silent >= waits.write_stall_seconds:
             self.abort("write_stall")
             return None
         if silent >= waits.close_seconds and self._first_end:
@@ -440,6 +456,8 @@ class Pair:
         self.open = False
         self.cause = cause
         self._wheel.drop(self)
+        self.to_target.drop()
+        self.to_client.drop()
         for end in (self.target, self.client):
             if reset:
                 end.lease.abort()
