@@ -29,6 +29,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 import tlsgate
+from tlsgate.config.adminsocket import admin_socket
 from tlsgate.config.settings import Settings
 from tlsgate.errors import CannotListen, GateError, ReloadRefused
 from tlsgate.interfaces import IDaemon
@@ -135,6 +136,7 @@ class Daemon(Service):
         self._watchdog.clock = process.reactor
         self._plan: Plan | None = plan
         self._reactor_stops = False
+        self._admin_inode: int | None = None
         self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit)
         self._predecessor = None
         if heritage is not None:
@@ -169,7 +171,7 @@ class Daemon(Service):
         """Take over what people and tools know the daemon by, and say that it serves."""
         self.process.claim.sign()
         self._serve_diag()
-        self.admin.startService()
+        self._open_admin()
         self.ready = True
         memory.settle()
         self.logger.info(
@@ -183,6 +185,8 @@ class Daemon(Service):
         )
         for warning in self.warnings():
             self.logger.warn("{warning}", warning=warning)  # noqa: G010 -- Twisted's name
+        if self._predecessor is not None:
+            self._predecessor.named()
         notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
         if (seconds := notify.watchdog_seconds()) is not None:
             self._watchdog.start(seconds)
@@ -360,6 +364,7 @@ class Daemon(Service):
                 )
             except GateError as e:
                 self.logger.error("upgrade failed, this process goes on: {error}", error=str(e))
+                await self._take_names_back()
                 raise
             notify.notify(f"MAINPID={said['pid']}", "STATUS=handed over, draining")
             self._hand_over()
@@ -367,6 +372,17 @@ class Daemon(Service):
             return said
         finally:
             self._turn.release()
+
+    async def _take_names_back(self) -> None:
+        """A successor may have ended between its first and its last word."""
+        self.process.claim.sign()
+        if _inode(admin_socket(self.settings.data_dir)) != self._admin_inode:
+            await self.admin.stopService()
+            self._open_admin()
+
+    def _open_admin(self) -> None:
+        self.admin.startService()
+        self._admin_inode = _inode(admin_socket(self.settings.data_dir))
 
     def _hand_over(self) -> None:
         """Another process serves: accept no more, leave it what is its, and drain."""
@@ -489,6 +505,13 @@ def apply_log(log: Log, settings: Settings) -> None:
     """Let lines look and go as *settings* say."""
     log.json = settings.log.format == "json"
     log.least = LEVELS[settings.log.severity]
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except OSError:
+        return None
 
 
 def reopen(log: Log, audit: AuditLog) -> None:

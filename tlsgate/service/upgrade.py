@@ -1,11 +1,12 @@
 """Hand the sockets to a new process of the installed code.
 
 Old process: 1. start the new one with every socket and the claim; 2. wait until it says
-"ready"; 3. stop accepting and answer "go on"; 4. drain. If it ends, complains or says
-nothing for too long, it is killed and everything is as before.
+"ready" and answer "go on"; 3. wait until it says "named"; 4. accept no more, and drain. If it
+ends, complains or says nothing for too long, it is killed and everything is as before.
 
 New process: 1. open by itself what its file has besides; 2. serve; 3. say "ready" and wait
-for "go on", or for the old one's end; 4. take over the names: pid file, admin socket.
+for "go on", or for the old one's end; 4. take over the names (pid file, admin socket) and
+say "named". For a moment both serve, so nobody ever waits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from twisted.internet.defer import Deferred
 
 import tlsgate
 from tlsgate.errors import Fault, GateError
-from tlsgate.service.channel import Channel, ChannelLost, connect, error_of
+from tlsgate.service.channel import Channel, connect, error_of
 from tlsgate.service.listeners import Bound
 from tlsgate.service.spawn import Command, spawn
 
@@ -56,6 +57,7 @@ async def succeed(
     """
     outcome: Deferred[dict[str, Any]] = Deferred()
     channel: Channel | None = None
+    said: dict[str, Any] = {}
 
     def settle(value: dict[str, Any] | None, why: str = "") -> None:
         if not outcome.called:
@@ -66,7 +68,11 @@ async def succeed(
 
     async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
         if word == "ready":
-            settle(fields)
+            said.update(fields)
+            if channel is not None:
+                channel.tell("go on")
+        elif word == "named":
+            settle(said)
         elif word == "failed":
             settle(None, str(error_of(fields["error"])))
 
@@ -92,7 +98,7 @@ async def succeed(
     channel = connect(reactor, end, hear, lost)
     limit = reactor.callLater(ready_seconds, settle, None, f"not ready in {ready_seconds:g} s")
     try:
-        said = await outcome
+        return dict(await outcome)
     except UpgradeFailed:
         child.kill("KILL")
         channel.hang_up()
@@ -100,8 +106,6 @@ async def succeed(
     finally:
         if limit.active():
             limit.cancel()
-    channel.tell("go on")
-    return {"pid": said["pid"], "version": said["version"]}
 
 
 class Predecessor:
@@ -121,6 +125,10 @@ class Predecessor:
         self._channel.tell("ready", pid=os.getpid(), version=tlsgate.__version__)
         await self._released
 
+    def named(self) -> None:
+        """Say that the names are ours."""
+        self._channel.tell("named")
+
     async def _hear(self, word: str, fields: dict[str, Any], descriptors: list[int]) -> None:
         if word == "go on":
             self._free()
@@ -128,6 +136,3 @@ class Predecessor:
     def _free(self) -> None:
         if not self._released.called:
             self._released.callback(None)
-
-
-__all__ = ["ChannelLost", "Predecessor", "UpgradeFailed", "succeed"]
