@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self
 
@@ -78,6 +79,7 @@ class CertificateStore:
     """All pairs of one configuration.
 
     Attributes:
+        generation: grows with each reload that changed something.
         trouble: why the last `reload` passed over a file; () when it did not.
         notes: what is odd about the pairs and not wrong.
     """
@@ -85,6 +87,7 @@ class CertificateStore:
     def __init__(self, pairs: Sequence[LoadedPair]) -> None:
         """Use `load` or `self_signed`; *pairs* has at least one."""
         self._index = _build(tuple(pairs), None)
+        self.generation = 0
         self.trouble: tuple[str, ...] = ()
         self._renew: Callable[[], None] | None = None
 
@@ -111,7 +114,6 @@ class CertificateStore:
         names: Sequence[str],
         folder: Path,
         *,
-        ips: Sequence[str] = (),
         now: Callable[[], float] = time.time,
     ) -> Self:
         """Serve a certificate of our own, kept in *folder* so that it survives a restart.
@@ -120,20 +122,21 @@ class CertificateStore:
         passed two thirds of its life; `reload` looks at that too.
 
         Args:
-            names: at least one host name; the first becomes the common name.
+            names: at least one host name or address literal that clients dial.
             folder: the data directory.
-            ips: address literals that clients may dial.
             now: the wall clock, in seconds since the epoch.
 
         Raises:
             BadSettings: the folder cannot be written.
         """
+        ips = tuple(name for name in names if _is_address(name))
+        dns = tuple(name.lower() for name in names if name not in ips) or ("localhost",)
         files = KeyPair(
             cert_file=folder / "self-signed.pem", key_file=folder / "self-signed-key.pem"
         )
 
         def renew() -> None:
-            _renew_self_signed(files, tuple(names), tuple(ips), now())
+            _renew_self_signed(files, dns, ips, now())
 
         try:
             renew()
@@ -177,6 +180,7 @@ class CertificateStore:
         if fresh == self._index.pairs:
             return False
         self._index = _build(fresh, self._index)
+        self.generation += 1
         return True
 
     @property
@@ -265,7 +269,7 @@ def _all_sets(index: _Index) -> tuple[CertSet, ...]:
 
 
 def _renew_self_signed(
-    files: KeyPair, names: tuple[str, ...], ips: tuple[str, ...], now: float
+    files: KeyPair, dns: tuple[str, ...], ips: tuple[str, ...], now: float
 ) -> None:
     """Write the self-signed pair where it is missing, broken, for other names, or old."""
     key: PrivateKey | None = None
@@ -274,15 +278,23 @@ def _renew_self_signed(
     except BadKeyPair:
         pass
     else:
-        fit = pair.names == names and expiry_notice(pair.not_before, pair.not_after, now) is None
-        if fit:
+        same = pair.names == dns and pair.addresses == ips
+        if same and expiry_notice(pair.not_before, pair.not_after, now) is None:
             return
         if isinstance(pair.key, PrivateKey):
             key = pair.key
-    fresh = self_signed(names[0][:64], dns=names, ips=ips, days=_SELF_SIGNED_DAYS, key=key)
+    fresh = self_signed(dns[0][:64], dns=dns, ips=ips, days=_SELF_SIGNED_DAYS, key=key)
     # The key first: a crash in between leaves a pair that does not fit, and is made again.
     write_secret(files.key_file, fresh.key_pem)
     _replace(files.cert_file, fresh.cert_pem)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _replace(path: Path, content: bytes) -> None:

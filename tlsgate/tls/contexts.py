@@ -22,9 +22,9 @@ from OpenSSL.crypto import X509, X509StoreFlags
 
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import BadKeyPair, BadSettings
-from tlsgate.tls import binding, verify
+from tlsgate.tls import binding, reasons, verify
 from tlsgate.tls.certs import CertificateStore, CertSet, problem
-from tlsgate.tls.keypair import read_certificates
+from tlsgate.tls.keypair import LoadedPair, read_certificates
 from tlsgate.tls.select import confirm
 
 #: Forward secrecy and AEAD only (F19). AES-128 first: a fifth cheaper a byte than AES-256.
@@ -105,6 +105,7 @@ class ContextStore:
         self._contexts: dict[tuple[TlsPolicy, CertSet], SSL.Context] = {}
         self._clients: dict[tuple[tuple[str, ...], tuple[bytes, ...]], SSL.Context] = {}
         self._trusts: dict[tuple[str, ...], _Trust] = {}
+        self._generation = certificates.generation
 
     def server(self, policy: TlsPolicy, server_name: str | None) -> SSL.Context:
         """The context for a connection that asked for *server_name* (normalised).
@@ -136,11 +137,11 @@ class ContextStore:
                 self.server(policy, None)
             except BadKeyPair as error:
                 found.setdefault(error.file, error)
-        for chosen in self._certificates.sets():
+        scratch = SSL.Context(SSL.TLS_SERVER_METHOD)
+        scratch.set_cipher_list(_TLS12)  # its security level decides what a pair may be
+        for pair in {pair for chosen in self._certificates.sets() for pair in chosen.pairs}:
             try:
-                self._contexts.setdefault(
-                    (_ANYONE, chosen), _server_context(_ANYONE, chosen, _Trust(()))
-                )
+                _use_pair(scratch, pair)
             except BadKeyPair as error:
                 found.setdefault(error.file, error)
         if found:
@@ -171,9 +172,11 @@ class ContextStore:
         return tuple(dict.fromkeys(note for one in self._trusts.values() for note in one.notes))
 
     def _add(self, policy: TlsPolicy, chosen: CertSet) -> SSL.Context:
-        live = self._certificates.sets()
-        for key in [key for key in self._contexts if key[1] not in live]:
-            del self._contexts[key]  # a reload has replaced its certificate
+        if self._generation != self._certificates.generation:
+            self._generation = self._certificates.generation
+            live = self._certificates.sets()
+            for key in [key for key in self._contexts if key[1] not in live]:
+                del self._contexts[key]  # a reload has replaced its certificate
         trust = _Trust(())
         if policy.client_cert is not CertRule.NONE:
             if not policy.ca_files:
@@ -187,9 +190,6 @@ class ContextStore:
         if (trust := self._trusts.get(files)) is None:
             trust = self._trusts[files] = _read_trust(files)
         return trust
-
-
-_ANYONE = TlsPolicy(CertRule.NONE)
 
 
 def _read_trust(files: tuple[str, ...]) -> _Trust:
@@ -241,13 +241,7 @@ def _unfit(certificate: x509.Certificate) -> str | None:
 def _server_context(policy: TlsPolicy, chosen: CertSet, trust: _Trust) -> SSL.Context:
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for pair in chosen.pairs:
-        try:
-            _use_chain(context, pair.chain_pem)
-            context.use_privatekey(pair.key)
-            context.check_privatekey()
-        except SSL.Error as error:
-            why = f"OpenSSL does not take it: {error}"
-            raise BadKeyPair(os.fspath(pair.files.cert_file), why) from error
+        _use_pair(context, pair)
     if policy.client_cert is not CertRule.NONE:
         mode = SSL.VERIFY_PEER
         if policy.client_cert is CertRule.REQUIRED:
@@ -298,6 +292,16 @@ def _add_anchors(context: SSL.Context, trust: _Trust) -> None:
     for anchor in trust.anchors:
         store.add_cert(X509.from_cryptography(anchor))
     store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+
+
+def _use_pair(context: SSL.Context, pair: LoadedPair) -> None:
+    try:
+        _use_chain(context, pair.chain_pem)
+        context.use_privatekey(pair.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        why = f"OpenSSL does not take it: {reasons.quoted(error)}"
+        raise BadKeyPair(os.fspath(pair.files.cert_file), why) from error
 
 
 def _use_chain(context: SSL.Context, chain_pem: bytes) -> None:

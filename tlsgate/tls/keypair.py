@@ -46,6 +46,7 @@ class LoadedPair:
         chain_pem: the same, as it is given to OpenSSL.
         kind: "ec", "rsa" or "ed"; a context takes one pair of each.
         names: DNS names of the leaf, lower case; exact or "*.x".
+        addresses: address literals of the leaf.
         notes: what is odd about it and not wrong, as sentences.
     """
 
@@ -56,6 +57,7 @@ class LoadedPair:
     key: ServerKey = field(repr=False)
     kind: str
     names: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -89,6 +91,7 @@ def load_pair(files: KeyPair) -> LoadedPair:
     chain = read_certificates(os.fspath(files.cert_file))
     key = _read_key(os.fspath(files.key_file))
     leaf = chain[0]
+    names, addresses = _names(leaf, os.fspath(files.cert_file))
     if _public_der(key) != _public_der_of(leaf, os.fspath(files.cert_file)):
         raise BadKeyPair(os.fspath(files.key_file), f"is not the key of {files.cert_file}")
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _RSA_BITS:
@@ -103,8 +106,9 @@ def load_pair(files: KeyPair) -> LoadedPair:
         chain_pem=b"".join(one.public_bytes(serialization.Encoding.PEM) for one in chain),
         key=key,
         kind=_kind(key),
-        names=_names(leaf, os.fspath(files.cert_file)),
-        notes=tuple(_oddities(chain, os.fspath(files.cert_file))),
+        names=names,
+        addresses=addresses,
+        notes=tuple(_oddities(chain, names, os.fspath(files.cert_file))),
     )
 
 
@@ -196,23 +200,24 @@ def _kind(key: ServerKey) -> str:
             return "ed"
 
 
-def _names(leaf: x509.Certificate, file: str) -> tuple[str, ...]:
-    """DNS names of *leaf*; the common name counts only where there is no SAN at all."""
+def _names(leaf: x509.Certificate, file: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """DNS names and addresses of *leaf*; no client looks at the common name any more."""
     try:
         san = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return ()
+        return (), ()
     except (ValueError, x509.DuplicateExtension) as error:
         raise BadKeyPair(file, "has extensions that cannot be read") from error
-    return tuple(dict.fromkeys(name.lower() for name in san.get_values_for_type(x509.DNSName)))
+    names = dict.fromkeys(name.lower() for name in san.get_values_for_type(x509.DNSName))
+    return tuple(names), tuple(str(one) for one in san.get_values_for_type(x509.IPAddress))
 
 
-def _oddities(chain: Sequence[x509.Certificate], file: str) -> list[str]:
+def _oddities(chain: Sequence[x509.Certificate], names: Sequence[str], file: str) -> list[str]:
     found = []
     for below, above in itertools.pairwise(chain):
         if below.issuer != above.subject:
             found.append(f"{file}: the chain is out of order; many clients will refuse it")
             break
-    if not _names(chain[0], file):
+    if not names:
         found.append(f"{file}: names no host; clients look at the subject alternative name only")
     return found

@@ -141,6 +141,11 @@ def _sentence(error: SSL.Error, reason: str, peer: str, own: str) -> str:
     return f"OpenSSL says {reason!r}" if reason else "OpenSSL gives no reason"
 
 
+def quoted(error: SSL.Error) -> str:
+    """OpenSSL's own words about a file, for an operator."""
+    return _reason(error) or "it gives no reason"
+
+
 def not_good(number: int) -> str:
     """Why a chain does not verify, by its X509_V_ERR *number*, as the end of a sentence."""
     return _NOT_GOOD.get(number) or f"it does not verify (X509_V_ERR {number})"
