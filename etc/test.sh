@@ -51,6 +51,8 @@ missing_packages() {
     # The server's programs are on no search path; the bench compiles against libc.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
     [ -e /usr/include/stdio.h ] || echo libc6-dev
+    # A module of its own on Debian; elsewhere nginx may have it built in.
+    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
     python_works || python_package
 }
 

@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "reload",
     "upgrade",
+    "export",
     "completion",
     "version",
 )
