@@ -124,7 +124,8 @@ def duration(value: Any) -> float:
         return 0.0
     if not _DURATION.fullmatch(written):
         raise ValueError(f"has to be a duration such as 30s, 10m or 1h30m, not {kind(value)}")
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(written))
+    parts = _PART.findall(written)
+    return round(sum(float(number) * _UNITS[unit] for number, unit in parts), 9)
 
 
 def network(value: Any) -> IPv4Network | IPv6Network:
