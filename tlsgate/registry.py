@@ -83,15 +83,22 @@ def load(plugins_dir: Path | None) -> Loaded:
     changed: list[str] = []
     found: list[Found] = []
     for owner, module in (*_packaged(failed), *_dropped(plugins_dir, failed, changed)):
-        offers = list(_offers(owner, module))
-        if not offers:
-            failed.append((owner, "holds no protocol (an object with IPlugin and IGateProtocol)"))
-        for offer in offers:
-            if (why := fault_of(offer.protocol)) is not None:
-                failed.append((owner, why))
-            elif all(offer.protocol is not known.protocol for known in found):
+        found_here = list(offers(owner, module))
+        faults = [why for one in found_here if (why := fault_of(one.protocol)) is not None]
+        if not found_here:
+            faults.append("holds no protocol (an object with IPlugin and IGateProtocol)")
+        if faults:
+            failed += [(owner, why) for why in faults]
+            _forget(Path(owner))  # so that a mended file is imported at the next load
+            continue
+        for offer in found_here:
+            if all(offer.protocol is not known.protocol for known in found):
                 found.append(offer)
-    return Loaded(by_name(found), tuple(failed), tuple(changed))
+    try:
+        return Loaded(by_name(found), tuple(failed), tuple(changed))
+    except NameTaken as error:
+        _forget(Path(error.owners[1]))  # as above
+        raise
 
 
 def by_name(found: Iterable[Found]) -> Mapping[str, IGateProtocol]:
@@ -164,7 +171,8 @@ def _faults(protocol: Any) -> Iterator[str]:
             yield f"{name}.listener needs a key and a port from 1 to 65535"
 
 
-def _offers(owner: str, module: ModuleType) -> Iterator[Found]:
+def offers(owner: str, module: ModuleType) -> Iterator[Found]:
+    """The protocols in *module*, which came from the file *owner*."""
     for value in list(vars(module).values()):
         # A class *implements*; what *provides* is an instance.
         if IPlugin.providedBy(value) and IGateProtocol.providedBy(value):
@@ -207,7 +215,9 @@ def _dropped(
     """Modules of the operator's folder, in the order of their names."""
     if folder is None or not folder.is_dir():
         return
-    _forget_removed()
+    for file in [file for file in _imported if not file.exists()]:
+        _forget(file)
+    folder = folder.absolute()
     if (why := _unsafe(folder)) is not None:
         failed.append((str(folder), why))
         return
@@ -220,15 +230,17 @@ def _dropped(
             yield str(file), module
 
 
-def _forget_removed() -> None:
-    """Let go of modules whose file is gone, so that a new file may take the name."""
-    for file in [file for file in _imported if not file.exists()]:
-        sys.modules.pop(_imported.pop(file).module.__name__, None)
+def _forget(file: Path) -> None:
+    """Let go of the module of *file*; what is built from it lives on."""
+    if (known := _imported.pop(file, None)) is not None:
+        name = known.module.__name__
+        for inner in [one for one in sys.modules if one == name or one.startswith(f"{name}.")]:
+            del sys.modules[inner]
 
 
 def _candidates(folder: Path) -> Iterator[Path]:
     for entry in folder.iterdir():
-        if entry.name.startswith(("_", ".")):
+        if entry.name.startswith(("_", ".", "test_")):
             continue
         if entry.suffix == ".py" and entry.is_file():
             yield entry
@@ -258,12 +270,12 @@ def _import(file: Path, changed: list[str]) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    _imported[file] = _Memory(digest, module)
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        _forget(file)
         raise
-    _imported[file] = _Memory(digest, module)
     return module
 
 

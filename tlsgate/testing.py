@@ -10,6 +10,7 @@ What is here keeps its names and meanings from release to release; docs/plugins.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlsgate import registry
 from tlsgate.config.settings import (
     Limits,
     Listener,
@@ -44,6 +46,7 @@ __all__ = [
     "connect",
     "holder",
     "listener",
+    "load",
     "route",
     "settings",
 ]
@@ -176,7 +179,14 @@ class _Transport(StringTransport):
     conversation: Conversation
 
     def loseConnection(self) -> None:
-        self.conversation._end(ConnectionDone())
+        super().loseConnection()
+        if self.producer is None:  # as real ones, it waits for a producer that it has
+            self.conversation._end(ConnectionDone())
+
+    def unregisterProducer(self) -> None:
+        super().unregisterProducer()
+        if self.disconnecting:
+            self.conversation._end(ConnectionDone())
 
     def abortConnection(self) -> None:
         self.conversation.aborted = True
@@ -253,6 +263,26 @@ class Conversation:
         elif not self.closed:
             self.closed = True
             self.protocol.connectionLost(Failure(reason))
+
+
+def load(file: Path) -> Mapping[str, IGateProtocol]:
+    """Import a drop-in as the gate would, and give its protocols by name.
+
+    Raises:
+        ImportError: *file* offers none, or one that the registry would refuse.
+    """
+    spec = importlib.util.spec_from_file_location(f"_dropin_{file.stem}", file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found = list(registry.offers(str(file), module))
+    if not found:
+        raise ImportError(f"{file} offers no protocol")
+    for one in found:
+        if (why := registry.fault_of(one.protocol)) is not None:
+            raise ImportError(f"{file}: {why}")
+    return registry.by_name(found)
 
 
 def connect(protocol: IGateProtocol, context: IRouteContext) -> Conversation:

@@ -6,6 +6,7 @@ Nothing that a client sent comes back in an answer (S30).
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any
 
 from twisted.web.http import datetimeToString
@@ -22,9 +23,12 @@ SENTENCES = {
     403: "You may not do this here.",
     404: "There is nothing at this address.",
     405: "This address takes GET and HEAD only.",
+    408: "The gateway has waited long enough for this request.",
     421: "This connection was opened for another name; ask again on a new one.",
     500: "Something went wrong in the gateway; its log says what.",
+    502: "The server behind this gateway cannot be reached.",
     503: "The gateway cannot take this now; try again.",
+    504: "The server behind this gateway does not answer.",
 }
 
 #: Sent with everything. Pages take nothing from anywhere and go in nobody's frame.
@@ -40,7 +44,7 @@ _HEADERS: tuple[tuple[bytes, bytes], ...] = (
 
 def send(request: Request, code: int, kind: bytes, body: bytes) -> None:
     """Answer *request* whole and finish it; a HEAD gets the headers of a GET."""
-    request.setResponseCode(code)
+    request.setResponseCode(code, _phrase(code))
     request.setHeader(b"Date", datetimeToString())
     for name, value in _HEADERS:
         request.setHeader(name, value)
@@ -81,7 +85,7 @@ def error_body(message: str) -> bytes:
 def whole(code: int, kind: bytes, body: bytes) -> bytes:
     """A complete HTTP/1.1 answer, for a connection that is refused before any request."""
     lines: list[Any] = [
-        b"HTTP/1.1 %d %s" % (code, _PHRASES.get(code, b"Refused")),
+        b"HTTP/1.1 %d %s" % (code, _phrase(code)),
         b"Server: tlsgate",
         b"Content-Type: " + kind,
         b"Content-Length: %d" % len(body),
@@ -91,14 +95,6 @@ def whole(code: int, kind: bytes, body: bytes) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-_PHRASES = {
-    400: b"Bad Request",
-    403: b"Forbidden",
-    404: b"Not Found",
-    421: b"Misdirected Request",
-    429: b"Too Many Requests",
-    500: b"Internal Server Error",
-    502: b"Bad Gateway",
-    503: b"Service Unavailable",
-    504: b"Gateway Timeout",
-}
+def _phrase(code: int) -> bytes:
+    """The words beside a status; Twisted has none for 421."""
+    return HTTPStatus(code).phrase.encode()

@@ -5,17 +5,44 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.interfaces import IProtocolFactory
 
 from tlsgate.core.routing import CertRule
 from tlsgate.core.wire import http
-from tlsgate.errors import Denied, Draining, GateError, NoCertificate, TooLate, TooMany
+from tlsgate.errors import (
+    Denied,
+    Draining,
+    Fault,
+    GateError,
+    NoCertificate,
+    NotServed,
+    TargetSilent,
+    TooLate,
+    TooMany,
+)
 from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
-from tlsgate.protocols.base import GateProtocol
+from tlsgate.protocols.base import GateProtocol, refuse_unknown
 from tlsgate.protocols.web import answers
 from tlsgate.protocols.web.site import GateSite
 from tlsgate.protocols.web.visit import Visit
+
+
+@frozen(kw_only=True)
+class WebSettings:
+    """What stands below `proxy_service.protocols.web`."""
+
+    show_routes: bool
+
+
+#: A mapping of plug-in settings is not typed: YAML's own words for yes and no come as text.
+_WORDS: dict[object, bool] = {
+    True: True,
+    False: False,
+    **dict.fromkeys(("yes", "on", "true"), True),
+    **dict.fromkeys(("no", "off", "false"), False),
+}
 
 
 class Web(GateProtocol):
@@ -44,6 +71,14 @@ class Web(GateProtocol):
     def __init__(self) -> None:
         self._site: GateSite | None = None
 
+    def settings(self, raw: Mapping[str, Any]) -> object:
+        """Take `show_routes`: whether the landing page says what static routes serve."""
+        refuse_unknown(self.name, raw, ("show_routes",))
+        written = raw.get("show_routes", True)
+        if written not in _WORDS:
+            raise ValueError("show_routes has to be yes or no")
+        return WebSettings(show_routes=_WORDS[written])
+
     def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> Mapping[str, Any]:
         """Where the web port is, as it listens and as the public reaches it."""
         return {
@@ -55,7 +90,7 @@ class Web(GateProtocol):
 
     def refusal(self, error: GateError) -> bytes:
         """Say it as an HTTP answer, in constant words."""
-        code = _CODES.get(type(error), 500)
+        code = _CODES.get(type(error)) or _BY_FAULT[error.fault]
         body = answers.error_body(answers.SENTENCES[code])
         return answers.whole(code, answers.JSON_TYPE, body)
 
@@ -65,7 +100,11 @@ class Web(GateProtocol):
         if site is None or site.settings is not context.settings:
             # Connections from before a reload keep the site that they began with.
             here = context.local if context.listener == "web" else None
-            site = GateSite(context.settings, context.protocols, here, context.clock)
+            own = context.own_settings
+            show = own.show_routes if isinstance(own, WebSettings) else True
+            site = GateSite(
+                context.settings, context.protocols, here, context.clock, show_routes=show
+            )
             self._site = site
         return Visit(site, context)
 
@@ -73,7 +112,10 @@ class Web(GateProtocol):
 _CODES: dict[type[GateError], int] = {
     Denied: 403,
     NoCertificate: 403,
+    TooLate: 408,
     Draining: 503,
+    NotServed: 503,
     TooMany: 503,
-    TooLate: 503,
+    TargetSilent: 504,
 }
+_BY_FAULT = {Fault.CLIENT: 400, Fault.TARGET: 502, Fault.OPERATOR: 500, Fault.GATE: 500}

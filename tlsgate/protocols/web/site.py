@@ -34,9 +34,11 @@ class GateSite(Site):
         protocols: Mapping[str, IGateProtocol],
         web_address: IAddress | None,
         clock: IReactorTime,
+        *,
+        show_routes: bool = True,
     ) -> None:
         super().__init__(
-            _tree(settings, protocols, web_address),
+            _tree(settings, protocols, web_address, show_routes),
             reactor=clock,
             parsePOSTFormSubmission=False,
         )
@@ -112,11 +114,14 @@ class Nothing(Branch):
 
 
 def _tree(
-    settings: Settings, protocols: Mapping[str, IGateProtocol], web_address: IAddress | None
+    settings: Settings,
+    protocols: Mapping[str, IGateProtocol],
+    web_address: IAddress | None,
+    show_routes: bool,
 ) -> Resource:
     listeners = listeners_of(settings, web_address)
     parts = list(_parts(settings, protocols, listeners))
-    landing = page.landing(settings, protocols, listeners)
+    landing = page.landing(settings, protocols, listeners, show_routes=show_routes)
     root, webapi = Branch(), Branch()
     root.putChild(b"", Constant(answers.HTML_TYPE, landing, b"no-cache"))
     root.putChild(b"webapi", webapi)
