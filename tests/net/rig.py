@@ -43,7 +43,7 @@ class FakeReactor(Clock):
     """A clock that remembers what it should read."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.readers: list[Any] = []
 
     def addReader(self, reader: Any) -> None:
@@ -321,15 +321,23 @@ class Client:
 
     def write(self, data: bytes) -> None:
         """Write all of *data*, turning the gateway as needed."""
-        at = 0
-        while at < len(data):
-            at += self.rig.until(lambda: self._try(lambda: self.tls.send(data[at:])))
+        rest = data
+        while rest:
+            rest = rest[self._send(rest) :]
+
+    def _send(self, data: bytes) -> int:
+        sent: int = self.rig.until(lambda: self._try(lambda: self.tls.send(data)))
+        return sent
 
     def read(self, size: int) -> bytes:
         """Read exactly *size* bytes."""
         got = b""
-        while len(got) < size:
-            got += self.rig.until(lambda: self._try(lambda: self.tls.recv(size - len(got))))
+        while (lacks := size - len(got)) > 0:
+            got += self._receive(lacks)
+        return got
+
+    def _receive(self, most: int) -> bytes:
+        got: bytes = self.rig.until(lambda: self._try(lambda: self.tls.recv(most)))
         return got
 
     def read_end(self) -> bytes:
@@ -337,7 +345,7 @@ class Client:
         got = b""
         while True:
             try:
-                got += self.rig.until(lambda: self._try(lambda: self.tls.recv(65536)))
+                got += self._receive(65536)
             except SSL.ZeroReturnError:
                 return got
 
@@ -352,47 +360,48 @@ class Client:
         return "no alert"
 
 
+def _receive(sock: socket.socket, most: int) -> bytes | None:
+    with contextlib.suppress(BlockingIOError):
+        return sock.recv(most)
+    return None
+
+
 def read_all(rig: Rig, sock: socket.socket) -> bytes:
     """Read a plain socket until its end."""
-    got = b""
-    while True:
+    got: list[bytes] = []
 
-        def take() -> bytes | None:
-            with contextlib.suppress(BlockingIOError):
-                return sock.recv(65536) or b"\0END"
-            return None
+    def ended() -> bool:
+        if data := _receive(sock, 65536):
+            got.append(data)
+        return data == b""
 
-        data = rig.until(take)
-        if data == b"\0END":
-            return got
-        got += data
+    rig.until(ended)
+    return b"".join(got)
 
 
 def read_some(rig: Rig, sock: socket.socket, size: int) -> bytes:
     """Read exactly *size* bytes from a plain socket."""
-    got = b""
-    while len(got) < size:
+    got = bytearray()
 
-        def take() -> bytes | None:
-            with contextlib.suppress(BlockingIOError):
-                return sock.recv(size - len(got))
-            return None
+    def enough() -> bool:
+        got.extend(_receive(sock, size - len(got)) or b"")
+        return len(got) >= size
 
-        got += rig.until(take)
-    return got
+    rig.until(enough)
+    return bytes(got)
 
 
 def write_all(rig: Rig, sock: socket.socket, data: bytes) -> None:
     """Write all of *data* to a plain socket, turning the gateway as needed."""
-    at = 0
-    while at < len(data):
+    rest = memoryview(data)
 
-        def put() -> int:
-            with contextlib.suppress(BlockingIOError):
-                return sock.send(data[at : at + 65536])
-            return 0
+    def written() -> bool:
+        nonlocal rest
+        with contextlib.suppress(BlockingIOError):
+            rest = rest[sock.send(rest[:65536]) :]
+        return not rest
 
-        at += rig.until(put)
+    rig.until(written)
 
 
 def noise(size: int) -> bytes:

@@ -17,8 +17,8 @@ ROUTES = """
     - {name: echo, alpn: [echo], target: "{unix}", allow: [{cn: alice}]}
     - {name: open, alpn: [open], target: "{unix}", client_cert: none, unsafe_anyone: yes}
     - {name: db, sni: [db.test], protocol: postgres, target: "{unix}", allow: [{cn: alice}]}
-    - {name: v1, alpn: [v1], target: "{unix}", client_cert: none, unsafe_anyone: yes, send_proxy: v1}
-    - {name: v2, alpn: [v2], target: "{unix}", client_cert: none, unsafe_anyone: yes, send_proxy: v2}
+    - {name: v1, alpn: [v1], target: "{unix}", allow: [{cn: alice}], send_proxy: v1}
+    - {name: v2, alpn: [v2], target: "{unix}", allow: [{cn: alice}], send_proxy: v2}
 """
 
 SSL_REQUEST = bytes.fromhex("0000000804d2162f")
@@ -237,7 +237,7 @@ class ProxyTests(DispatcherCase):
             self.rig.settle()
 
     def test_s17_missing_or_untrusted(self) -> None:
-        """Without a header, or from elsewhere, there is no connection; the socket's peer is told."""
+        """Without a header, or from elsewhere, there is no connection; the log has the peer."""
         sock = self.rig.connect()
         sock.send(_hello())
         self.rig.settle()

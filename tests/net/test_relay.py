@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import Client, Rig, noise, read_all, read_some, write_all
-from tlsgate.net.relay import CHUNK
+from tlsgate.net.ends import CHUNK
 
 ROUTES = """
     - {name: echo, alpn: [echo], target: "{unix}", client_cert: none, unsafe_anyone: yes}

@@ -1,4 +1,4 @@
-"""Dialling targets: a client endpoint string in, a lent socket out.
+r"""Dialling targets: a client endpoint string in, a lent socket out.
 
 `tcp:` to an IP address and `unix:` are dialled here, in some ten microseconds; names are
 looked up and raced by Twisted's `HostnameEndpoint`, and every other endpoint string is
@@ -21,9 +21,10 @@ from typing import Any, Final, Protocol
 
 from attrs import evolve, frozen
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, quoteStringArgument
-from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IAddress, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
@@ -114,7 +115,7 @@ class _Socket:
 
     def connectionLost(self, reason: Failure) -> None:
         sock = self._socket
-        if reason.check(CancelledError) or reason.type.__name__ == "ConnectionAborted":
+        if reason.check(ConnectionAborted):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         sock.close()
 
@@ -139,8 +140,20 @@ class Dial:
         failed: called once instead, with the reason.
     """
 
-    __slots__ = ("_deferred", "_failed", "_first", "_lease", "_poller", "_reactor", "_seconds")
-    __slots__ += ("_target", "_then", "_tls", "_wheel", "slot")
+    __slots__ = (
+        "_deferred",
+        "_failed",
+        "_first",
+        "_lease",
+        "_poller",
+        "_reactor",
+        "_seconds",
+        "_target",
+        "_then",
+        "_tls",
+        "_wheel",
+        "slot",
+    )
 
     def __init__(
         self,
@@ -163,7 +176,7 @@ class Dial:
         self._failed = failed
         self._lease: Lease | None = None
         self._tls: SSL.Connection | None = None
-        self._deferred: Deferred[object] | None = None
+        self._deferred: Deferred[IProtocol] | None = None
         self.slot = 0
 
     def start(self) -> None:
@@ -174,8 +187,8 @@ class Dial:
             self._wheel.arm(self, self._seconds)
             caught = Factory.forProtocol(_Caught)
             caught.noisy = False
-            self._deferred = target.endpoint(self._reactor).connect(caught)
-            self._deferred.addCallbacks(self._caught, self._missed)
+            self._deferred = found = target.endpoint(self._reactor).connect(caught)
+            found.addCallbacks(self._caught, self._missed)
             return
         assert target.family is not None
         try:

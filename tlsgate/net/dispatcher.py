@@ -24,47 +24,41 @@ from typing import TYPE_CHECKING, Final
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Protocol
-from twisted.python.failure import Failure
 
 from tlsgate.config.settings import Network
-from tlsgate.core.access import Identity
 from tlsgate.core.hello import Hello, read_hello
 from tlsgate.core.outcome import More
 from tlsgate.core.proxyline import read_proxy, write_v1, write_v2
-from tlsgate.core.routing import TLS, Ask, CertRule, Choice, Route, SendProxy
+from tlsgate.core.routing import Ask, CertRule, Choice, Route, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, Then, sniff
 from tlsgate.errors import (
     BadBytes,
     BadProxyHeader,
     Denied,
     Draining,
-    Fault,
     GateError,
     HandshakeFailed,
-    Hangup,
     NoCertificate,
     NoRoute,
     NotServed,
-    TooLate,
     TooMany,
     UnknownOpening,
 )
 from tlsgate.interfaces import RelayTo
 from tlsgate.net.arrival import Arrival
+from tlsgate.net.connection import Connection
 from tlsgate.net.context import RouteContext
 from tlsgate.net.dial import Dial
+from tlsgate.net.ends import End, PlainEnd, SecureEnd
 from tlsgate.net.lease import Lease
-from tlsgate.net.limits import Census
 from tlsgate.net.poller import READ, WRITE
-from tlsgate.net.refuse import Refusal
-from tlsgate.net.relay import End, Pair, PlainEnd, SecureEnd, Waits
+from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.transport import ServedTransport
 from tlsgate.tls import fast, reasons, verify
 from tlsgate.tls.contexts import TlsPolicy
 
 if TYPE_CHECKING:
-    from tlsgate.net.gateway import Gateway
+    pass
 
 #: TLS alerts that a refusal before the handshake says (RFC 8446 section 6).
 _DECODE_ERROR: Final = 50
@@ -73,50 +67,18 @@ _NO_APPLICATION_PROTOCOL: Final = 120
 _INTERNAL_ERROR: Final = 80
 
 
-class Connection(Protocol):
-    """One client connection, from accept to its log line.
+class Dispatcher(Connection):
+    """The steps of one connection; see the module."""
 
-    Twisted's transport keeps it as its protocol, so that it hears the end; while bytes
-    are carried it is not asked.
-    """
-
-    # One lives for every connection: no dictionary. Protocol's own attributes stay.
-    transport = None
-
-    def __init__(self, gateway: Gateway, listener: str) -> None:
-        gate = gateway.gate
-        self.gateway = gateway
-        self.gate = gate
-        self.listener = listener
-        self.entrance = gate.entrances[listener]
-        self.number = 0
-        self.slot = 0
-        self.began = self.handshake_began = gateway.now()
-        self.opening = TLS
-        self.hello: Hello | None = None
-        self.choice: Choice | None = None
-        self.token: bytes | None = None  #: what the ALPN callback confirms
-        self.identity: Identity | None = None
-        self.stage = "arriving"
-        self.pair: Pair | None = None
-        self.served: ServedTransport | None = None
-        self.dial: Dial | None = None
-        self.tls: SSL.Connection | None = None
-        self.cause = ""
-        self.error: GateError | None = None
-        self._source: str | None = None  #: counted in `by_source` under this name
-        self._anonymous = False
-        self._admitted: tuple[Census, ...] = ()
-
-    # -- 1: arrival --------------------------------------------------------------------
+    # -- 1: arrival --
 
     def connectionMade(self) -> None:
         """Twisted calls this: the socket has been accepted."""
         gateway = self.gateway
         transport = self.transport
-        lease = self.lease = Lease(transport, gateway.poller)  # type: ignore[arg-type]
-        self.peer: IAddress = transport.getPeer()  # type: ignore[attr-defined]
-        self.local: IAddress = transport.getHost()  # type: ignore[attr-defined]
+        lease = self.lease = Lease(transport, gateway.poller)
+        self.peer = transport.getPeer()
+        self.local = transport.getHost()
         gateway.arrived(self)
         self.arrival = Arrival(lease, self.listener, self.peer, self.local, self._hung_up)
         if gateway.draining:
@@ -137,7 +99,7 @@ class Connection(Protocol):
         else:
             self._place()
 
-    # -- 2: the PROXY header -------------------------------------------------------------
+    # -- 2: the PROXY header --
 
     def _proxy(self) -> None:
         peer = self.peer
@@ -167,11 +129,11 @@ class Connection(Protocol):
         peer = self.peer
         if not isinstance(peer, UNIXAddress):
             try:
-                self.gateway.census.name(peer.host)  # type: ignore[attr-defined]
+                self.gateway.census.name(peer.host)
             except TooMany as error:
                 self._drop(error)
                 return
-            self._source = peer.host  # type: ignore[attr-defined]
+            self._source = peer.host
         if self.entrance.greeter is not None and self._try_greeter():
             return
         self._sniff()
@@ -190,7 +152,7 @@ class Connection(Protocol):
         self._take(choice, None)
         return True
 
-    # -- 3: the opening --------------------------------------------------------------------
+    # -- 3: the opening --
 
     def _sniff(self) -> None:
         head = self.arrival.head()
@@ -262,7 +224,7 @@ class Connection(Protocol):
             return NotServed(protocol, self.gate.protocols[protocol].advice)
         return error
 
-    # -- 4: the hello ------------------------------------------------------------------------
+    # -- 4: the hello --
 
     def _hello(self) -> None:
         try:
@@ -284,7 +246,7 @@ class Connection(Protocol):
             choice = self.gate.table.choose(ask)
         except NoRoute as error:
             own = self.entrance.listener.protocol
-            if own in self.gate.protocols and not hello.alpn:
+            if own is not None and own in self.gate.protocols and not hello.alpn:
                 self._not_served(own)
                 return
             alert = _UNRECOGNIZED_NAME if error.name_unknown else _NO_APPLICATION_PROTOCOL
@@ -314,7 +276,7 @@ class Connection(Protocol):
             context = self.gate.contexts.server(self.gate.policies[route.name], hello.server_name)
             self._secure(context)
 
-    # -- 5: the handshake ----------------------------------------------------------------------
+    # -- 5: the handshake --
 
     def _secure(self, context: SSL.Context) -> None:
         lease = self.arrival.take()
@@ -351,7 +313,7 @@ class Connection(Protocol):
             return
         self._dispatch()
 
-    # -- 6: once more ------------------------------------------------------------------------------
+    # -- 6: once more --
 
     def _check(self) -> None:
         """What was chosen must be what was negotiated, and the rule must hold.
@@ -375,7 +337,7 @@ class Connection(Protocol):
             who = "anyone" if self.identity is None else self.identity.name
             raise Denied(route.name, who, decision.why)
 
-    # -- 7: the protocol -----------------------------------------------------------------------------
+    # -- 7: the protocol --
 
     def _dispatch(self) -> None:
         """Build the protocol, and give it the connection."""
@@ -427,20 +389,6 @@ class Connection(Protocol):
             now=gateway.now,
         )
         self.served.start(protocol)
-
-    @property
-    def transport_kind(self) -> str:
-        """How the client came, in the ledger's words."""
-        if self.hello is None:
-            return "raw"
-        return "tls-alpn" if self.token is not None else "tls"
-
-    def _known(self) -> None:
-        """Authenticated or on its way out: the address is counted no more."""
-        if self._anonymous:
-            self._anonymous = False
-            for census in self._admitted:
-                census.known(self._source if census is self.gateway.census else None)
 
     def _waits(self, route: Route) -> Waits:
         waits = self.entrance.waits
@@ -508,103 +456,6 @@ class Connection(Protocol):
         self.dial = None
         self._refuse_built(error)
 
-    # -- ways out ----------------------------------------------------------------------------------------
-
-    def due(self, now: float) -> float | None:
-        """The wheel calls this: the prelude took too long."""
-        timeouts = self.entrance.listener.timeouts
-        error = TooLate("prelude_seconds", timeouts.prelude_seconds)
-        self._drop(error)
-        return None
-
-    def end_in_order(self, cause: str) -> None:
-        """The gateway's own wish to end it, such as the limit of a drain."""
-        if self.pair is not None:
-            self.pair.abort(cause)
-        elif self.served is not None:
-            self.served.end_in_order(cause)
-        else:
-            self.cause = cause
-            self.lease.abort()
-
-    def _hung_up(self, received: int) -> None:
-        self._drop(Hangup(received))
-
-    def _refuse_plain(self, protocol: str, error: GateError) -> None:
-        """Refuse outside TLS, in the words of *protocol*."""
-        self._refuse(error, self.gate.refusal(protocol, error))
-
-    def _refuse_built(self, error: GateError) -> None:
-        assert self.choice is not None
-        if self.tls is not None:
-            self._refuse_secure(error)
-        elif self.choice.route.passthrough:
-            self._refuse(error, reasons.alert_record(_INTERNAL_ERROR))
-        else:
-            self._refuse_plain(self.choice.route.protocol, error)
-
-    def _refuse_secure(self, error: GateError) -> None:
-        """Refuse under TLS: the protocol's words, close_notify, then as any refusal."""
-        assert self.choice is not None and self.tls is not None
-        words = self.gate.refusal(self.choice.route.protocol, error)
-        try:
-            if words:
-                self.tls.send(words)
-            self.tls.shutdown()
-        except SSL.Error:
-            pass  # the socket is full or broken; the alert or the words are lost with it
-        self._refuse(error, b"")
-
-    def _refuse(self, error: GateError, words: bytes) -> None:
-        """Write *words*, half-close, drain, close; see `net.refuse`."""
-        self._note(error)
-        lease = self.arrival.take()
-        lease.want(0)
-        Refusal(lease, words, self.gateway.wheel, _nothing)
-
-    def _drop(self, error: GateError) -> None:
-        """Close at once: there is nobody to tell, or no room to tell it."""
-        self._note(error)
-        if self.dial is not None:
-            self.dial.cancel()
-        self.lease.abort()
-
-    def _note(self, error: GateError) -> None:
-        self.gateway.wheel.drop(self)
-        self.error = error
-        self.cause = error.reason
-        self.gateway.tally.refused[self.listener, error.reason] += 1
-        self._known()
-
-    # -- 8: the end ----------------------------------------------------------------------------------------
-
-    def connectionLost(self, reason: Failure = Failure(Exception("closed"))) -> None:  # noqa: B008
-        """Twisted calls this: the socket is closed."""
-        gateway = self.gateway
-        gateway.wheel.drop(self)
-        self._known()
-        for census in self._admitted:
-            census.leave()
-        if not self.cause:
-            over = self.pair or self.served
-            self.cause = "closed" if over is None else over.cause
-        gateway.left(self)
-        # The cycles with the TLS object and the relay would wait for the collector (S57).
-        self.tls = self.pair = self.served = None
-
-    def carried(self) -> tuple[int, int]:
-        """Bytes to the target and to the client, so far."""
-        if self.pair is not None:
-            return self.pair.to_target.moved, self.pair.to_client.moved
-        if self.served is not None:
-            return self.served.received, self.served.sent
-        return 0, 0
-
-    @property
-    def fault(self) -> Fault | None:
-        """Whose fault the end was; None for an end in order."""
-        return None if self.error is None else self.error.fault
-
 
 _NO_CERT: Final = TlsPolicy(CertRule.NONE)
 
@@ -631,7 +482,3 @@ def _pair_of(address: IAddress) -> tuple[str, int] | None:
     if isinstance(address, (IPv4Address, IPv6Address)):
         return address.host, address.port
     return None
-
-
-def _nothing() -> None:
-    """The refusal is over; the owner of the socket has been told."""

@@ -6,9 +6,9 @@ A reload builds another `Gate` and swaps; connections keep the one that they beg
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tlsgate.config.settings import Listener, Settings
 from tlsgate.core.routing import CertRule, Route, RouteTable
@@ -19,7 +19,6 @@ from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.relay import Waits
 from tlsgate.tls.certs import CertificateStore
 from tlsgate.tls.contexts import ContextStore, TlsPolicy
-
 
 #: The listener where all routes meet.
 WEB: Final = "web"
@@ -125,38 +124,29 @@ def protocol_routes(settings: Settings, protocols: Mapping[str, IGateProtocol]) 
     """
     public = tuple(_hosts(settings.public.web))
     for name, protocol in sorted(protocols.items()):
-        if not protocol.stands_alone:
+        open_to_anyone = protocol.client_cert is CertRule.NONE
+        if not protocol.stands_alone or not (open_to_anyone or settings.client_ca_files):
             continue
-        if protocol.client_cert is not CertRule.NONE and not settings.client_ca_files:
-            continue
-        files = () if protocol.client_cert is CertRule.NONE else settings.client_ca_files
+        base = Route(
+            name=name,
+            protocol=name,
+            client_cert=protocol.client_cert,
+            client_ca_files=() if open_to_anyone else settings.client_ca_files,
+            unsafe_anyone=True,  # no target; the protocol itself decides
+        )
         names = tuple(protocol.server_names(public))
-        catch_all = not names and b"http/1.1" in protocol.alpn
-
-        def route(suffix: str, **more: Any) -> Route:
-            return Route(
-                name=name + suffix,
-                protocol=name,
-                client_cert=protocol.client_cert,
-                client_ca_files=files,
-                unsafe_anyone=True,  # no target; the protocol itself decides
-                **more,
-            )
-
         if protocol.alpn:
             # The console is for the web port alone; a token is good on any port.
+            catch_all = not names and b"http/1.1" in protocol.alpn
             where = WEB if catch_all else None
-            yield route("", alpn=tuple(protocol.alpn), catch_all=catch_all, listener=where)
+            yield evolve(base, alpn=protocol.alpn, catch_all=catch_all, listener=where)
         if names:
-            yield route("-name", server_names=names)
-        if any(one.protocol == name for one in settings.listeners):
-            # On its own port a protocol needs no token.
-            plain = protocol.client_cert is CertRule.NONE
-            yield route("-port", listener=_own_listener(settings, name), plain=plain)
-
-
-def _own_listener(settings: Settings, protocol: str) -> str:
-    return next(one.name for one in settings.listeners if one.protocol == protocol)
+            yield evolve(base, name=f"{name}-name", server_names=names)
+        for listener in settings.listeners:
+            if listener.protocol == name:
+                # On its own port a protocol needs no token.
+                where, port = listener.name, f"{name}-port"
+                yield evolve(base, name=port, listener=where, plain=open_to_anyone)
 
 
 def _certificates(settings: Settings) -> CertificateStore:

@@ -14,13 +14,14 @@ from typing import Any, Final
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from tlsgate.errors import Hangup
 from tlsgate.interfaces import IAudit, IAuthorizer, ILedger
+from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
-from tlsgate.net.dispatcher import Connection
+from tlsgate.net.dispatcher import Dispatcher
 from tlsgate.net.gate import Gate
 from tlsgate.net.limits import Census
 from tlsgate.net.poller import Poller
@@ -212,7 +213,7 @@ class Gateway:
 
 
 class _Entrances(Factory):
-    """Makes a `Connection` for whatever a listener accepts."""
+    """Makes a `Dispatcher` for whatever a listener accepts."""
 
     noisy = False
 
@@ -220,9 +221,9 @@ class _Entrances(Factory):
         self.gateway = gateway
         self.listener = listener
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress | None) -> Any:
         """Twisted calls this: a connection was accepted."""
-        return Connection(self.gateway, self.listener)
+        return Dispatcher(self.gateway, self.listener)
 
 
 def spell(address: IAddress) -> str:

@@ -9,7 +9,6 @@ and dropped, and only then is the socket closed.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Final
 
 from tlsgate.net.lease import Lease
@@ -27,16 +26,14 @@ class Refusal:
     Args:
         lease: the socket; owned by the refusal from here on.
         words: what is still to be written, in the peer's protocol; may be b"".
-        done: called once when the socket has been closed.
     """
 
-    __slots__ = ("_done", "_left", "_lease", "_wheel", "_words", "slot")
+    __slots__ = ("_lease", "_left", "_wheel", "_words", "slot")
 
-    def __init__(self, lease: Lease, words: bytes, wheel: Wheel, done: Callable[[], None]) -> None:
+    def __init__(self, lease: Lease, words: bytes, wheel: Wheel) -> None:
         self._lease = lease
         self._words = words
         self._wheel = wheel
-        self._done = done
         self._left = DRAIN_BYTES
         self.slot = 0
         lease.on_ready = self._ready
@@ -97,4 +94,3 @@ class Refusal:
         if self._lease.open:
             self._wheel.drop(self)
             self._lease.close()
-            self._done()

@@ -11,7 +11,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
-from tlsgate.net.relay import TURN, End, Flow
+from tlsgate.net.ends import End
+from tlsgate.net.relay import TURN, Flow
 
 if TYPE_CHECKING:
     from tlsgate.net.relay import Pair

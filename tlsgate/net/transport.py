@@ -26,9 +26,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
+from tlsgate.net.ends import CHUNK, End
 from tlsgate.net.poller import READ, TROUBLE, WRITE
 from tlsgate.net.refuse import Refusal
-from tlsgate.net.relay import CHUNK, TURN, End, Waits
+from tlsgate.net.relay import TURN, Waits
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, ENDED, Slab
 
@@ -132,11 +133,11 @@ class ServedTransport:
         if self.connected:
             self._lost(Failure(ConnectionAborted()), "aborted", reset=True)
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         """The client, as a trusted PROXY header tells it."""
         return self._peer
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         """The address that it dialled."""
         return self._local
 
@@ -235,9 +236,9 @@ class ServedTransport:
             if end.write_again:
                 end.write_again = False
                 self._write()
-            if self.connected:
+            if not self._is_over():
                 self._read()
-        if self.connected and mask & (WRITE | TROUBLE):
+        if not self._is_over() and mask & (WRITE | TROUBLE):
             self._write()
         self._attend()
 
@@ -253,7 +254,7 @@ class ServedTransport:
                 if not self.disconnecting:
                     assert self._protocol is not None
                     self._protocol.dataReceived(data)
-                if not self.connected:
+                if self._is_over():
                     return
                 if (end.drained or self.received >= turn) and not end.pending():
                     return
@@ -270,6 +271,10 @@ class ServedTransport:
                 cause = "client_reset" if count == BROKEN else "client_cut"
                 self._lost(Failure(ConnectionLost(why)), cause)
                 return
+
+    def _is_over(self) -> bool:
+        """True once the protocol, or anyone else, has ended it."""
+        return not self.connected
 
     def _peer_ended(self) -> None:
         self._read_ended = True
@@ -326,10 +331,6 @@ class ServedTransport:
             if self._read_ended:
                 end.lease.close()
             else:
-                Refusal(end.lease, b"", self._wheel, _nothing)
+                Refusal(end.lease, b"", self._wheel)
         if protocol is not None:
             protocol.connectionLost(reason)
-
-
-def _nothing() -> None:
-    """The socket is closed; everyone has been told before."""

@@ -54,7 +54,7 @@ class Session(Protocol):
     """One direction-less TLS connection whose handshake is done."""
 
     def read(self, slab: Slab, at: int, size: int) -> int:
-        """Read at most *size* bytes to *at*; gives a count, ENDED, AGAIN, BLOCKED, CUT or BROKEN."""
+        """Read at most *size* bytes to *at*; gives how many, or one of the outcomes."""
 
     def write(self, slab: Slab, at: int, size: int) -> int:
         """Write from *at*; gives how many were taken, AGAIN, BLOCKED or BROKEN.
@@ -77,7 +77,7 @@ class BindingSession:
 
     def __init__(self, connection: SSL.Connection) -> None:
         self.connection = connection
-        self._ssl = connection._ssl  # type: ignore[attr-defined]  # the point of this module
+        self._ssl = connection._ssl
         # With it, OpenSSL returns after each record, and the loop over them is Python's.
         _lib.SSL_clear_mode(self._ssl, _lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
 

@@ -1,0 +1,185 @@
+"""One client connection, from accept to its log line: its facts, and its ways out.
+
+`net.dispatcher` derives the steps from this; what is here holds at every step. Every way
+out is `_refuse` (in the client's own terms), `_drop` (nothing can be said), or the end of
+what has the socket; all of them come through `connectionLost`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from OpenSSL import SSL
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from tlsgate.core.access import Identity
+from tlsgate.core.hello import Hello
+from tlsgate.core.routing import TLS, Choice
+from tlsgate.errors import Fault, GateError, Hangup, TooLate
+from tlsgate.net.arrival import Arrival
+from tlsgate.net.dial import Dial
+from tlsgate.net.lease import Lease
+from tlsgate.net.limits import Census
+from tlsgate.net.refuse import Refusal
+from tlsgate.net.relay import Pair
+from tlsgate.net.transport import ServedTransport
+from tlsgate.tls import reasons
+
+if TYPE_CHECKING:
+    from tlsgate.net.gateway import Gateway
+
+#: The alert for what is not the client's fault (RFC 8446 section 6.2).
+_INTERNAL_ERROR: Final = 80
+
+
+class Connection(Protocol):
+    """One client connection.
+
+    Twisted's transport keeps it as its protocol, so that it hears the end; while bytes
+    are carried it is not asked.
+    """
+
+    # One lives for every connection: no dictionary. Protocol's own attributes stay.
+    transport: Any = None
+
+    lease: Lease
+    arrival: Arrival
+    peer: Any  #: an `IAddress`; after a PROXY header the client that it names
+    local: Any
+
+    def __init__(self, gateway: Gateway, listener: str) -> None:
+        gate = gateway.gate
+        self.gateway = gateway
+        self.gate = gate
+        self.listener = listener
+        self.entrance = gate.entrances[listener]
+        self.number = 0
+        self.slot = 0
+        self.began = self.handshake_began = gateway.now()
+        self.opening = TLS
+        self.hello: Hello | None = None
+        self.choice: Choice | None = None
+        self.token: bytes | None = None  #: what the ALPN callback confirms
+        self.identity: Identity | None = None
+        self.stage = "arriving"
+        self.pair: Pair | None = None
+        self.served: ServedTransport | None = None
+        self.dial: Dial | None = None
+        self.tls: SSL.Connection | None = None
+        self.cause = ""
+        self.error: GateError | None = None
+        self._source: str | None = None  #: counted in `by_source` under this name
+        self._anonymous = False
+        self._admitted: tuple[Census, ...] = ()
+
+    @property
+    def transport_kind(self) -> str:
+        """How the client came, in the ledger's words."""
+        if self.hello is None:
+            return "raw"
+        return "tls-alpn" if self.token is not None else "tls"
+
+    def _known(self) -> None:
+        """Authenticated or on its way out: the address is counted no more."""
+        if self._anonymous:
+            self._anonymous = False
+            for census in self._admitted:
+                census.known(self._source if census is self.gateway.census else None)
+
+    # -- ways out --
+
+    def due(self, now: float) -> float | None:
+        """The wheel calls this: the prelude took too long."""
+        timeouts = self.entrance.listener.timeouts
+        error = TooLate("prelude_seconds", timeouts.prelude_seconds)
+        self._drop(error)
+        return None
+
+    def end_in_order(self, cause: str) -> None:
+        """The gateway's own wish to end it, such as the limit of a drain."""
+        if self.pair is not None:
+            self.pair.abort(cause)
+        elif self.served is not None:
+            self.served.end_in_order(cause)
+        else:
+            self.cause = cause
+            self.lease.abort()
+
+    def _hung_up(self, received: int) -> None:
+        self._drop(Hangup(received))
+
+    def _refuse_plain(self, protocol: str, error: GateError) -> None:
+        """Refuse outside TLS, in the words of *protocol*."""
+        self._refuse(error, self.gate.refusal(protocol, error))
+
+    def _refuse_built(self, error: GateError) -> None:
+        assert self.choice is not None
+        if self.tls is not None:
+            self._refuse_secure(error)
+        elif self.choice.route.passthrough:
+            self._refuse(error, reasons.alert_record(_INTERNAL_ERROR))
+        else:
+            self._refuse_plain(self.choice.route.protocol, error)
+
+    def _refuse_secure(self, error: GateError) -> None:
+        """Refuse under TLS: the protocol's words, close_notify, then as any refusal."""
+        assert self.choice is not None and self.tls is not None
+        words = self.gate.refusal(self.choice.route.protocol, error)
+        try:
+            if words:
+                self.tls.send(words)
+            self.tls.shutdown()
+        except SSL.Error:
+            pass  # the socket is full or broken; the alert or the words are lost with it
+        self._refuse(error, b"")
+
+    def _refuse(self, error: GateError, words: bytes) -> None:
+        """Write *words*, half-close, drain, close; see `net.refuse`."""
+        self._note(error)
+        lease = self.arrival.take()
+        lease.want(0)
+        Refusal(lease, words, self.gateway.wheel)
+
+    def _drop(self, error: GateError) -> None:
+        """Close at once: there is nobody to tell, or no room to tell it."""
+        self._note(error)
+        if self.dial is not None:
+            self.dial.cancel()
+        self.lease.abort()
+
+    def _note(self, error: GateError) -> None:
+        self.gateway.wheel.drop(self)
+        self.error = error
+        self.cause = error.reason
+        self.gateway.tally.refused[self.listener, error.reason] += 1
+        self._known()
+
+    # -- 8: the end --
+
+    def connectionLost(self, reason: Failure = Failure(Exception("closed"))) -> None:  # noqa: B008
+        """Twisted calls this: the socket is closed."""
+        gateway = self.gateway
+        gateway.wheel.drop(self)
+        self._known()
+        for census in self._admitted:
+            census.leave()
+        if not self.cause:
+            over = self.pair or self.served
+            self.cause = "closed" if over is None else over.cause
+        gateway.left(self)
+        # The cycles with the TLS object and the relay would wait for the collector (S57).
+        self.tls = self.pair = self.served = None
+
+    def carried(self) -> tuple[int, int]:
+        """Bytes to the target and to the client, so far."""
+        if self.pair is not None:
+            return self.pair.to_target.moved, self.pair.to_client.moved
+        if self.served is not None:
+            return self.served.received, self.served.sent
+        return 0, 0
+
+    @property
+    def fault(self) -> Fault | None:
+        """Whose fault the end was; None for an end in order."""
+        return None if self.error is None else self.error.fault
