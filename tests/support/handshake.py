@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Sequence
+
 from attrs import define, field
 from OpenSSL import SSL
+
+from tests.support.certs import pki
+from tlsgate.tls.authority import Pair
+from tlsgate.tls.select import Confirm
+
+#: The two versions that are spoken.
+VERSIONS = (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION)
 
 
 @define(eq=False)
@@ -39,6 +50,15 @@ class Wire:
             if not moved:
                 break
         return self
+
+    @property
+    def alert(self) -> int | None:
+        """The fatal alert that the client got, by its number."""
+        clear = alert_of(self.to_client)
+        if clear is not None:
+            return clear
+        said = str(self.client_error).partition(" alert ")[2].rstrip("')]")
+        return _ALERT_NAMES.get(said)
 
     @property
     def done(self) -> bool:
@@ -98,6 +118,23 @@ class Wire:
                 sink.bio_write(data[start : start + size])
 
 
+#: OpenSSL's names of the alerts that our servers send encrypted.
+_ALERT_NAMES = {
+    "handshake failure": 40,
+    "bad certificate": 42,
+    "unsupported certificate": 43,
+    "certificate revoked": 44,
+    "certificate expired": 45,
+    "certificate unknown": 46,
+    "illegal parameter": 47,
+    "unknown ca": 48,
+    "decrypt error": 51,
+    "internal error": 80,
+    "certificate required": 116,
+    "no application protocol": 120,
+}
+
+
 def alert_of(records: bytes) -> int | None:
     """The number of the first fatal alert among plaintext *records*, None without one."""
     while len(records) >= 5:
@@ -107,3 +144,51 @@ def alert_of(records: bytes) -> int | None:
             return body[1]
         records = records[5 + length :]
     return None
+
+
+def client_context(
+    pair: Pair | None = None,
+    *,
+    version: int | None = None,
+    alpn: Sequence[bytes] = (),
+    ciphers: bytes = b"DEFAULT:@SECLEVEL=0",
+) -> SSL.Context:
+    """A client that trusts the test CA, shows *pair*, and is less strict than our servers."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    if version is not None:
+        context.set_min_proto_version(version)
+        context.set_max_proto_version(version)
+    context.set_cipher_list(ciphers)
+    context.load_verify_locations(os.fspath(pki().file("ca.pem")))
+    context.set_verify(SSL.VERIFY_PEER)
+    if pair is not None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(pair.cert_pem + pair.key_pem)
+            file.flush()
+            context.use_certificate_chain_file(file.name)
+            context.use_privatekey_file(file.name)
+    if alpn:
+        context.set_alpn_protos(list(alpn))
+    return context
+
+
+def client_end(context: SSL.Context, name: str | None = "gw.test") -> SSL.Connection:
+    """A client that is about to ask for *name*."""
+    client = SSL.Connection(context, None)
+    client.set_connect_state()
+    if name is not None:
+        client.set_tlsext_host_name(name.encode("ascii"))
+    return client
+
+
+def server_end(context: SSL.Context, token: bytes | None = None) -> SSL.Connection:
+    """A server that is to confirm *token*."""
+    server = SSL.Connection(context, None)
+    server.set_accept_state()
+    server.set_app_data(Confirm(token))
+    return server
+
+
+def shake(client: SSL.Context, server: SSL.Context, token: bytes | None = None) -> Wire:
+    """One handshake between two contexts, for gw.test."""
+    return Wire(client_end(client), server_end(server, token)).handshake()
