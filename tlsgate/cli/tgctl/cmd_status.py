@@ -22,11 +22,15 @@ def _text(status: dict[str, Any]) -> str:
     shown: list[tuple[str, object]] = [
         (name.replace("_", " "), value)
         for name, value in status.items()
-        if name not in ("started", "warnings") and not isinstance(value, dict | list)
+        if name not in ("started", "warnings", "last_reload") and not isinstance(value, dict | list)
     ]
     started = status.get("started")
     if isinstance(started, int | float):
         shown.append(("running", span(max(0.0, time.time() - started))))
+    if isinstance(last := status.get("last_reload"), dict):
+        ago = span(max(0.0, time.time() - float(last.get("time") or 0)))
+        said = "taken" if last.get("ok") else f"refused: {last.get('why')}"
+        shown.append(("last reload", f"{ago} ago, {said}"))
     shown += [("warning", warning) for warning in status.get("warnings", ())]
     return pairs([(name, _word(value)) for name, value in shown])
 
