@@ -162,11 +162,14 @@ class RouteTests(SynchronousTestCase):
         self.assertEqual(settings.protocols, {"own": {"x": 1}})
 
     def test_many_routes(self) -> None:
-        """5,000 routes are read, and compared with each other, within 3 seconds."""
+        """5,000 routes are compared with each other in time that grows with their number.
+
+        Some 1.5 s of CPU; each with each would be a minute. The margin is for tracing.
+        """
         start = time.process_time()
         settings = self.read(
             *(f"name: r{n}, alpn: [t{n}], target: 'a:1', {ANYONE}" for n in range(2500)),
             *(f"name: s{n}, sni: s{n}.example, target: 'a:1', {ANYONE}" for n in range(2500)),
         )
         self.assertEqual(len(settings.routes), 5000)
-        self.assertLess(time.process_time() - start, 3)
+        self.assertLess(time.process_time() - start, 15)

@@ -159,29 +159,32 @@ class _Reader:
         self.problems.append(Problem(place, dotted(tuple(shown)), message))
 
     def take(self, event: Any) -> None:
-        if isinstance(event, yaml.DocumentStartEvent):
+        kind = type(event)
+        if kind is yaml.DocumentStartEvent:
             self.documents += 1
             if self.documents == 2:
                 self.wrong(event.start_mark, "a second document; one file is one document")
         if self.documents > 1:
             return
-        match event:
-            case yaml.AliasEvent():
-                path = self.put(event, None)
-                self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out", path)
-                self.marks.lost.add(path)
-            case yaml.ScalarEvent():
-                plain = not event.style  # None, or "" from libyaml
-                null = plain and event.value in _NULLS
-                self.check(event, self.put(event, None if null else Scalar(event.value, plain)))
-            case yaml.MappingStartEvent():
-                self.open(event, {})
-            case yaml.SequenceStartEvent():
-                self.open(event, [])
-            case yaml.MappingEndEvent() | yaml.SequenceEndEvent():
-                self.stack.pop()
+        if kind is yaml.ScalarEvent:
+            value: str = event.value
+            plain = not event.style  # None, or "" from libyaml
+            path = self.put(event, None if plain and value in _NULLS else Scalar(value, plain))
+            self.check(event, path)
+        elif kind is yaml.MappingStartEvent:
+            self.open(event, {})
+        elif kind is yaml.SequenceStartEvent:
+            self.open(event, [])
+        elif kind in (yaml.MappingEndEvent, yaml.SequenceEndEvent):
+            self.stack.pop()
+        elif kind is yaml.AliasEvent:
+            path = self.put(event, None)
+            self.wrong(event.start_mark, f"alias *{event.anchor}: write the value out", path)
+            self.marks.lost.add(path)
 
     def check(self, event: Any, path: Path) -> None:
+        if event.anchor is None and event.tag is None:
+            return
         mark = event.start_mark
         if event.anchor is not None:
             self.wrong(mark, f"anchor &{event.anchor}: anchors are not read", path)
@@ -213,17 +216,16 @@ class _Reader:
 
     def put_key(self, event: Any, frame: _Frame, value: Tree, at: tuple[int, int]) -> Path:
         text = getattr(event, "value", None)  # a null that is written as a key is its text
-        lost = f"{text or '?'}{_LOST}{event.start_mark.index}"
         if text is None or _LOST in text:
             why = "a key has to be text" if text is None else "a key may not hold a NUL"
             self.wrong(event.start_mark, why, frame.path)
-            text = lost
+            text = f"?{_LOST}{event.start_mark.index}"
         frame.key = Scalar(text)
         path = frame.next_path()
         if path in self.marks.keys:
             first = self.marks.place(path, key=True)
             self.wrong(event.start_mark, f"written twice; first at line {first.line}", path)
-            frame.key = Scalar(lost)
+            frame.key = Scalar(f"{text}{_LOST}{event.start_mark.index}")
             path = frame.next_path()
         self.marks.keys[path] = at
         return path

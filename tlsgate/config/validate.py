@@ -82,14 +82,14 @@ def unknown_key(model: type[Block], loc: Path) -> str:
     name = str(loc[-1])
     here = pattern_of(loc[:-1], known)
     siblings = tuple(known[here].model_fields) if here is not None else ()
-    if (hint := nearest(name, siblings)) is not None:
-        return f"is not a setting; did you mean {hint}?"
     elsewhere = [
         ".".join(pattern) for pattern, block in known.items()
         if name in block.model_fields and pattern and "*" not in pattern
     ]  # fmt: skip
     if elsewhere:
         return f"is not a setting here; it belongs under {' or '.join(elsewhere[:2])}"
+    if (hint := nearest(name, siblings)) is not None:
+        return f"is not a setting; did you mean {hint}?"
     if 0 < len(siblings) <= 12:
         return f"is not a setting; there are {', '.join(siblings)}"
     return "is not a setting"
