@@ -18,6 +18,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -31,6 +32,7 @@ from tlsgate.core.routing import Route
 from tlsgate.interfaces import IAudit, IAuthorizer, IGateProtocol, ILedger
 from tlsgate.net.gate import Gate
 from tlsgate.net.gateway import Gateway
+from tlsgate.net.owner import Owned
 
 #: Turns of the gateway after which a test gives up.
 PATIENCE = 20_000
@@ -58,25 +60,69 @@ class FakeReactor(Clock):
         """Let every reader that is ready read; True when one was."""
         ready = False
         for reader in list(self.readers):
-            if select.select([reader.fileno()], [], [], 0)[0]:
+            if isinstance(reader, FakeStream):
+                ready = reader.doRead() or ready
+            elif select.select([reader.fileno()], [], [], 0)[0]:
                 reader.doRead()
                 ready = True
         return ready
 
 
-class FakeTransport:
-    """What Twisted's TCP transport is to a lease: the owner of an accepted socket."""
+class FakeStream:
+    """A Twisted transport that has bytes and no socket of its own to show.
 
-    def __init__(self, sock: socket.socket, peer: IAddress, host: IAddress) -> None:
-        self.sock = sock
+    What the gateway sees of it is `ITransport`, as of a WebSocket or another TLS.
+    """
+
+    def __init__(
+        self, reactor: FakeReactor, sock: socket.socket, peer: IAddress, host: IAddress
+    ) -> None:
+        self._reactor = reactor
+        self._sock = sock
         self._peer = peer
         self._host = host
+        self._output = b""
+        self._reading = True
+        self._ending = False
+        self._producer: Any = None
+        self._full = False
         self.protocol: Any = None
-        self.lost: Failure | None = None
+        reactor.addReader(self)
 
-    def getHandle(self) -> socket.socket:
-        """The socket."""
-        return self.sock
+    def fileno(self) -> int:
+        """For the reactor."""
+        return self._sock.fileno()
+
+    def doRead(self) -> bool:
+        """Move what there is to move; False when that is nothing."""
+        before = len(self._output)
+        with contextlib.suppress(BlockingIOError):
+            while self._output:
+                self._output = self._output[self._sock.send(self._output) :]
+        if self._full and not self._output:
+            self._full = False
+            self._producer.resumeProducing()
+        if self._ending and not self._output:
+            self._lose()
+            return True
+        if not self._reading:
+            return len(self._output) != before
+        try:
+            data = self._sock.recv(30_000)
+        except BlockingIOError:
+            return len(self._output) != before
+        except OSError:
+            data = b""
+        if data:
+            self.protocol.dataReceived(data)
+        else:
+            self._lose()
+        return True
+
+    def _lose(self) -> None:
+        self._reactor.removeReader(self)
+        self._sock.close()
+        self.protocol.connectionLost(Failure(ConnectionDone()))
 
     def getPeer(self) -> IAddress:
         """Who dialled."""
@@ -86,19 +132,32 @@ class FakeTransport:
         """What was dialled."""
         return self._host
 
+    def write(self, data: bytes) -> None:
+        """Queue *data*; over 64 KiB the producer has to wait."""
+        self._output += data
+        if self._producer is not None and len(self._output) > 65536 and not self._full:
+            self._full = True
+            self._producer.pauseProducing()
+
+    def loseConnection(self) -> None:
+        """End it once everything is written."""
+        self._ending = True
+
     def pauseProducing(self) -> None:
-        """It is lent."""
+        """Read no more."""
+        self._reading = False
 
     def resumeProducing(self) -> None:
-        """It is back."""
+        """Read again."""
+        self._reading = True
 
-    def connectionLost(self, reason: Failure) -> None:
-        """Close, as Twisted does."""
-        if self.lost is not None:
-            raise AssertionError("lost twice")
-        self.lost = reason
-        self.sock.close()
-        self.protocol.connectionLost(reason)
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Remember whom to slow down."""
+        self._producer = producer
+
+    def unregisterProducer(self) -> None:
+        """Nobody is left to slow down."""
+        self._producer = None
 
 
 @implementer(IAudit, IAuthorizer, ILedger)
@@ -135,6 +194,7 @@ class Rig:
 
     Args:
         routes: YAML of `proxy_service.routes`; {unix} stands for the target's endpoint.
+        bridged: clients come through a stream without a socket.
         extra: more YAML lines of proxy_service, each with its own two spaces.
     """
 
@@ -145,6 +205,7 @@ class Rig:
         extra: str = "",
         version: str = "v2",
         binding: bool = True,
+        bridged: bool = False,
         protocols: Mapping[str, IGateProtocol] | None = None,
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="rig-"))
@@ -181,7 +242,7 @@ proxy_service:
         )
         known = registry.load(None).protocols if protocols is None else protocols
         self.gateway.take(Gate.build(self.settings, known))
-        self.transports: list[FakeTransport] = []
+        self._bridged = bridged
         self._mine: list[Any] = [self.listening]
 
     def close(self) -> None:
@@ -232,8 +293,9 @@ proxy_service:
         for one in (ours, theirs):
             one.setblocking(False)
         self._mine.append(ours)
-        transport = FakeTransport(theirs, peer, host)
-        self.transports.append(transport)
+        transport: Any = Owned(theirs, peer, host)
+        if self._bridged:
+            transport = FakeStream(self.reactor, theirs, peer, host)
         transport.protocol = self.gateway.factory(listener).buildProtocol(peer)
         transport.protocol.makeConnection(transport)
         return ours

@@ -29,10 +29,11 @@ class DispatcherCase(SynchronousTestCase):
     """A rig with the routes above."""
 
     extra = ""
+    bridged = False
 
     def setUp(self) -> None:
         """Build the gateway."""
-        self.rig = Rig(ROUTES, extra=self.extra)
+        self.rig = Rig(ROUTES, extra=self.extra, bridged=self.bridged)
         self.addCleanup(self.rig.close)
 
     def refused(self) -> object:

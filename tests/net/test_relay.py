@@ -25,10 +25,11 @@ class RelayCase(SynchronousTestCase):
     binding = True
     version = SSL.TLS1_3_VERSION
     extra = ""
+    bridged = False
 
     def setUp(self) -> None:
         """Build the gateway."""
-        self.rig = Rig(ROUTES, binding=self.binding, extra=self.extra)
+        self.rig = Rig(ROUTES, binding=self.binding, extra=self.extra, bridged=self.bridged)
         self.addCleanup(self.rig.close)
 
     def pair(self) -> tuple[Client, socket.socket]:
@@ -211,6 +212,7 @@ class EndTests(RelayCase):
         client.tls.shutdown()
         target.close()
         self.cause()
+        self.rig.settle()
         self.assertEqual(self.rig.gateway.poller.watched(), 0)
         self.assertEqual(self.rig.gateway.wheel.waiting(), 0)
         self.assertEqual(self.rig.gateway.connections(), [])

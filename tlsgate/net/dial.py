@@ -17,14 +17,13 @@ import socket
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from attrs import evolve, frozen
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, quoteStringArgument
-from twisted.internet.error import ConnectionAborted
-from twisted.internet.interfaces import IAddress, IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
@@ -32,6 +31,7 @@ from twisted.python.failure import Failure
 from tlsgate.config.endpoints import target_of
 from tlsgate.errors import GateError, TargetRefused, TargetSilent
 from tlsgate.net.lease import Lease, Owner
+from tlsgate.net.owner import Owned
 from tlsgate.net.poller import WRITE, Poller
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls import fast, reasons, verify
@@ -94,39 +94,6 @@ def _root_files(roots: str) -> tuple[str, ...]:
         return tuple(sorted(str(file) for file in Path(roots).glob("*.pem")))
     return (roots,)
 
-
-class _Socket:
-    """The owner of a socket that we dialled ourselves; see `lease.Owner`."""
-
-    __slots__ = ("_socket", "protocol")
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._socket = sock
-        self.protocol: object = None
-
-    def getHandle(self) -> socket.socket:
-        return self._socket
-
-    def pauseProducing(self) -> None:
-        """Nothing reads it but the borrower."""
-
-    def resumeProducing(self) -> None:
-        raise RuntimeError("a dialled socket is never given back")
-
-    def connectionLost(self, reason: Failure) -> None:
-        sock = self._socket
-        if reason.check(ConnectionAborted):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        sock.close()
-
-    def getPeer(self) -> IAddress:
-        raise NotImplementedError
-
-    def getHost(self) -> IAddress:
-        raise NotImplementedError
-
-
-_RESET: Final = b"\x01\0\0\0\0\0\0\0"  # struct linger {1, 0}
 
 Then = Callable[[Lease, SSL.Connection | None], None]
 
@@ -197,7 +164,7 @@ class Dial:
             self._fail(TargetRefused(target.text, _words(error.errno)))
             return
         sock.setblocking(False)
-        self._lease = Lease(_Socket(sock), self._poller)  # type: ignore[arg-type]
+        self._lease = Lease(Owned(sock), self._poller)
         code = sock.connect_ex(target.address)
         if code == 0:
             self._connected()

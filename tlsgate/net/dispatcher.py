@@ -46,6 +46,7 @@ from tlsgate.errors import (
 )
 from tlsgate.interfaces import RelayTo
 from tlsgate.net.arrival import Arrival
+from tlsgate.net.bridge import Bridge, has_socket
 from tlsgate.net.connection import Connection
 from tlsgate.net.context import RouteContext
 from tlsgate.net.dial import Dial
@@ -76,6 +77,12 @@ class Dispatcher(Connection):
         """Twisted calls this: the socket has been accepted."""
         gateway = self.gateway
         transport = self.transport
+        if not has_socket(transport):
+            # A second dispatcher lives on the stand-in; this one was never counted.
+            bridge = Bridge(gateway.poller, type(self)(gateway, self.listener))
+            transport.protocol = bridge
+            bridge.makeConnection(transport)
+            return
         lease = self.lease = Lease(transport, gateway.poller)
         self.peer = transport.getPeer()
         self.local = transport.getHost()

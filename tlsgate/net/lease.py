@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 
 from tlsgate.net.poller import Poller
@@ -26,11 +26,8 @@ _ABORTED: Final = Failure(ConnectionAborted())
 class Owner(Protocol):
     """The part of Twisted's socket transports that a lease relies on."""
 
-    protocol: IProtocol
-
     def getHandle(self) -> socket.socket: ...
     def pauseProducing(self) -> None: ...
-    def resumeProducing(self) -> None: ...
     def connectionLost(self, reason: Failure) -> None: ...
     def getPeer(self) -> IAddress: ...
     def getHost(self) -> IAddress: ...
@@ -85,15 +82,6 @@ class Lease:
     def abort(self) -> None:
         """Reset it; the owner's protocol hears ConnectionAborted."""
         self._end(_ABORTED)
-
-    def give_back(self, protocol: Any) -> None:
-        """Return the socket: from now on *protocol* lives on the owner itself."""
-        self.want(0)
-        self.fd = -1
-        owner = self._owner
-        owner.protocol = protocol
-        protocol.makeConnection(owner)
-        owner.resumeProducing()
 
     def _end(self, reason: Failure) -> None:
         if self.fd == -1:

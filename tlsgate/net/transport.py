@@ -278,8 +278,8 @@ class ServedTransport:
 
     def _peer_ended(self) -> None:
         self._read_ended = True
-        protocol = IHalfCloseableProtocol(self._protocol, None)
-        if protocol is not None:
+        protocol: Any = self._protocol
+        if IHalfCloseableProtocol.providedBy(protocol):
             protocol.readConnectionLost()
         else:
             # As Twisted's TCP does: what is queued still leaves.

@@ -1,0 +1,59 @@
+"""The owner of a socket that no Twisted transport has: one we dialled, or half of a pair."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Final
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IAddress
+from twisted.python.failure import Failure
+
+#: struct linger {l_onoff=1, l_linger=0}: close() resets (socket(7)).
+_RESET: Final = b"\x01\0\0\0\0\0\0\0"
+
+
+class Owned:
+    """What a `Lease` expects of an owner, and nothing else.
+
+    Attributes:
+        protocol: hears `connectionLost` when the socket is closed; may be None.
+    """
+
+    __slots__ = ("_host", "_peer", "_socket", "protocol")
+
+    def __init__(
+        self, sock: socket.socket, peer: IAddress | None = None, host: IAddress | None = None
+    ) -> None:
+        self._socket = sock
+        self._peer = peer or UNIXAddress(None)
+        self._host = host or UNIXAddress(None)
+        self.protocol: Any = None
+
+    def getHandle(self) -> socket.socket:
+        """The socket."""
+        return self._socket
+
+    def getPeer(self) -> IAddress:
+        """Who is at the other side."""
+        return self._peer
+
+    def getHost(self) -> IAddress:
+        """Our own address."""
+        return self._host
+
+    def pauseProducing(self) -> None:
+        """Nothing reads the socket but its borrower."""
+
+    def resumeProducing(self) -> None:
+        """Nothing reads the socket but its borrower."""
+
+    def connectionLost(self, reason: Failure) -> None:
+        """Close the socket; with a reset after an abort."""
+        if reason.check(ConnectionAborted):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._socket.close()
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connectionLost(reason)
