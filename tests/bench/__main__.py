@@ -43,11 +43,11 @@ def parser() -> argparse.ArgumentParser:
     )
     names = ", ".join(case.name for case in CASES)
     made.add_argument("--only", action="append", metavar="CASE", help=f"some of: {names}")
-    made.add_argument("--runs", type=int, default=7, help="of each gateway in a case (default 7)")
+    made.add_argument("--runs", type=int, default=6, help="of each gateway in a case (default 6)")
     made.add_argument("--seconds", type=float, default=2.0, help="that a run measures (default 2)")
     made.add_argument(
         "--gateways",
-        default="haproxy,tlsgate",
+        default="haproxy,tlsgate,tlsgate-public",
         metavar="NAMES",
         help=f"the first one is the reference; known: {', '.join(KNOWN)}; one may stand twice",
     )
@@ -123,7 +123,8 @@ def main(arguments: Sequence[str]) -> int:
         for problem in problems:
             say(f"bench: {problem}")
         return 2
-    signal.signal(signal.SIGTERM, ended)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, ended)
     folder = Path(tempfile.mkdtemp(prefix="tlsgate-bench-"))
     folder.chmod(0o755)
     facts = machine.facts()

@@ -28,7 +28,7 @@ class Sample:
     gateway_busy: float  #: CPU seconds of the gateway a second of wall time
     load_busy: float  #: share of the time in which load and target had something to do
     others_busy: float  #: share of the gateway's core that somebody else had
-    lines: int | None = None  #: log lines the gateway wrote meanwhile, where they are counted
+    lines: int = 0  #: log lines the gateway wrote meanwhile
 
 
 @frozen(kw_only=True)
