@@ -1,0 +1,35 @@
+"""What the fuzzers have found, replayed: each file holds, and each folder is there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.fuzz.targets import check_hello, check_openings, check_proxyline
+
+_CORPUS = Path(__file__).parent / "corpus"
+
+
+class CorpusTests(SynchronousTestCase):
+    """Every corpus through its target."""
+
+    def _replay(self, name: str, check: Callable[[bytes], None]) -> None:
+        files = sorted((_CORPUS / name).iterdir())
+        self.assertGreater(len(files), 20)
+        for file in files:
+            with self.subTest(file.name):
+                check(file.read_bytes())
+
+    def test_hello(self) -> None:
+        """Hellos: our reading agrees with OpenSSL's, at every prefix."""
+        self._replay("hello", check_hello)
+
+    def test_proxyline(self) -> None:
+        """PROXY headers: what is read can be written and read again."""
+        self._replay("proxyline", check_proxyline)
+
+    def test_openings(self) -> None:
+        """Openings: once told, an answer stays told."""
+        self._replay("openings", check_openings)
