@@ -206,11 +206,21 @@ class FailedTests(Folder):
             name = "portless"
             listener = ListenerSpec(key="listeners.portless", port=0)
 
+        class Mute(GateProtocol):
+            name = "mute"
+            listener = ListenerSpec(key="listeners.mute", port=1)
+            stands_alone = False
+
         self.assertEqual(
-            [registry.fault_of(Foreign()), registry.fault_of(Portless())],
+            [
+                registry.fault_of(Foreign()),
+                registry.fault_of(Portless()),
+                registry.fault_of(Mute()),
+            ],
             [
                 "opening x is web's, and stands in foreign",
                 "portless.listener needs a key and a port from 1 to 65535",
+                "mute.listener can only refuse, so mute.advice has to say what to do instead",
             ],
         )
 

@@ -75,7 +75,7 @@ class IGateProtocol(Interface):
     )
     advice: str = Attribute(
         "What a user can do instead while the own listener leads nowhere, as a sentence; "
-        "it becomes NotServed.advice."
+        "it becomes NotServed.advice. Empty where the own listener serves."
     )
 
     def server_names(public: Sequence[str]) -> Sequence[str]:

@@ -169,6 +169,8 @@ def _faults(protocol: Any) -> Iterator[str]:
             yield f"{name}.listener has to be a ListenerSpec or None"
         elif not _KEY.match(spec.key) or not 0 < spec.port < 65536:
             yield f"{name}.listener needs a key and a port from 1 to 65535"
+        elif not (protocol.stands_alone or protocol.advice):
+            yield f"{name}.listener can only refuse, so {name}.advice has to say what to do instead"
 
 
 def offers(owner: str, module: ModuleType) -> Iterator[Found]:

@@ -31,7 +31,7 @@ class GateProtocol:
     openings: tuple[Opening, ...] = ()
     listener: ListenerSpec | None = None
     stands_alone: bool = True
-    advice: str = "ask the operator for a route"
+    advice: str = ""
 
     #: Keys that `settings` takes; a subclass with settings of its own overrides both.
     setting_names: ClassVar[tuple[str, ...]] = ()
@@ -75,7 +75,7 @@ def relay(protocol: GateProtocol, context: IRouteContext) -> RelayTo:
     """
     target = context.route.target
     if target is None:
-        raise NotServed(protocol.name, protocol.advice)
+        raise NotServed(protocol.name, protocol.advice or "ask the operator for a route")
     return RelayTo(target=target)
 
 

@@ -28,6 +28,7 @@ class Tunnel(GateProtocol):
         port=3024,
         versions=frozenset({"v1"}),
         public_key="tunnel_public_addr",
+        alpn=(b"http/1.1",),
     )
     stands_alone = False
     advice = (

@@ -14,7 +14,8 @@ from tests.protocols.web.clients import Answer, get, visit
 from tlsgate import __version__, registry
 from tlsgate.core.access import Kind, Rule
 from tlsgate.core.routing import CertRule
-from tlsgate.protocols.web.page import Way, ways
+from tlsgate.protocols.base import GateProtocol
+from tlsgate.protocols.web.page import Way, standing, ways
 from tlsgate.protocols.web.picture import draw
 from tlsgate.protocols.web.protocol import Web
 from tlsgate.testing import FakeContext, connect, listener, route, settings
@@ -242,6 +243,29 @@ class WayTests(SynchronousTestCase):
         ):
             [way] = ways([route(client_cert=rule, allow=allow)])
             self.assertEqual((way.who, way.kind), (who, kind))
+
+
+class StandingTests(SynchronousTestCase):
+    """Tests for `standing`: what needs no static route."""
+
+    def test_drop_ins(self) -> None:
+        """A drop-in is there by its token, where its clients' certificates can be checked."""
+
+        class Lines(GateProtocol):
+            name = "lines"
+            alpn = (b"lines",)
+
+        class Open(Lines):
+            name = "open"
+            client_cert = CertRule.NONE
+
+        console = Way("Web and API", ("h2", "http/1.1"), False, "anyone", "plain")
+        lines = Way("lines", ("lines",), False, "any certificate")
+        free = Way("open", ("lines",), False, "anyone", "plain")
+        both = (*PROTOCOLS.values(), Lines(), Open())
+        checked = settings(client_ca_files=("ca.pem",))
+        self.assertEqual(list(standing(checked, both)), [console, lines, free])
+        self.assertEqual(list(standing(settings(), both)), [console, free])
 
 
 class PictureTests(SynchronousTestCase):

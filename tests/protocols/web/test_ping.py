@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.protocols.web.clients import get, visit
 from tlsgate import __version__, registry
 from tlsgate.config.settings import Settings
+from tlsgate.protocols.base import GateProtocol
 from tlsgate.protocols.web import ping
 from tlsgate.protocols.web.protocol import Web
 from tlsgate.protocols.web.site import listeners_of
@@ -151,15 +153,15 @@ class DropInTests(SynchronousTestCase):
     def test_own_section(self) -> None:
         """A drop-in's section stands beside the others, and changes none of them."""
 
-        class Lines:
+        class Lines(GateProtocol):
             name = "lines"
 
-            def advertise(self, value: Settings, listeners: dict[str, str]) -> dict[str, Any]:
+            def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> dict[str, Any]:
                 return {"lines": {"listen_addr": "x:1"}, "ssh": {"public_addr": "evil:1"}}
 
         value, wanted = read("v2-multiplex")
         protocols = {**PROTOCOLS, "lines": Lines()}
-        talk = visit(context=FakeContext(settings=value, protocols=protocols))  # type: ignore[arg-type]
+        talk = visit(context=FakeContext(settings=value, protocols=protocols))
         document = json.loads(get(talk, "/webapi/ping").body)
         wanted["proxy"]["lines"] = {"listen_addr": "x:1"}
         self.assertEqual(document, wanted)
@@ -167,13 +169,13 @@ class DropInTests(SynchronousTestCase):
     def test_fault(self) -> None:
         """One that fails costs its own fields only, and is logged."""
 
-        class Broken:
+        class Broken(GateProtocol):
             name = "broken"
 
             def __init__(self, said: object) -> None:
                 self.said = said
 
-            def advertise(self, value: Settings, listeners: dict[str, str]) -> Any:
+            def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> Any:
                 if isinstance(self.said, Exception):
                     raise self.said
                 return self.said
@@ -181,6 +183,6 @@ class DropInTests(SynchronousTestCase):
         value, wanted = read("v2-multiplex")
         for said in (KeyError("x"), None, {"x": b"bytes"}, 7):
             protocols = {"broken": Broken(said), **PROTOCOLS}
-            talk = visit(context=FakeContext(settings=value, protocols=protocols))  # type: ignore[arg-type]
+            talk = visit(context=FakeContext(settings=value, protocols=protocols))
             self.assertEqual(json.loads(get(talk, "/webapi/ping").body), wanted)
             self.assertEqual(len(self.flushLoggedErrors()), 1, said)

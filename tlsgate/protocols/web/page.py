@@ -59,6 +59,21 @@ def ways(routes: Iterable[Route]) -> tuple[Way, ...]:
     return tuple(dict.fromkeys(_way(route) for route in routes))
 
 
+def standing(settings: Settings, protocols: Iterable[IGateProtocol]) -> Iterator[Way]:
+    """What protocols serve by their own tokens, the console before the others."""
+    yield Way(_TITLES["web"], ("h2", "http/1.1"), False, "anyone", "plain")
+    for protocol in protocols:
+        checks = protocol.client_cert is not CertRule.NONE
+        if protocol.name == "web" or not protocol.stands_alone or protocol.advice:
+            continue
+        if checks and not settings.client_ca_files:
+            continue  # nobody's certificate could be checked: it is closed
+        tokens = tuple(token.decode("ascii", "backslashreplace") for token in protocol.alpn)
+        if tokens:
+            who = ("any certificate", "") if checks else ("anyone", "plain")
+            yield Way(_TITLES.get(protocol.name, protocol.name), tokens, False, *who)
+
+
 def _way(route: Route) -> Way:
     tokens = tuple(token.decode("ascii", "backslashreplace") for token in route.alpn)
     named = bool(route.server_names)
@@ -87,7 +102,7 @@ def landing(
     """
     address = first(settings.public.web) or listeners.get("web")
     served = [route for route in settings.routes if route.protocol in protocols and show_routes]
-    lines = (Way(_TITLES["web"], ("http/1.1", "h2"), False, "anyone", "plain"), *ways(served))
+    lines = (*standing(settings, protocols.values()), *ways(served))
     body = [
         f"<header>{MARK}<b>tlsgate</b><span>{__version__}</span></header><main>",
         f"<h1>{escape(settings.cluster_name)}</h1>{_LEAD}",
@@ -154,7 +169,8 @@ def _ports(
         title = _TITLES.get(listener.protocol or "", listener.protocol or listener.name)
         at = _where(listeners.get(listener.name))
         protocol = protocols.get(listener.protocol or "")
-        serves = listener.name in routed or (protocol is not None and protocol.stands_alone)
+        alone = protocol is not None and protocol.stands_alone and not protocol.advice
+        serves = alone or listener.name in routed
         note = "" if serves else ", tells clients what to use instead"
         yield f"<dt>{escape(title)}<dd>{at}{note}"
     yield "</dl></div>"
