@@ -221,7 +221,7 @@ class CommandLineTests(SynchronousTestCase):
         return said.getvalue().splitlines()[-1]
 
     def test_default(self) -> None:
-        """Without arguments: every case, HAProxy first, then tlsgate, its fallback where it counts."""
+        """Without arguments: every case, HAProxy, then tlsgate, its fallback where it relays."""
         choice = bench.read([])
         self.assertEqual(choice.cases, CASES)
         self.assertEqual(
