@@ -252,6 +252,7 @@ class Supervisor:
         elif word == "leaving":
             # Somebody has told this one worker to end: its place is filled at once.
             if self._members.get(member.index) is member:
+                del self._members[member.index]
                 self._leaving.add(member)
                 member.serves, member.leaving = False, True
                 self._replace(member.index)
