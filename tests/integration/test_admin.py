@@ -109,7 +109,6 @@ class AdminSocketTests(TestCase):
         self.daemon.slow = False
         newer = AnsweringDaemon()
         new = AdminService(reactor, newer, self.data_dir)  # type: ignore[arg-type]
-        new._own = new._own.with_name("admin.sock.new")  # the same process plays both
         new.startService()
         self.addCleanup(new.stopService)
         await self.ask("GET", "/v1/listeners")

@@ -46,7 +46,7 @@ proxy_service:
 
 
 @cache
-def gate(strict: str = "no") -> Gate:
+def gate(strict: str = "no", legacy: str = "no") -> Gate:
     certs = pki()
     text = CONFIG.format(
         folder=certs.folder,
@@ -55,6 +55,9 @@ def gate(strict: str = "no") -> Gate:
         server_key=certs.file("server-key.pem"),
         ca=certs.file("ca.pem"),
     )
+    if legacy == "yes":
+        ports = "  postgres_listen_addr: 127.0.0.1:5432\n  mysql_listen_addr: 127.0.0.1:3036\n"
+        text = text.replace("  routes:\n", ports + "  routes:\n")
     return Gate.build(read_text(text), registry.load(None).protocols)
 
 
@@ -91,7 +94,8 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(
             [step["step"] for step in told["steps"]],
             [
-                *("accept", "arrival", "hello", "name", "choose", "certificate", "policy"),
+                *("accept", "arrival", "sniff", "hello", "name", "choose", "certificate"),
+                "policy",
                 *("verify", "authorise", "relay"),
             ],
         )
@@ -154,6 +158,20 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(self.verdict(told), ("refused", "no_route", 120, None))
         whys = [route["why"] for route in told["routes"] if route["route"] == "web"]
         self.assertEqual(whys, ["the name open.gw.test belongs to another route"])
+
+    def test_own_ports(self) -> None:
+        """A protocol's own port without a route says so in its words, first or after TLS."""
+        ports = gate(legacy="yes")
+        for listener, last in (("postgres", "choose"), ("mysql", "choose")):
+            told = explain(ports, listener, None, [], None)
+            self.assertEqual(self.verdict(told), ("refused", "not_served", None, None))
+            self.assertEqual(told["steps"][-1]["step"], last)
+        steps = {step["step"]: step["text"] for step in told["steps"]}
+        self.assertIn("mysql speaks first", steps["sniff"])
+        told = explain(ports, "postgres", None, ["x"], None)
+        self.assertEqual(self.verdict(told), ("refused", "no_route", 120, None))
+        steps = {step["step"]: step["text"] for step in told["steps"]}
+        self.assertIn("postgres-sslrequest", steps["sniff"])
 
     def test_bad_name(self) -> None:
         """A name that no hello may carry is refused before any route is looked at."""

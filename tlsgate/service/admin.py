@@ -205,6 +205,30 @@ def as_json(error: GateError) -> dict[str, Any]:
     return error_json(error.reason, error.fault, str(error), problems)
 
 
+@frozen
+class _Open:
+    """A socket that is open.
+
+    Attributes:
+        own: the name that it was bound to; renamed since.
+        identity: what tells whether the shared name is still its own.
+        names: keeps the folder's descriptor for a long name.
+    """
+
+    port: IListeningPort
+    own: Path
+    identity: tuple[int, int] | None
+    names: ExitStack
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class AdminService(Service):
     """The admin socket of one daemon; may be started again after it was stopped.
 
@@ -225,8 +249,7 @@ class AdminService(Service):
         self._site.displayTracebacks = False
         self._site.log = _no_access_log  # type: ignore[method-assign]  # tgctl is no visitor
         self._path = admin_socket(data_dir)
-        self._own = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        self._open: tuple[IListeningPort, tuple[int, int], ExitStack] | None = None
+        self._open: _Open | None = None
 
     def startService(self) -> None:
         """Open the socket (Twisted calls this)."""
@@ -240,41 +263,32 @@ class AdminService(Service):
         with suppress(FileNotFoundError):
             if not stat.S_ISSOCK(self._path.lstat().st_mode):
                 raise FileExistsError(f"{self._path} is no socket")
-        with suppress(FileNotFoundError):
-            self._own.unlink()
+        own = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        own.unlink(missing_ok=True)
         with ExitStack() as names:
-            name = names.enter_context(short_name(self._own))
+            name = names.enter_context(short_name(own))
             # Between bind and chmod the socket has the umask's mode; give no one that moment.
             mask = os.umask(0o177)
             try:
                 port = self._reactor.listenUNIX(name, self._site, mode=0o600)  # type: ignore[arg-type]  # a Site is one
             finally:
                 os.umask(mask)
-            self._own.rename(self._path)
-            found = self._path.lstat()
-            self._open = (port, (found.st_dev, found.st_ino), names.pop_all())
+            own.rename(self._path)
+            self._open = _Open(port, own, _identity(self._path), names.pop_all())
 
     async def _close(self) -> None:
         if self._open is None:
             return
-        port, inode, names = self._open
-        self._open = None
-        with names:
+        was, self._open = self._open, None
+        with was.names:
             # The port removes the name that it was bound to, and fails where there is none.
-            if self._holds(inode):
-                self._path.rename(self._own)
+            if _identity(self._path) == was.identity:
+                self._path.rename(was.own)
             else:
-                self._own.touch()
-            stopped = port.stopListening()
+                was.own.touch()
+            stopped = was.port.stopListening()
             if stopped is not None:
                 await stopped
-
-    def _holds(self, inode: tuple[int, int]) -> bool:
-        try:
-            found = self._path.lstat()
-        except FileNotFoundError:
-            return False
-        return (found.st_dev, found.st_ino) == inode
 
     def stopService(self) -> Deferred[None]:
         """Close the socket (Twisted calls this)."""

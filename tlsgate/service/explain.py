@@ -16,9 +16,17 @@ from attrs import define, field
 from tlsgate.core.access import Decision, Identity, decide
 from tlsgate.core.names import normal
 from tlsgate.core.routing import TLS, Ask, CertRule, Choice, Route, RouteTable
-from tlsgate.errors import BadAsk, BadCertificate, BadName, GateError, NoCertificate, NoRoute
+from tlsgate.errors import (
+    BadAsk,
+    BadCertificate,
+    BadName,
+    GateError,
+    NoCertificate,
+    NoRoute,
+    NotServed,
+)
 from tlsgate.interfaces import IAuthorizer
-from tlsgate.net.gate import Gate
+from tlsgate.net.gate import Entrance, Gate
 from tlsgate.tls.offered import offered
 
 #: TLS alerts (RFC 8446 section 6); the last one in TLS 1.3, TLS 1.2 says 40.
@@ -62,7 +70,7 @@ def explain(
         raise BadAsk(f"there is no listener {listener!r}; there are: {known}")
     telling = _Telling(gate, listener, sni, tuple(token.encode() for token in alpn))
     telling.arrive()
-    choice = telling.choose()
+    choice = telling.greet() if telling.entrance.greeter is not None else telling.choose()
     if choice is not None:
         telling.demand(choice)
         telling.judge(choice.route, cert_pem, authorizer)
@@ -87,7 +95,7 @@ def why_not(table: RouteTable, route: Route, ask: Ask) -> str | None:
         return None
     tokens = [token.decode("latin-1") for token in route.alpn]
     if not ask.alpn:
-        if not route.alpn or b"http/1.1" in route.alpn:
+        if not route.alpn or b"http/1.1" in route.alpn or ask.opening != TLS:
             return None
         return f"needs ALPN {_either(tokens)}, and none is offered"
     if not route.alpn:
@@ -117,6 +125,7 @@ class _Telling:
     listener: str
     sni: str | None
     alpn: tuple[bytes, ...]
+    plain: bool = field(default=False, init=False)  #: the protocol was taken without TLS
     told: dict[str, Any] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -139,6 +148,11 @@ class _Telling:
             "steps": [],
         }
 
+    @property
+    def entrance(self) -> Entrance:
+        """The listener with what its connections need."""
+        return self.gate.entrances[self.listener]
+
     def step(self, name: str, text: str) -> None:
         self.told["steps"].append({"step": name, "text": text})
 
@@ -152,7 +166,7 @@ class _Telling:
 
     def arrive(self) -> None:
         """Accept, PROXY header, opening."""
-        one = self.gate.entrances[self.listener].listener
+        one = self.entrance.listener
         limits = one.limits
         self.step(
             "accept",
@@ -165,17 +179,39 @@ class _Telling:
             self.step("arrival", f"a PROXY header is mandatory, and believed from {trusted}")
         else:
             self.step("arrival", "no PROXY header: the peer is the client")
-        said = [f"name {self.sni}" if self.sni else "no name"]
-        offers = ", ".join(self.told["ask"]["alpn"])
-        said.append(f"ALPN {offers}" if offers else "no ALPN")
-        self.step(
-            "hello", f"{', '.join(said)}; due {one.timeouts.prelude_seconds:g} s after accept"
-        )
+        known = sorted({opening.name for opening in self.entrance.openings} - {TLS})
+        others = f"; known here as well: {', '.join(known)}" if known else ""
+        if self.entrance.greeter is None:
+            self.step("sniff", f"a TLS record{others}")
+
+    def greet(self) -> Choice | None:
+        """The choice on a port whose protocol speaks first; None when it refuses."""
+        greeter = self.entrance.greeter
+        assert greeter is not None
+        self.step("sniff", f"nothing is read: {greeter.name} speaks first on its own port")
+        ask = Ask(listener=self.listener, opening=greeter.name, encrypted=False)
+        try:
+            choice = self.gate.table.choose(ask)
+        except NoRoute:
+            self.refuse("choose", NotServed(greeter.name, greeter.advice), None)
+            return None
+        self.plain = True
+        self.step("choose", f"route {choice.route.name}, without TLS")
+        return choice
 
     # -- step 4 ------------------------------------------------------------------------
 
+    def hear(self) -> None:
+        """What the hello says."""
+        said = [f"name {self.sni}" if self.sni else "no name"]
+        offers = ", ".join(self.told["ask"]["alpn"])
+        said.append(f"ALPN {offers}" if offers else "no ALPN")
+        due = self.entrance.listener.timeouts.prelude_seconds
+        self.step("hello", f"{', '.join(said)}; due {due:g} s after accept")
+
     def choose(self) -> Choice | None:
         """The one choice; None when the connection is refused."""
+        self.hear()
         table = self.gate.table
         try:
             name = None if self.sni is None else normal(self.sni)
@@ -192,6 +228,10 @@ class _Telling:
             refused = error
         self.told["routes"] = list(_considered(table, ask, choice))
         if choice is None:
+            own = self.gate.protocols.get(self.entrance.listener.protocol or "")
+            if own is not None and not self.alpn:
+                self.refuse("choose", NotServed(own.name, own.advice), None)
+                return None
             alert = UNRECOGNIZED_NAME if refused.name_unknown else NO_APPLICATION_PROTOCOL
             self.refuse("choose", refused, alert)
             return None
@@ -232,8 +272,11 @@ class _Telling:
             "allow": [str(rule) for rule in route.allow],
             "unsafe_anyone": route.unsafe_anyone,
         }
-        if route.passthrough:
-            self.step("handshake", "none here: the target shows its own certificate")
+        if route.passthrough or self.plain:
+            why = (
+                "it goes on in the clear" if self.plain else "the target shows its own certificate"
+            )
+            self.step("handshake", f"none here: {why}")
             return
         name = None if self.sni is None else normal(self.sni)
         shown = self.gate.certificates.pick(name)
@@ -262,7 +305,10 @@ class _Telling:
     def judge(self, route: Route, cert_pem: str | None, authorizer: IAuthorizer | None) -> None:
         """Verify what the client shows, decide, and say what follows."""
         identity: Identity | None = None
-        if route.client_cert is not CertRule.NONE and cert_pem is not None:
+        if self.plain and not route.unsafe_anyone:
+            self.refuse("verify", NoCertificate(route.name), None)
+            return
+        if route.client_cert is not CertRule.NONE and cert_pem is not None and not self.plain:
             verdict = offered(cert_pem, route.client_ca_files)
             if isinstance(verdict, Identity):
                 identity = verdict
@@ -304,7 +350,7 @@ class _Telling:
 
     def _follow(self, route: Route) -> str:
         """What serves the connection."""
-        timeouts = self.gate.entrances[self.listener].listener.timeouts
+        timeouts = self.entrance.listener.timeouts
         idle = timeouts.idle_seconds if route.idle_seconds is None else route.idle_seconds
         limit = "without an idle limit" if idle is None else f"cut after {idle:g} s without a byte"
         if route.target is None:

@@ -57,13 +57,14 @@ class OfflineTests(SynchronousTestCase):
         self.assertEqual(code, 0)
         lines = shown.splitlines()
         self.assertEqual(
-            [line.split()[0] for line in lines[:10]],
+            [line.split()[0] for line in lines[:11]],
             [
-                *("accept", "arrival", "hello", "name", "choose", "certificate", "policy"),
+                *("accept", "arrival", "sniff", "hello", "name", "choose", "certificate"),
+                "policy",
                 *("verify", "authorise", "relay"),
             ],
         )
-        self.assertIn("signed by itself", lines[5])
+        self.assertIn("signed by itself", lines[6])
         self.assertIn("> echo  chosen", lines)
         self.assertEqual(lines[-1], "allowed: relayed to tcp:127.0.0.1:9003")
         self.assertFalse((self.config.parent / "data").exists())
