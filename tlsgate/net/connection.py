@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
@@ -25,6 +24,7 @@ from tlsgate.net.refuse import Refusal
 from tlsgate.net.relay import Pair
 from tlsgate.net.transport import ServedTransport
 from tlsgate.tls import reasons
+from tlsgate.tls.handshake import Handshake
 
 if TYPE_CHECKING:
     from tlsgate.net.gateway import Gateway
@@ -66,7 +66,7 @@ class Connection(Protocol):
         self.pair: Pair | None = None
         self.served: ServedTransport | None = None
         self.dial: Dial | None = None
-        self.tls: SSL.Connection | None = None
+        self.tls: Handshake | None = None
         self.cause = ""
         self.error: GateError | None = None
         self._source: str | None = None  #: counted in `by_source` under this name
@@ -126,12 +126,7 @@ class Connection(Protocol):
         """Refuse under TLS: the protocol's words, close_notify, then as any refusal."""
         assert self.choice is not None and self.tls is not None
         words = self.gate.refusal(self.choice.route.protocol, error)
-        try:
-            if words:
-                self.tls.send(words)
-            self.tls.shutdown()
-        except SSL.Error:
-            pass  # the socket is full or broken; the alert or the words are lost with it
+        self.tls.say(words)
         self._refuse(error, b"")
 
     def _refuse(self, error: GateError, words: bytes) -> None:

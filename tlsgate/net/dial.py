@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from attrs import evolve, frozen
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString, quoteStringArgument
 from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
@@ -32,9 +31,10 @@ from tlsgate.config.endpoints import target_of
 from tlsgate.errors import GateError, TargetRefused, TargetSilent
 from tlsgate.net.lease import Lease, Owner
 from tlsgate.net.owner import Owned
-from tlsgate.net.poller import WRITE, Poller
+from tlsgate.net.poller import READ, WRITE, Poller
 from tlsgate.net.wheel import Wheel
-from tlsgate.tls import fast, reasons, verify
+from tlsgate.tls.fast import BLOCKED
+from tlsgate.tls.handshake import DONE, Context, Handshake
 
 
 @frozen
@@ -52,12 +52,12 @@ class Target:
     family: int | None = None
     address: tuple[str, int] | str | None = None
     endpoint: Callable[[Any], IStreamClientEndpoint] | None = None
-    context: SSL.Context | None = None
+    context: Context | None = None
     name: str | None = None
 
 
 class _Contexts(Protocol):
-    def client(self, ca_files: tuple[str, ...] = (), alpn: Sequence[bytes] = ()) -> SSL.Context: ...
+    def client(self, ca_files: tuple[str, ...] = (), alpn: Sequence[bytes] = ()) -> Context: ...
 
 
 def parse_target(text: str, contexts: _Contexts) -> Target:
@@ -95,7 +95,7 @@ def _root_files(roots: str) -> tuple[str, ...]:
     return (roots,)
 
 
-Then = Callable[[Lease, SSL.Connection | None], None]
+Then = Callable[[Lease, Handshake | None], None]
 
 
 class Dial:
@@ -142,7 +142,7 @@ class Dial:
         self._then = then
         self._failed = failed
         self._lease: Lease | None = None
-        self._tls: SSL.Connection | None = None
+        self._tls: Handshake | None = None
         self._deferred: Deferred[IProtocol] | None = None
         self.slot = 0
 
@@ -239,29 +239,26 @@ class Dial:
             return
         if not self.slot:
             self._wheel.arm(self, self._seconds)
-        self._tls = fast.begin(self._target.context, lease.socket, accept=False)
-        if self._target.name is not None and not _is_address(self._target.name):
-            self._tls.set_tlsext_host_name(self._target.name.encode("ascii"))
+        self._tls = Handshake.dial(
+            self._target.context, lease.socket, self._target.name or "", self._target.text
+        )
         lease.on_ready = self._shake
         self._shake(0)
 
     def _shake(self, mask: int) -> None:
         assert self._lease is not None and self._tls is not None
         try:
-            outcome = fast.shake(self._tls)
-            if outcome == 1:
-                verify.check_server(self._tls, self._target.name or "")
-        except SSL.Error as error:
-            self._fail(reasons.explain_target(error, self._target.text))
-            return
+            outcome = self._tls.step()
+            if outcome == DONE:
+                self._tls.check_server(self._target.name or "")
         except GateError as error:
             self._fail(error)
             return
-        if outcome == 1:
+        if outcome == DONE:
             self._lease.want(0)
             self._done()
         else:
-            self._lease.want(WRITE if outcome == fast.BLOCKED else 1)
+            self._lease.want(WRITE if outcome == BLOCKED else READ)
 
     def _done(self) -> None:
         self._wheel.drop(self)
@@ -277,14 +274,6 @@ class _Caught(TwistedProtocol):
     def owner(self) -> Owner:
         """The transport."""
         return self.transport  # type: ignore[return-value]
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _words(code: int | None) -> str:

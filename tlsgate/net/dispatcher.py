@@ -21,7 +21,6 @@ from ipaddress import IPv6Address as IPv6Address_
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
-from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
@@ -55,8 +54,10 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.poller import READ, WRITE
 from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.transport import ServedTransport
-from tlsgate.tls import fast, reasons, verify
+from tlsgate.tls import reasons
 from tlsgate.tls.contexts import TlsPolicy
+from tlsgate.tls.fast import BLOCKED
+from tlsgate.tls.handshake import DONE, Context, Handshake
 
 if TYPE_CHECKING:
     pass
@@ -285,28 +286,26 @@ class Dispatcher(Connection):
 
     # -- 5: the handshake --
 
-    def _secure(self, context: SSL.Context) -> None:
+    def _secure(self, context: Context) -> None:
         lease = self.arrival.take()
         self.stage = "handshake"
         self.handshake_began = self.gateway.now()
-        tls = self.tls = fast.begin(context, lease.socket, accept=True)
-        tls.set_app_data(self)
+        assert self.choice is not None
+        route = self.choice.route.name
+        self.tls = Handshake.accept(context, lease.socket, self.token, route)
         lease.on_ready = self._shake
         self._shake(0)
 
     def _shake(self, mask: int) -> None:
         assert self.tls is not None
         try:
-            outcome = fast.shake(self.tls)
-        except SSL.Error as error:
+            outcome = self.tls.step()
+        except GateError as error:
             self.gateway.tally.handshakes[self.listener, "failed"] += 1
-            why = reasons.explain(error)
-            if isinstance(why, NoCertificate) and self.choice is not None:
-                why = NoCertificate(self.choice.route.name)
-            self._refuse(why, b"")
+            self._refuse(error, b"")
             return
-        if outcome != 1:
-            self.lease.want(WRITE if outcome == fast.BLOCKED else READ)
+        if outcome != DONE:
+            self.lease.want(WRITE if outcome == BLOCKED else READ)
             return
         gateway = self.gateway
         gateway.tally.shaken(self.listener, gateway.now() - self.handshake_began)
@@ -330,11 +329,10 @@ class Dispatcher(Connection):
         """
         assert self.tls is not None and self.choice is not None
         route = self.choice.route
-        confirmed = self.tls.get_alpn_proto_negotiated() or None
-        if confirmed != self.token:
+        if self.tls.negotiated != self.token:
             raise HandshakeFailed("the negotiated protocol is not the chosen one")
         if route.client_cert is not CertRule.NONE:
-            self.identity = verify.identity_of(self.tls)
+            self.identity = self.tls.identity()
         if route.client_cert is CertRule.REQUIRED and self.identity is None:
             raise NoCertificate(route.name)
         if route.unsafe_anyone:
@@ -411,7 +409,7 @@ class Dispatcher(Connection):
     def _client_end(self, lease: Lease) -> End:
         if self.tls is None:
             return PlainEnd(lease)
-        return SecureEnd(lease, fast.open_session(self.tls, self.gateway.binding))
+        return SecureEnd(lease, self.tls.session(self.gateway.binding))
 
     def _relay(self, to: RelayTo) -> None:
         gateway = self.gateway
@@ -438,13 +436,13 @@ class Dispatcher(Connection):
         ends = (_pair_of(self.peer), _pair_of(self.local))
         return write_v1(*ends) if kind is SendProxy.V1 else write_v2(*ends)
 
-    def _reached(self, lease: Lease, secure: SSL.Connection | None) -> None:
+    def _reached(self, lease: Lease, secure: Handshake | None) -> None:
         self.dial = None
         gateway = self.gateway
         assert self.choice is not None
         target: End = PlainEnd(lease)
         if secure is not None:
-            target = SecureEnd(lease, fast.open_session(secure, gateway.binding))
+            target = SecureEnd(lease, secure.session(gateway.binding))
         self.stage = "relaying"
         client = self._client_end(self.arrival.take())
         plain = isinstance(client, PlainEnd) and isinstance(target, PlainEnd)

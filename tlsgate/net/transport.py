@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -32,6 +31,7 @@ from tlsgate.net.refuse import Refusal
 from tlsgate.net.relay import TURN, Waits
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, ENDED, Slab
+from tlsgate.tls.handshake import Handshake
 
 #: Above this much unwritten output a producer is paused.
 HIGH_BYTES: Final = 64 * 1024
@@ -56,7 +56,7 @@ class ServedTransport:
         self,
         end: End,
         *,
-        secure: SSL.Connection | None,
+        secure: Handshake | None,
         negotiated: bytes | None,
         peer: IAddress,
         local: IAddress,
@@ -143,7 +143,7 @@ class ServedTransport:
 
     def getPeerCertificate(self) -> object:
         """The client's certificate; `ISSLTransport`."""
-        return None if self._secure is None else self._secure.get_peer_certificate()
+        return None if self._secure is None else self._secure.certificate
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Ask *producer* for output, or pause it, as the peer takes it."""

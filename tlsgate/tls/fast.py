@@ -11,7 +11,6 @@ more than the decryption: a count above zero, or one of the constants below.
 
 from __future__ import annotations
 
-import socket
 from typing import Any, Final, Protocol
 
 from OpenSSL import SSL
@@ -177,28 +176,3 @@ HAS_BINDING: Final = _lib is not None
 def open_session(connection: SSL.Connection, binding: bool = HAS_BINDING) -> Session:
     """Wrap *connection*, whose handshake is done, for the relay."""
     return BindingSession(connection) if binding else PublicSession(connection)
-
-
-def begin(context: SSL.Context, sock: socket.socket, *, accept: bool) -> SSL.Connection:
-    """Make the TLS object of one connection on *sock*, ready for `do_handshake`."""
-    connection = SSL.Connection(context, sock)
-    if accept:
-        connection.set_accept_state()
-    else:
-        connection.set_connect_state()
-    return connection
-
-
-def shake(connection: SSL.Connection) -> int:
-    """Go on with the handshake; gives 1 when it is done, else AGAIN or BLOCKED.
-
-    Raises:
-        SSL.Error: it failed; `reasons.explain` says why. An alert has been written.
-    """
-    try:
-        connection.do_handshake()
-    except SSL.WantReadError:
-        return AGAIN
-    except SSL.WantWriteError:
-        return BLOCKED
-    return 1
