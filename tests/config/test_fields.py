@@ -1,4 +1,4 @@
-"""Tests for `tlsgate.config.fields` and `tlsgate.config.findings`."""
+"""Tests for `tlsgate.config.fields`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config import fields
-from tlsgate.config.findings import Findings, nearest
-from tlsgate.config.marks import Marks
 
 _mode = fields.words("separate", "multiplex", same={"multi": "multiplex"})
 
@@ -78,38 +76,3 @@ class KindTests(SynchronousTestCase):
         """A message never carries more than the beginning of a value."""
         error = self.assertRaises(ValueError, fields.flag, "x" * 10_000)
         self.assertLess(len(str(error)), 120)
-
-
-class NearestTests(SynchronousTestCase):
-    """Tests for `nearest`."""
-
-    def test_guesses(self) -> None:
-        """A slip of the fingers is understood; something else is not guessed at."""
-        known = ("idle_seconds", "web_listen_addr", "enabled", "cn")
-        table = {
-            "idel": "idle_seconds",
-            "idle": "idle_seconds",
-            "web_listen_adr": "web_listen_addr",
-            "enable": "enabled",
-            "Enabled": "enabled",
-            "colour": None,
-            "x": None,
-            "": None,
-        }
-        self.assertEqual({word: nearest(word, known) for word in table}, table)
-        self.assertIsNone(nearest("idle", ()))
-
-
-class FindingsTests(SynchronousTestCase):
-    """Tests for `Findings`."""
-
-    def test_what_a_refused_value_spoils(self) -> None:
-        """Nothing below or above a refused value is trusted; its siblings are."""
-        findings = Findings(Marks("f"))
-        findings.wrong(("a", "b"), "no")
-        trusted = {
-            path: findings.trusts(*path)
-            for path in [("a",), ("a", "b"), ("a", "b", "c"), ("a", "c"), ("b",), ()]
-        }
-        want = {("a",): False, ("a", "b"): False, ("a", "b", "c"): False}
-        self.assertEqual(trusted, {**want, ("a", "c"): True, ("b",): True, (): False})

@@ -29,7 +29,8 @@ class Files:
         if file not in self._seen:
             self._seen[file] = _fault(file)
         if (fault := self._seen[file]) is not None:
-            looked = "" if str(file) == written else f" (looked for {file})"
+            shown = str(file) != written and str(file).isprintable()
+            looked = f" (looked for {file})" if shown else ""
             self.findings.wrong(path, f"{written!r} {fault}{looked}")
         return file
 
@@ -39,5 +40,5 @@ def _fault(file: FilePath) -> str | None:
         if not file.is_file():
             return "is not a file" if file.exists() else "does not exist"
         return None if os.access(file, os.R_OK) else "cannot be read by this user"
-    except (OSError, ValueError) as e:  # ValueError: a NUL in the name
-        return f"cannot be looked at: {e}"
+    except OSError as e:
+        return f"cannot be looked at: {e.strerror}"

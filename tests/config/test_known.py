@@ -1,0 +1,63 @@
+"""Tests for `tlsgate.config.known`, through `read_text`."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.config.known import File
+from tlsgate.config.read import read_text
+from tlsgate.errors import BadSettings
+
+UNBUILT = (
+    "ssh_service",
+    "kubernetes_service",
+    "db_service",
+    "app_service",
+    "windows_desktop_service",
+    "discovery_service",
+    "okta_service",
+    "metrics_service",
+    "tracing_service",
+    "jamf_service",
+    "debug_service",
+)
+
+
+class ServiceTests(SynchronousTestCase):
+    """Tests for services that are not part of this version."""
+
+    def test_the_list_is_whole(self) -> None:
+        """Every service of the schema that is not built is tried below."""
+        names = tuple(name for name in File.model_fields if name.endswith("_service"))
+        self.assertEqual(sorted(names), sorted((*UNBUILT, "auth_service", "proxy_service")))
+
+    def test_only_a_written_yes_is_refused(self) -> None:
+        """`enabled: yes` is an error, a block without it a warning, `no` neither."""
+        for name in UNBUILT:
+            error = self.assertRaises(BadSettings, read_text, f"{name}: {{enabled: on}}", "f")
+            self.assertEqual([one.path for one in error.problems], [f"{name}.enabled"])
+            for block in ("", " {}", " {enabled: }"):
+                warnings = read_text(f"{name}:{block}").warnings
+                self.assertEqual([one.path for one in warnings], [name])
+            self.assertEqual(read_text(f"{name}: {{enabled: no}}").warnings, ())
+
+    def test_keys_below_are_checked(self) -> None:
+        """A mistyped key of an agent's block is an error, even where the block is off."""
+        for text in (
+            "ssh_service: {enabled: no, lables: {}}",
+            "ssh_service: {x11: {enable: yes}}",
+            "app_service: {apps: [{name: a, url: b}]}",
+            "db_service: {databases: [{name: a, tls: {ca: b}}]}",
+            "kubernetes_service: {comands: []}",
+        ):
+            self.assertRaises(BadSettings, read_text, text)
+
+    def test_auth_service_is_taken_with_a_word(self) -> None:
+        """auth_service counts in part, which is said where it is written and not off."""
+        self.assertEqual(
+            [one.path for one in read_text("auth_service: {enabled: yes}").warnings],
+            ["auth_service"],
+        )
+        self.assertEqual(read_text("auth_service: {enabled: no}").warnings, ())
+        self.assertEqual(read_text("version: v2").warnings, ())
+        self.assertTrue(read_text("version: v2").auth_enabled)
