@@ -182,6 +182,46 @@ class DeadlineTests(SynchronousTestCase):
         self.assertEqual(get(talk, "/webapi/find").code, 200)
 
 
+class SlowReaderTests(SynchronousTestCase):
+    """Clients that ask and do not take the answers."""
+
+    def test_pipelining_waits(self) -> None:
+        """A full transport stops further answers, however many requests are there (S49)."""
+        talk = visit()
+        transport = talk.protocol.transport  # type: ignore[attr-defined]
+        room = 40_000
+        plain_write = transport.write
+
+        def write(data: bytes) -> None:
+            plain_write(data)
+            if len(talk.received) > room:
+                transport.producer.pauseProducing()
+
+        transport.write = write
+        talk.send(b"GET / HTTP/1.1\r\nHost: gw.test\r\n\r\n" * 100)
+        self.assertTrue(len(answers(talk.received)) < 10)
+        self.assertEqual(transport.producerState, "paused")
+        count = 0
+        while wire := talk.take():
+            count += len(answers(wire))
+            transport.producer.resumeProducing()
+        self.assertEqual(count, 100)
+        self.assertEqual(transport.producerState, "producing")
+        self.assertEqual(get(talk, "/webapi/find").code, 200)
+
+    def test_pipelining_cut_anywhere(self) -> None:
+        """Pipelined requests are answered in order, however the network cuts them."""
+        wire = b"".join(
+            b"GET %s HTTP/1.1\r\nHost: gw.test\r\n\r\n" % path
+            for path in (b"/webapi/find", b"/x", b"/webapi/x", b"/webapi/ping")
+        )
+        for pieces in (1, 2, 3, 7, 50, 1000):
+            talk = visit()
+            talk.send(wire, pieces=pieces)
+            codes = [answer.code for answer in answers(talk.received)]
+            self.assertEqual(codes, [200, 404, 404, 200])
+
+
 class ReloadTests(SynchronousTestCase):
     """What connections of two configurations have in common: nothing."""
 

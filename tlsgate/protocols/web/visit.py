@@ -156,7 +156,12 @@ class Visit:
 
 
 class _Http1(http.HTTPChannel):
-    """HTTP/1.1, with a deadline on each request."""
+    """HTTP/1.1, with a deadline on each request and an end to pipelining.
+
+    The stock channel answers all requests that have come in one piece, whether or not
+    the client takes the answers: 16 KiB of requests would become megabytes of output.
+    Here a full transport stops the parser as well as the reads.
+    """
 
     def __init__(self, visit: Visit) -> None:
         super().__init__()
@@ -169,6 +174,17 @@ class _Http1(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         self._visit.expect_request()
         super().dataReceived(data)
+
+    def pauseProducing(self) -> None:
+        super().pauseProducing()
+        self.paused = True  # LineReceiver's: what it has buffered waits
+        transport: Any = self.transport
+        transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        super().resumeProducing()
+        super().dataReceived(b"")  # on with what waited
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._visit.request_is_whole()
