@@ -108,8 +108,8 @@ def spki(key: Any) -> bytes:
     return der
 
 
-def explicit_p256(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """The same for a P-256 key, with the curve's numbers instead of its name."""
+def _explicit_kind() -> bytes:
+    """The algorithm of an EC key on P-256, with the curve's numbers (RFC 3279, 2.3.5)."""
     p = 2**256 - 2**224 + 2**192 + 2**96 - 1
     b = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
     g = bytes.fromhex(
@@ -126,11 +126,32 @@ def explicit_p256(key: ec.EllipticCurvePrivateKey) -> bytes:
     numbers = tlv(
         SEQUENCE, integer(1), field, curve, tlv(OCTET_STRING, g), integer(order), integer(1)
     )
-    point = key.public_key().public_bytes(
+    return tlv(SEQUENCE, oid("1.2.840.10045.2.1"), numbers)
+
+
+def _point(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
         serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
     )
-    kind = tlv(SEQUENCE, oid("1.2.840.10045.2.1"), numbers)
-    return tlv(SEQUENCE, kind, tlv(BIT_STRING, b"\0", point))
+
+
+def explicit_p256(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The public half of a P-256 key, with the curve's numbers instead of its name."""
+    return tlv(SEQUENCE, _explicit_kind(), tlv(BIT_STRING, b"\0", _point(key)))
+
+
+def explicit_key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The key itself in that form, PKCS #8."""
+    secret = key.private_numbers().private_value.to_bytes(32, "big")
+    inner = tlv(
+        SEQUENCE,
+        integer(1),
+        tlv(OCTET_STRING, secret),
+        tlv(0xA1, tlv(BIT_STRING, b"\0", _point(key))),
+    )
+    return _pem(
+        b"PRIVATE KEY", tlv(SEQUENCE, integer(0), _explicit_kind(), tlv(OCTET_STRING, inner))
+    )
 
 
 def certificate(
@@ -191,9 +212,13 @@ def certificate(
 
 def pem(der: bytes) -> bytes:
     """A certificate's PEM."""
-    lines = base64.encodebytes(der).replace(b"\n", b"")
-    cut = [lines[i : i + 64] for i in range(0, len(lines), 64)]
-    return b"\n".join((b"-----BEGIN CERTIFICATE-----", *cut, b"-----END CERTIFICATE-----", b""))
+    return _pem(b"CERTIFICATE", der)
+
+
+def _pem(label: bytes, der: bytes) -> bytes:
+    text = base64.b64encode(der)
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return b"\n".join((b"-----BEGIN %s-----" % label, *lines, b"-----END %s-----" % label, b""))
 
 
 def key_pem(key: Any) -> bytes:

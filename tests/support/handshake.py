@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 
 from attrs import define, field
@@ -26,6 +27,7 @@ class Wire:
         server_error: the same for the server's side.
         to_client: every byte that the server has sent.
         to_server: every byte that the client has sent.
+        server_cpu_seconds: what the server's side has cost.
     """
 
     client: SSL.Connection
@@ -34,6 +36,7 @@ class Wire:
     server_error: SSL.Error | None = None
     to_client: bytes = b""
     to_server: bytes = b""
+    server_cpu_seconds: float = 0.0
     _settled: list[SSL.Connection] = field(factory=list)
 
     def handshake(self, record_bytes: int | None = None) -> Wire:
@@ -45,7 +48,9 @@ class Wire:
         for _ in range(20):
             self.client_error = self.client_error or self._step(self.client)
             moved = self._carry(self.client, self.server, record_bytes)
+            began = time.thread_time()
             self.server_error = self.server_error or self._step(self.server)
+            self.server_cpu_seconds += time.thread_time() - began
             moved |= self._carry(self.server, self.client, None)
             if not moved:
                 break
