@@ -72,8 +72,14 @@ class AssemblyTests(SynchronousTestCase):
 
     def test_authentication_is_told_as_written(self) -> None:
         """What the ping document tells is what the file says, in JSON types."""
-        read = read_text("auth_service: {authentication: {type: Local, local_auth: off}}")
-        self.assertEqual(read.authentication, {"type": "local", "local_auth": False})
+        read = read_text(
+            "auth_service: {authentication: {type: Local, local_auth: off, locking_mode: strict, "
+            "webauthn: {rp_id: a.b, attestation_allowed_cas: [x]}, require_session_mfa: yes}}"
+        )
+        self.assertEqual(
+            read.authentication,
+            {"type": "local", "local_auth": False, "webauthn": {"rp_id": "a.b"}},
+        )
 
     def test_limits(self) -> None:
         """Connections follow the open files; either key may say other, ours wins."""

@@ -87,7 +87,9 @@ class Assembly:
             log=self._log(teleport.log),
             authentication={}
             if authentication is None
-            else authentication.model_dump(exclude_unset=True, exclude_none=True),
+            else authentication.model_dump(
+                include=schema.TOLD, exclude_unset=True, exclude_none=True
+            ),
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},
         )

@@ -193,6 +193,19 @@ class Authentication(Block):
     default_session_ttl: Later = None
 
 
+#: What of it the ping document may tell.
+TOLD: Final[dict[str, Any]] = {
+    "type": True,
+    "second_factor": True,
+    "connector_name": True,
+    "local_auth": True,
+    "passwordless": True,
+    "headless": True,
+    "webauthn": {"rp_id"},
+    "private_key_policy": True,
+}
+
+
 class AuthService(Block):
     """auth_service: until identities are issued, what the gateway tells of the cluster."""
 
