@@ -27,7 +27,7 @@ ENVIRONMENT = {
 def tgctl(*words: object) -> subprocess.CompletedProcess[str]:
     """Run `tgctl *words*` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "tlsgate.cli.tgctl", *map(str, words)],
+        [sys.executable, "-m", "tlsgate.cli.tgctl.main", *map(str, words)],
         capture_output=True,
         stdin=subprocess.DEVNULL,
         text=True,

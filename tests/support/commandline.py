@@ -38,8 +38,19 @@ class TableDoor:
         return answer
 
 
-def run(*words: str, door: TableDoor | None = None, env: dict[str, str] | None = None) -> Result:
-    """Run `tgctl *words*`; the result has exit_code, stdout and stderr."""
+def run(
+    *words: str,
+    door: TableDoor | None = None,
+    env: dict[str, str] | None = None,
+    name: str | None = None,
+) -> Result:
+    """Run `tgctl *words*`; the result has exit_code, stdout and stderr.
+
+    Args:
+        door: what answers for the daemon.
+        env: variables; none of the test's own that mean something to tgctl.
+        name: what the program is called.
+    """
     call = Call(open_door=(door or TableDoor({})).open)
     none: dict[str, str | None] = {"TLSGATE_CONFIG": None, "TLSGATE_DATA_DIR": None}
-    return CliRunner().invoke(tgctl, words, obj=call, env={**none, **(env or {})})
+    return CliRunner().invoke(tgctl, words, obj=call, env={**none, **(env or {})}, prog_name=name)

@@ -11,12 +11,9 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.commandline import run
-from tlsgate import registry
 from tlsgate.config.read import read_file
 from tlsgate.core.access import Kind, Rule
 from tlsgate.core.routing import CertRule
-from tlsgate.errors import Denied
-from tlsgate.testing import FakeContext, connect, holder, route
 from tlsgate.tls.authority import Authority
 
 FILES = {
@@ -138,28 +135,3 @@ class InitTests(SynchronousTestCase):
         made = json.loads(self.init(again, "--format", "json"))
         self.assertEqual(made["config"], str(again / "tlsgate.yaml"))
         self.assertEqual(len(made["try"]), 3)
-
-
-class DemoEchoTests(SynchronousTestCase):
-    """The drop-in that `tgctl init` writes."""
-
-    def test_serves(self) -> None:
-        """It is found as any drop-in is, greets by name, echoes, and ends when asked to."""
-        folder = Path(self.mktemp()).absolute()
-        self.addCleanup(shutil.rmtree, folder)
-        self.assertEqual(run("init", str(folder)).exit_code, 0)
-        loaded = registry.load(folder / "plugins")
-        self.assertEqual(loaded.failed, ())
-        demo = loaded.protocols["demo-echo"]
-        demo_route = route(protocol="demo-echo")
-        talk = connect(demo, FakeContext(route=demo_route, identity=holder("alice")))
-        self.assertEqual(talk.take(), b"welcome, alice; `bye` ends\n")
-        talk.send(b"hello\nagain\n", pieces=1)
-        self.assertEqual(talk.take(), b"hello\nagain\n")
-        talk.send(b"bye\r\n")
-        self.assertEqual(talk.take(), b"bye\r\n")
-        refused = demo.refusal(Denied("echo", "bob", "no rule names this certificate"))
-        self.assertEqual(
-            refused,
-            b"refused: 'bob' may not use route echo: no rule names this certificate\n",
-        )

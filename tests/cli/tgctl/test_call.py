@@ -1,0 +1,55 @@
+"""Tests for `cli.tgctl.call`: which daemon a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.support.commandline import TableDoor, run
+from tests.support.daemon import RELOADED, STATUS
+
+ANSWERS = {"GET /v1/status": STATUS, "POST /v1/reload": RELOADED}
+
+
+class WhichDaemonTests(SynchronousTestCase):
+    """Which data directory a command is about."""
+
+    def opened(self, *words: str, env: dict[str, str] | None = None) -> list[Path]:
+        door = TableDoor(ANSWERS)
+        result = run(*words, door=door, env=env)
+        self.assertEqual((result.exit_code, result.stderr), (0, ""))
+        return door.opened
+
+    def config(self, text: str) -> Path:
+        file = Path(self.mktemp())
+        file.write_text(text)
+        return file.absolute()
+
+    def test_option(self) -> None:
+        """--data-dir says it, before or after the command's name."""
+        self.assertEqual(self.opened("--data-dir", "/a", "status"), [Path("/a")])
+        self.assertEqual(
+            self.opened("--data-dir", "/a", "status", "--data-dir", "/b"), [Path("/b")]
+        )
+
+    def test_config(self) -> None:
+        """--config says it by its data_dir, relative to the file; either block's name will do."""
+        file = self.config("teleport: {data_dir: here}")
+        self.assertEqual(self.opened("status", "-c", str(file)), [file.parent / "here"])
+        file = self.config("tlsgate:\n  data_dir: /abs")
+        self.assertEqual(self.opened("status", "-c", str(file)), [Path("/abs")])
+
+    def test_config_with_problems(self) -> None:
+        """A file with problems still leads to the daemon that runs."""
+        file = self.config("version: v9\nnonsense: 1\nteleport: {data_dir: /run/gate}")
+        self.assertEqual(self.opened("reload", "-c", str(file)), [Path("/run/gate")])
+
+    def test_config_without(self) -> None:
+        """A file that names none means the default."""
+        file = self.config("version: v3")
+        self.assertEqual(self.opened("status", "-c", str(file)), [Path("/var/lib/tlsgate")])
+
+    def test_environment(self) -> None:
+        """Variables stand for the options."""
+        self.assertEqual(self.opened("status", env={"TLSGATE_DATA_DIR": "/e"}), [Path("/e")])
