@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from h2.exceptions import H2Error
 from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -83,6 +84,9 @@ class GateRequest(Request):
 
     def processingFailed(self, reason: Failure) -> None:
         """Answer a bug of ours with constant text; the log has the rest."""
+        if reason.check(H2Error):  # the stream or the connection ended in the same breath
+            self.visit.hang_up()
+            return
         self.visit.log.failure("a page failed", failure=reason)
         if self.startedWriting:
             self.visit.hang_up()
@@ -196,6 +200,9 @@ class _Http2(H2Connection):
 
     Later ones have none of their own: frames that belong to no request (PING, WINDOW_UPDATE)
     are normal between them, and the idle timer ends a connection without any.
+
+    The stock connection lets h2's errors out when a stream or the connection ends in the
+    same bytes that ask for something, and then never sends again. Here they end it.
     """
 
     def __init__(self, visit: Visit, reactor: Any) -> None:
@@ -209,6 +216,18 @@ class _Http2(H2Connection):
         transport: Any = self.transport
         transport.registerProducer(self, True)  # so that a full transport pauses streams
         self._producing = True
+
+    def dataReceived(self, data: bytes) -> None:
+        try:
+            super().dataReceived(data)
+        except H2Error:
+            self._visit.hang_up()
+
+    def _sendPrioritisedData(self, *args: object) -> None:
+        try:
+            super()._sendPrioritisedData(*args)
+        except H2Error:
+            self._visit.hang_up()
 
     def timeoutConnection(self) -> None:
         self._end_producing()
