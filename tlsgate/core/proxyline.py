@@ -134,10 +134,12 @@ def _read_v1(head: bytes, limit: int) -> ProxyHeader | More:
     )
 
 
-def _parsed(family: bytes, text: bytes) -> IPv4Address | IPv6Address:
+@lru_cache(maxsize=1024)
+def _parsed(family: bytes, text: bytes) -> bytes:
+    """The packed form of an address; clients and our own come again and again."""
     kind = IPv4Address if family == b"4" else IPv6Address
     try:
-        return kind(text.decode("ascii"))
+        return kind(text.decode("ascii")).packed
     except ValueError:
         raise _bad(f"{text!r} is no IPv{family.decode()} address") from None
 
@@ -167,8 +169,8 @@ def _read_v2(head: bytes, limit: int) -> ProxyHeader | More:
             raise _bad("too short for its addresses")
         client, gate, source_port, destination_port = layout.unpack_from(head, at)
         at += layout.size
-        source = _checked(_unpacked(client), source_port)
-        destination = _checked(_unpacked(gate), destination_port)
+        source = _checked(client, source_port)
+        destination = _checked(gate, destination_port)
     elif family == 0x31:
         if size < _V2_UNIX_SIZE:
             raise _bad("too short for its addresses")
@@ -230,25 +232,32 @@ def _crc_table() -> tuple[int, ...]:
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
 
-def _checked(address: IPv4Address | IPv6Address, port: int) -> Address:
-    """Give one end of a connection, IPv4-mapped addresses as IPv4.
+def _checked(packed: bytes, port: int) -> Address:
+    """Give one end of a connection.
 
     Raises:
         BadProxyHeader: no TCP connection has such an end (S17).
     """
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
     if not 0 < port < 65536:
         raise _bad(f"port {port}")
+    return _host(packed), port
+
+
+@lru_cache(maxsize=1024)
+def _host(packed: bytes) -> str:
+    """An address that a host can have, in its usual spelling; IPv4-mapped ones as IPv4."""
+    address = _unpacked(packed)
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
     if address.is_unspecified or address.is_multicast:
         raise _bad(f"{address} is nobody's own address")
     if isinstance(address, IPv4Address):
-        odd = address.is_reserved or address.packed[0] == 0
+        odd = address.is_reserved or packed[-4] == 0
     else:
         odd = address.is_reserved and not address.is_loopback and not _is_translated(address)
     if odd:
         raise _bad(f"{address} is a reserved address")
-    return str(address), port
+    return str(address)
 
 
 def _is_translated(address: IPv6Address) -> bool:
