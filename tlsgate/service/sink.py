@@ -58,12 +58,12 @@ class Sink:
             if self._later is None:
                 self.flush()
             else:
-                self._asked = True
-                self._later(0, self.flush)
+                self._ask(self._later, 0)
 
     def run_by(self, later: Later | None) -> None:
         """Write at the end of *later*'s turns from now on; None: at once."""
         self._later = later
+        self._asked = False
         self.flush()
 
     def reopen(self) -> None:
@@ -89,10 +89,9 @@ class Sink:
 
     def flush(self) -> None:
         """Write what is kept; what cannot be written now is tried again."""
-        self._asked = False
         if not self._lines and not self._rest:
             return
-        if self._untold and len(self._rest) < LIMIT_BYTES:
+        if self._untold and len(self._rest) < LIMIT_BYTES // 2:
             self._lines.append(f"{self._untold} log lines were lost: {self.output} took none\n")
             self._untold = 0
         wire = self._rest + "".join(self._lines).encode("utf-8", "backslashreplace")
@@ -109,8 +108,15 @@ class Sink:
             self.lost += dropped
             self._untold += dropped
         if self._later is not None and not self._asked:
-            self._asked = True
-            self._later(RETRY_SECONDS, self.flush)
+            self._ask(self._later, RETRY_SECONDS)
+
+    def _ask(self, later: Later, seconds: float) -> None:
+        self._asked = True
+        later(seconds, self._turn)
+
+    def _turn(self) -> None:
+        self._asked = False
+        self.flush()
 
     def _send(self, wire: bytes) -> int:
         """Write as much of *wire* as goes without waiting; give how much that was."""
