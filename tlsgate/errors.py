@@ -91,9 +91,7 @@ class NoRoute(GateError):
         if self.name_unknown:
             return f"no route for the name {self.server_name!r} (strict_sni is on)"
         offered = ", ".join(ascii(token.decode("latin-1")) for token in self.alpn) or "none"
-        return (
-            f"no route on listener {self.listener} for name {self.server_name!r}, ALPN {offered}"
-        )
+        return f"no route on listener {self.listener} for name {self.server_name!r}, ALPN {offered}"
 
 
 @define(eq=False)
@@ -354,6 +352,59 @@ class ReloadRefused(GateError):
 
     def __str__(self) -> str:
         return "reload refused, the running configuration stays: " + "; ".join(self.why)
+
+
+# -- between the processes of a daemon ---------------------------------------------------
+
+
+@define(eq=False)
+class DataDirTaken(GateError):
+    """Another daemon runs on the same data directory."""
+
+    fault = Fault.OPERATOR
+    reason = "data_dir_taken"
+    file: str  #: its pid file
+    pid: int  #: 0: it has not written it yet
+
+    def __str__(self) -> str:
+        who = f"the daemon with pid {self.pid}" if self.pid else "another daemon"
+        return f"{who} runs on this data directory already ({self.file})"
+
+
+@define(eq=False)
+class UpgradeFailed(GateError):
+    """The new process did not come up; the old one goes on."""
+
+    fault = Fault.OPERATOR
+    reason = "upgrade_failed"
+    why: str
+
+    def __str__(self) -> str:
+        return f"the new process does not serve: {self.why}"
+
+
+@define(eq=False)
+class WorkerFailed(GateError):
+    """A worker process did not come up, or ended."""
+
+    fault = Fault.OPERATOR
+    reason = "worker_failed"
+    index: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"worker {self.index} does not serve: {self.why}"
+
+
+@define(eq=False)
+class ProcessGone(GateError):
+    """Another process of the daemon ended before it had answered."""
+
+    fault = Fault.OPERATOR
+    reason = "process_gone"
+
+    def __str__(self) -> str:
+        return "another process of the daemon has ended before it answered"
 
 
 # -- between tgctl and the daemon ------------------------------------------------------

@@ -20,22 +20,21 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlsgate.errors import BadSettings, DaemonSaid, Fault, GateError, Place, Problem
+from tlsgate.errors import (
+    BadSettings,
+    DaemonSaid,
+    Fault,
+    GateError,
+    Place,
+    Problem,
+    ProcessGone,
+)
 
 #: A line that is longer is no line of ours.
 LINE_BYTES = 256 << 20
 
 #: What the other side asks or tells: a word, its fields, and the descriptors that came.
 Hear = Callable[[str, dict[str, Any], list[int]], Awaitable[Any]]
-
-
-class ChannelLost(GateError):
-    """The other process is gone before it has answered."""
-
-    reason = "channel_lost"
-
-    def __str__(self) -> str:
-        return "the other process is gone"
 
 
 @implementer(IFileDescriptorReceiver)
@@ -70,11 +69,11 @@ class Channel(Protocol):
 
         Raises (from the Deferred):
             BadSettings, DaemonSaid: what the other side raised.
-            ChannelLost: it is gone.
+            ProcessGone: it is gone.
         """
         answer: Deferred[Any] = Deferred()
         if not self.open:
-            answer.errback(Failure(ChannelLost()))
+            answer.errback(Failure(ProcessGone()))
             return answer
         self._count += 1
         self._waiting[self._count] = answer
@@ -112,7 +111,7 @@ class Channel(Protocol):
         self.open = False
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
-            answer.errback(Failure(ChannelLost()))
+            answer.errback(Failure(ProcessGone()))
         self._lost()
 
     # -- inside ------------------------------------------------------------------------------

@@ -11,25 +11,9 @@ import fcntl
 import os
 from pathlib import Path
 
-from attrs import define
-
-from tlsgate.errors import Fault, GateError
+from tlsgate.errors import DataDirTaken
 
 PID_FILE = "tlsgate.pid"
-
-
-@define(eq=False)
-class DataDirTaken(GateError):
-    """Another daemon runs on the same data directory."""
-
-    fault = Fault.OPERATOR
-    reason = "data_dir_taken"
-    file: str
-    pid: int | None
-
-    def __str__(self) -> str:
-        who = f"the daemon with pid {self.pid}" if self.pid else "another daemon"
-        return f"{who} runs on this data directory already ({self.file})"
 
 
 class Claim:
@@ -61,7 +45,7 @@ class Claim:
             except BlockingIOError:
                 text = os.pread(file, 20, 0).strip()
                 os.close(file)
-                raise DataDirTaken(str(path), int(text) if text.isdigit() else None) from None
+                raise DataDirTaken(str(path), int(text) if text.isdigit() else 0) from None
             if _same(file, path):
                 return cls(path, file)
             os.close(file)  # its holder has just removed it; there is a newer one or none

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlsgate.errors import Fault, GateError, ReloadRefused
+from tlsgate.errors import GateError, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
 from tlsgate.service.channel import Channel, connect, error_of
 from tlsgate.service.crew import ICrew, Orders
@@ -32,19 +32,6 @@ READY_SECONDS = 60.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 10.0
 #: How long a worker may outlive the end of its drain.
 _GRACE_SECONDS = 5.0
-
-
-@define(eq=False)
-class WorkerFailed(GateError):
-    """A worker process did not come up."""
-
-    fault = Fault.GATE
-    reason = "worker_failed"
-    index: int
-    why: str
-
-    def __str__(self) -> str:
-        return f"worker {self.index} does not serve: {self.why}"
 
 
 @define(eq=False)

@@ -15,29 +15,16 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import define
 from twisted.internet.defer import Deferred
 
 import tlsgate
-from tlsgate.errors import Fault, GateError
+from tlsgate.errors import UpgradeFailed
 from tlsgate.service.channel import Channel, connect, error_of
 from tlsgate.service.listeners import Bound
 from tlsgate.service.spawn import Command, spawn
 
 #: How long a new process may take until it serves.
 READY_SECONDS = 60.0
-
-
-@define(eq=False)
-class UpgradeFailed(GateError):
-    """The new process did not come up; the old one goes on."""
-
-    fault = Fault.OPERATOR
-    reason = "upgrade_failed"
-    why: str
-
-    def __str__(self) -> str:
-        return f"the new process does not serve: {self.why}"
 
 
 async def succeed(
