@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.net import test_dispatcher, test_relay
+from tests.net import test_arrival, test_dispatcher, test_relay
 
 
 class BridgedChoiceTests(test_dispatcher.ChoiceTests):
@@ -11,7 +11,7 @@ class BridgedChoiceTests(test_dispatcher.ChoiceTests):
     bridged = True
 
 
-class BridgedPeekTests(test_dispatcher.PeekTests):
+class BridgedPeekTests(test_arrival.PeekTests):
     """Deadlines and truncated openings."""
 
     bridged = True

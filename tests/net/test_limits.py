@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config.settings import Limits
@@ -23,9 +25,10 @@ class CensusTests(SynchronousTestCase):
         )
         self.census = Census(limits, lambda: self.time)
 
-    def refused(self, call: object, *args: object) -> str:
+    def refused(self, call: Callable[..., None], *args: object) -> str:
         """Which limit *call* met."""
-        return self.assertRaises(TooMany, call, *args).what  # type: ignore[arg-type]
+        error: TooMany = self.assertRaises(TooMany, call, *args)
+        return error.what
 
     def test_anonymous_then_known(self) -> None:
         """Who is known makes room for the next unknown one, and still counts as a connection."""

@@ -8,7 +8,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import Rig, noise, read_all
-from tests.net.test_dispatcher import _hello
+from tests.net.test_dispatcher import hello
 from tlsgate.net.splice import BULK_BYTES, Pipes
 
 ROUTES = """[{name: pass, alpn: [open], passthrough: yes, target: "{unix}"}]"""
@@ -22,7 +22,7 @@ class SplicedFlowTests(SynchronousTestCase):
         self.rig = Rig(ROUTES)
         self.addCleanup(self.rig.close)
         self.client = self.rig.connect()
-        self.hello = _hello()
+        self.hello = hello()
         self.client.send(self.hello)
         self.target = self.rig.accept()
 

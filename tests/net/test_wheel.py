@@ -81,7 +81,7 @@ class WheelTests(SynchronousTestCase):
                 self.wheel.drop(item)
 
         for item in items:
-            item.due = drop_all  # type: ignore[assignment,method-assign]
+            item.due = drop_all  # type: ignore[method-assign]
             self.wheel.arm(item, 1)
         self.pass_time(2)
         self.assertEqual(self.wheel.waiting(), 0)

@@ -102,8 +102,15 @@ class Arrival:
         """Give the socket as it is, with every byte that was seen still in it."""
         if self.lowered:
             self._mark(1)
-        self._then = None
+        self.forget()
         return self.lease
+
+    def forget(self) -> None:
+        """Call nobody any more."""
+        # Whom it calls holds the arrival: that cycle would wait for the collector (S57).
+        self._then = None
+        self._hung_up = _nobody
+        self._seen = b""
 
     def _mark(self, low: int) -> None:
         self.lease.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, low)
@@ -123,3 +130,7 @@ class Arrival:
             then()
         elif mask & (TROUBLE | select.EPOLLRDHUP) or self.lease.socket.family in _INTERNET:
             self._hung_up(before)
+
+
+def _nobody(received: int) -> None:
+    """Stand in for an owner that has moved on."""

@@ -165,6 +165,7 @@ class Connection(Protocol):
         gateway.left(self)
         # The cycles with the TLS object and the relay would wait for the collector (S57).
         self.tls = self.pair = self.served = None
+        self.arrival.forget()
 
     def carried(self) -> tuple[int, int]:
         """Bytes to the target and to the client, so far."""

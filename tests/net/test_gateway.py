@@ -1,0 +1,101 @@
+"""Tests for `tlsgate.net.gateway`: reload, counts, and what is told of connections."""
+
+from __future__ import annotations
+
+from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.net.rig import CLIENT, Rig, read_some
+from tlsgate.net.gateway import spell
+
+ROUTE = '[{name: one, alpn: [%s], target: "{unix}", client_cert: none, unsafe_anyone: yes}]'
+
+
+class TakeTests(SynchronousTestCase):
+    """Tests for `Gateway.take`."""
+
+    def test_swap(self) -> None:
+        """New connections use the new gate, those that are there go on with theirs."""
+        rig, other = Rig(ROUTE % "old"), Rig(ROUTE % "new")
+        self.addCleanup(rig.close)
+        self.addCleanup(other.close)
+        client = rig.secure(alpn=(b"old",)).shake()
+        target = rig.accept()
+        rig.gateway.take(other.gateway.gate)
+        self.assertIn("no application protocol", rig.secure(alpn=(b"old",)).alert())
+        client.write(b"still")
+        self.assertEqual(read_some(rig, target, 5), b"still")
+        self.assertEqual(rig.secure(alpn=(b"new",)).shake().tls.get_alpn_proto_negotiated(), b"new")
+
+    def test_limits_count_at_once(self) -> None:
+        """Limits of the new configuration hold for what comes next."""
+        rig = Rig()
+        other = Rig(extra="  limits: {unauthenticated_per_address: 1}")
+        self.addCleanup(rig.close)
+        self.addCleanup(other.close)
+        rig.connect()
+        rig.gateway.take(other.gateway.gate)
+        rig.connect()
+        self.assertEqual(len(rig.gateway.connections()), 1)
+
+
+class TellTests(SynchronousTestCase):
+    """What the gateway says of its connections."""
+
+    def test_ledger_and_audit(self) -> None:
+        """A dispatched connection is opened and closed in the ledger, and audited once."""
+        rig = Rig(ROUTE % "x")
+        self.addCleanup(rig.close)
+        client = rig.secure(alpn=(b"x",)).shake()
+        target = rig.accept()
+        (live,) = rig.gateway.connections()
+        self.assertEqual((live["stage"], live["route"], live["alpn"]), ("relaying", "one", "x"))
+        client.tls.shutdown()
+        target.close()
+        rig.settle()
+        self.assertEqual(
+            rig.witness.seen, [("opened", "web", "tls-alpn"), ("closed", "web", "tls-alpn")]
+        )
+        ((event, fields),) = rig.witness.events
+        self.assertEqual((event, fields["cause"]), ("connection.end", "client_ended"))
+
+    def test_s57_nothing_is_left_to_the_collector(self) -> None:
+        """After churn there is no object of a connection left, without a collection."""
+        import gc
+
+        from tlsgate.net.connection import Connection
+        from tlsgate.net.ends import End
+        from tlsgate.net.relay import Flow, Pair
+
+        rig = Rig(ROUTE % "x")
+        self.addCleanup(rig.close)
+        gc.collect()
+        gc.disable()
+        try:
+            for number in range(12):
+                client = rig.secure(alpn=(b"x",), cert=None).shake()
+                target = rig.accept()
+                client.write(b"x")
+                read_some(rig, target, 1)
+                if number % 2:
+                    client.tls.shutdown()
+                client.sock.close()
+                target.close()
+                rig.settle()
+                del client, target
+            left = [
+                one for one in gc.get_objects() if isinstance(one, (Connection, End, Flow, Pair))
+            ]
+        finally:
+            gc.enable()
+        self.assertEqual(left, [])
+
+
+class SpellTests(SynchronousTestCase):
+    """Tests for `spell`."""
+
+    def test_addresses(self) -> None:
+        """IPv4, IPv6 and UNIX as logs have them."""
+        self.assertEqual(spell(CLIENT), "192.0.2.7:4711")
+        self.assertEqual(spell(IPv6Address("TCP", "2001:db8::1", 1)), "[2001:db8::1]:1")
+        self.assertEqual(spell(UNIXAddress(None)), "unix")
