@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
+from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
 from twisted.logger import Logger
 
 _log = Logger()
@@ -187,7 +186,7 @@ def _public_verifier(
                 if found is None:
                     return True
             else:
-                found = leaf(cert.to_cryptography().public_bytes(Encoding.DER))
+                found = leaf(dump_certificate(FILETYPE_ASN1, cert))
             connection.__dict__[_FINDING] = found
         except Exception:  # as above
             _log.failure("a client certificate could not be examined, and is refused")

@@ -10,6 +10,7 @@ What a certificate says is read once and remembered by its bytes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Generic, TypeVar
@@ -22,7 +23,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
+from service_identity.cryptography import (
+    verify_certificate_hostname,
+    verify_certificate_ip_address,
+)
 
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import CertRule
@@ -105,7 +109,9 @@ def judge_leaf(der: bytes) -> Identity | str:
         if len(der) > _LEAF_BYTES:  # nor remembered
             return f"it is longer than {_LEAF_BYTES} bytes"
         try:
-            known = _read(x509.load_der_x509_certificate(der))
+            # What cryptography only warns of is decided here, and no peer writes to stderr.
+            with warnings.catch_warnings(action="ignore"):
+                known = _read(x509.load_der_x509_certificate(der))
         except _Odd as odd:
             known = str(odd)
         except _MALFORMED:
@@ -210,11 +216,14 @@ def check_server(connection: SSL.Connection, name: str, *, target: str | None = 
     Raises:
         TargetUntrusted: its certificate is for other names, or has none.
     """
+    certificate = connection.get_peer_certificate(as_cryptography=True)
+    if certificate is None:
+        raise TargetUntrusted(target or name, "it shows no certificate")
     try:
         if _is_address(name):
-            verify_ip_address(connection, name)
+            verify_certificate_ip_address(certificate, name)
         else:
-            verify_hostname(connection, name)
+            verify_certificate_hostname(certificate, name)
     except service_identity.VerificationError as error:
         raise TargetUntrusted(target or name, f"its certificate is not for {name}") from error
     except (service_identity.CertificateError, ValueError) as error:
@@ -237,8 +246,8 @@ def _read(certificate: x509.Certificate) -> Identity:
         ValueError: or one of cryptography's own: it is not DER.
     """
     serial = certificate.serial_number
-    if serial < 0 or serial.bit_length() > _SERIAL_BITS:
-        raise _Odd("its serial number is negative or longer than 20 bytes")
+    if serial <= 0 or serial.bit_length() > _SERIAL_BITS:
+        raise _Odd("its serial number is not positive or longer than 20 bytes")
     _check_key(certificate)
     extensions = certificate.extensions
     if len(extensions) and certificate.version is not x509.Version.v3:
