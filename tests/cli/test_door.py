@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.cli.door import Door, read_answer
 from tlsgate.config.adminsocket import SUN_PATH_BYTES, short_name
-from tlsgate.errors import DaemonAway, DaemonSaid, Fault, Place, Problem
+from tlsgate.errors import BadAsk, DaemonAway, DaemonSaid, Fault, Place, Problem
 
 
 class ReadAnswerTests(SynchronousTestCase):
@@ -51,6 +51,13 @@ class DoorTests(SynchronousTestCase):
         for folder in (Path("."), Path("missing"), Path("x" * 200)):
             error = self.assertRaises(DaemonAway, Door(folder.absolute()).ask, "GET", "/v1/status")
             self.assertIn("no such socket", str(error))
+
+    def test_too_long_a_question(self) -> None:
+        """What the daemon's HTTP would cut off is not asked at all."""
+        error = self.assertRaises(
+            BadAsk, Door(Path("/d")).ask, "GET", "/v1/explain", {"cert": "+" * 6000}
+        )
+        self.assertEqual(str(error), "the question has 18017 bytes; 16000 are possible")
 
 
 class ShortNameTests(SynchronousTestCase):

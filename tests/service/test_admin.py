@@ -16,6 +16,7 @@ from twisted.web.server import Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tests.support import daemon
 from tests.support.daemon import CONNECTIONS, LISTENERS, RELOADED, STATUS, AnsweringDaemon
 from tlsgate.errors import BadSettings, Place, Problem, ReloadRefused
 from tlsgate.interfaces import IAudit, IDaemon
@@ -174,6 +175,17 @@ class AdminApiTests(SynchronousTestCase):
         self.assertEqual((status, value["error"]["fault"]), (500, "gate"))
         self.assertNotIn("secret", json.dumps(value))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_an_answer_that_is_no_json(self) -> None:
+        """A daemon that answers with something else has a bug; nobody waits for ever."""
+        self.patch(daemon, "STATUS", {"what": object()})
+        self.assertEqual(self.ask("GET", "/v1/status")[0], 500)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+    def test_names_that_are_no_text(self) -> None:
+        """Bytes of a path that are not UTF-8 arrive as they are kept."""
+        self.patch(daemon, "STATUS", {"file": b"/\xff".decode("utf-8", "surrogateescape")})
+        self.assertEqual(self.ask("GET", "/v1/status")[1], {"file": "/\udcff"})
 
     def test_changes_take_turns(self) -> None:
         """A second reload starts when the first has ended."""

@@ -15,7 +15,10 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from tlsgate.config.adminsocket import admin_socket, short_name
-from tlsgate.errors import DaemonAway, DaemonSaid, DoorClosed, Fault, Place, Problem
+from tlsgate.errors import BadAsk, DaemonAway, DaemonSaid, DoorClosed, Fault, Place, Problem
+
+#: Twisted's HTTP server takes lines of 16,384 bytes; the method and the version need some.
+_LINE_BYTES = 16_000
 
 
 class Asks(Protocol):
@@ -30,6 +33,7 @@ class Asks(Protocol):
             DaemonAway: nobody answers.
             DoorClosed: this user may not.
             DaemonSaid: the daemon refused, in its own words.
+            BadAsk: the question is too long.
         """
 
 
@@ -44,6 +48,8 @@ class Door:
     ) -> Any:
         """Ask once; see `Asks.ask`."""
         line = f"{path}?{urlencode(query)}" if query else path
+        if len(line) > _LINE_BYTES:
+            raise BadAsk(f"the question has {len(line)} bytes; {_LINE_BYTES} are possible")
         connection = _OverSocket(self.socket, seconds)
         try:
             connection.request(method, line, headers={"Accept": "application/json"})

@@ -42,7 +42,7 @@ def key(name: str, none: str = "-") -> Callable[[Mapping[str, Any]], object]:
 def emit(value: Any, how: str, text: Callable[[Any], str]) -> None:
     """Write *value* to stdout: as JSON or YAML, or as *text* makes it readable."""
     if how == "json":
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(value, indent=2))  # in ASCII: any terminal and any pipe takes it
     elif how == "yaml":
         click.echo(to_yaml(value), nl=False)
     else:

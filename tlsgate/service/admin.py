@@ -112,12 +112,17 @@ class AdminApi(Resource):
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
         status, value = await self._answer(request)
+        try:
+            body = json.dumps(value)
+        except (TypeError, ValueError):
+            self.log.failure("admin socket: an answer is no JSON")
+            status, body = 500, json.dumps(_BUG)
         if gone:
             return
         request.setResponseCode(status)
         request.setHeader("content-type", "application/json")
         request.setHeader("cache-control", "no-store")
-        request.write(json.dumps(value, ensure_ascii=False).encode() + b"\n")
+        request.write(body.encode() + b"\n")
         request.finish()
 
     async def _answer(self, request: Request) -> tuple[int, Any]:
@@ -143,7 +148,7 @@ class AdminApi(Resource):
             return STATUS[e.fault], as_json(e)
         except Exception:
             self.log.failure("admin socket: {path} failed", path=path)
-            return 500, error_json("error", Fault.GATE, "a bug of tlsgate; its log has the details")
+            return 500, _BUG
 
     async def _change(self, verb: _Verb, name: str, query: Query, uid: int) -> Any:
         """Run *verb* when no other change runs, and audit how it ended."""
@@ -197,6 +202,9 @@ def error_json(
             for problem in problems
         ]
     return {"error": error}
+
+
+_BUG = error_json("error", Fault.GATE, "a bug of tlsgate; its log has the details")
 
 
 def as_json(error: GateError) -> dict[str, Any]:

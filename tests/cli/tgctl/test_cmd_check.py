@@ -98,6 +98,15 @@ class CheckTests(SynchronousTestCase):
         self.assertIn("broken_one.py", result.stdout)
         self.assertIn("nothing_of_that_name", result.stdout)
 
+    def test_expired_certificates(self) -> None:
+        """A certificate whose time is over is a warning with the day: a start would take it."""
+        file = self.file(GOOD + "  https_keypairs: [{cert_file: s.pem, key_file: s.key}]\n")
+        pair = pki().ca.issue("gw.test", dns=("gw.test",), server=True, days=-1)
+        pair.write(file.parent / "s.pem", file.parent / "s.key")
+        result = run("check", str(file))
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn(f"warning: {file.parent / 's.pem'}: expired on ", result.stdout)
+
     def test_the_file_of_the_option(self) -> None:
         """Without an argument --config's file is meant; without either it says so."""
         file = self.file(GOOD)

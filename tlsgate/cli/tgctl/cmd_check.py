@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +14,9 @@ from tlsgate.cli.show import plain
 from tlsgate.cli.tgctl.built import built, settings_of
 from tlsgate.cli.tgctl.call import Call, with_call
 from tlsgate.errors import BadSettings, GateError, Place, Problem
+
+if TYPE_CHECKING:
+    from tlsgate.service.local import Built
 
 
 @click.command("check")
@@ -33,7 +38,7 @@ def command(call: Call, file: Path | None) -> None:
         warnings = settings.warnings
         with built(settings) as made:
             whole = Place(str(checked), 1, 1)
-            warnings = (*warnings, *(Problem(whole, "", remark) for remark in made.remarks))
+            warnings = (*warnings, *(Problem(whole, "", remark) for remark in _remarks(made)))
     except BadSettings as e:
         problems = e.problems
     except GateError as e:
@@ -47,6 +52,19 @@ def command(call: Call, file: Path | None) -> None:
     call.show(found, _text)
     if problems:
         click.get_current_context().exit(2)
+
+
+def _remarks(made: Built) -> Iterator[str]:
+    """What an operator should know of a gate that can be built."""
+    yield from made.remarks
+    certificates = made.gate.certificates
+    yield from (*certificates.notes, *made.gate.contexts.notes)
+    for life, notice in certificates.notices(time.time()):
+        day = datetime.datetime.fromtimestamp(life.not_after, datetime.UTC).date()
+        left = {"third": "a third", "tenth": "a tenth"}.get(notice)
+        yield f"{life.file}: " + (
+            f"expires on {day}; {left} of its life is left" if left else f"expired on {day}"
+        )
 
 
 def as_json(problem: Problem) -> dict[str, Any]:
