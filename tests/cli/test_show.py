@@ -80,4 +80,10 @@ class YamlTests(SynchronousTestCase):
         shown = to_yaml(value)
         self.assertEqual(yaml.safe_load(shown), value)
         self.assertTrue(shown.startswith("z: "))
-        self.assertIn("é", shown)
+
+    def test_only_ascii(self) -> None:
+        """A terminal is not steered by it, and bytes that are no text are spelled out."""
+        value = {"a": "x\x1b[2J\u202e", "b": ["/\udcff"]}
+        shown = to_yaml(value)
+        self.assertTrue(shown.isascii() and "\x1b" not in shown)
+        self.assertEqual(yaml.safe_load(shown), {"a": value["a"], "b": ["/\\udcff"]})

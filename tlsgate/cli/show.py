@@ -56,7 +56,20 @@ def to_yaml(value: Any) -> str:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(value, Dumper=dumper, sort_keys=False, allow_unicode=True, width=100))
+    return str(yaml.dump(_encodable(value), Dumper=dumper, sort_keys=False, width=100))
+
+
+def _encodable(value: Any) -> Any:
+    """*value* with bytes of file names that are no text spelled out; YAML cannot hold them."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {name: _encodable(one) for name, one in value.items()}
+        case list():
+            return [_encodable(one) for one in value]
+        case _:
+            return value
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -37,7 +37,7 @@ def command(
     cert: Path | None,
     running: bool,
 ) -> None:
-    """Print what the gateway would do with a connection, step by step.
+    """Print what a connection would meet, step by step.
 
     The running daemon answers. With --config the file is asked instead, before it is
     loaded. Nothing is dialled. Exit code 0: allowed, 1: refused.

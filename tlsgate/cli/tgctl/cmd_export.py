@@ -20,9 +20,9 @@ BALANCERS = ("haproxy", "nginx", "envoy")
 @click.option("--other", help="HOST:PORT for connections that are not the gateway's.")
 @with_call
 def command(call: Call, balancer: str, bind: str, to: tuple[str, ...], other: str | None) -> None:
-    """Print what a balancer needs to pass the gateway's connections through.
+    """Print rules for a balancer in front of the gateway.
 
-    The server names and ALPN tokens are those of the configuration. TLS stays whole: the
+    It passes the gateway's connections through. The server names and ALPN tokens are those of the configuration. TLS stays whole: the
     gateway itself checks certificates. With --format json or yaml the rules themselves
     are printed.
     """

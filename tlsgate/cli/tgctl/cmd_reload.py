@@ -16,9 +16,9 @@ SECONDS = 60.0
 @click.command("reload")
 @with_call
 def command(call: Call) -> None:
-    """Read the configuration again; on any problem the running one stays.
+    """Read the configuration again, all or nothing.
 
-    Connections are kept, and listeners that did not change are not touched.
+    On any problem the running one stays. Connections are kept, and listeners that did not change are not touched.
     """
     call.show(call.door().ask("POST", "/v1/reload", seconds=SECONDS), _text)
 

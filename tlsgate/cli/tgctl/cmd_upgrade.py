@@ -16,9 +16,9 @@ SECONDS = 120.0
 @click.command("upgrade")
 @with_call
 def command(call: Call) -> None:
-    """Start the installed code and hand over to it; no connection is lost.
+    """Hand over to a new process of the installed code.
 
-    The old process serves its connections to their end. When the new one fails,
+    No connection is lost: the old process serves its connections to their end. When the new one fails,
     the old one goes on as if nothing had happened.
     """
     call.show(call.door().ask("POST", "/v1/upgrade", seconds=SECONDS), _text)
