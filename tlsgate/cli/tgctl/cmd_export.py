@@ -22,9 +22,9 @@ BALANCERS = ("haproxy", "nginx", "envoy")
 def command(call: Call, balancer: str, bind: str, to: tuple[str, ...], other: str | None) -> None:
     """Print rules for a balancer in front of the gateway.
 
-    It passes the gateway's connections through. The server names and ALPN tokens are those of the configuration. TLS stays whole: the
-    gateway itself checks certificates. With --format json or yaml the rules themselves
-    are printed.
+    It passes the gateway's connections through: the server names and ALPN tokens are
+    those of the configuration. TLS stays whole, and the gateway itself checks
+    certificates. With --format json or yaml the rules themselves are printed.
     """
     from tlsgate import registry
     from tlsgate.cli.export.envoy import envoy, envoy_head

@@ -18,7 +18,8 @@ SECONDS = 60.0
 def command(call: Call) -> None:
     """Read the configuration again, all or nothing.
 
-    On any problem the running one stays. Connections are kept, and listeners that did not change are not touched.
+    On any problem the running one stays. Connections are kept, and listeners that did
+    not change are not touched.
     """
     call.show(call.door().ask("POST", "/v1/reload", seconds=SECONDS), _text)
 

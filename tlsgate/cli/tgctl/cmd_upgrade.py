@@ -18,8 +18,8 @@ SECONDS = 120.0
 def command(call: Call) -> None:
     """Hand over to a new process of the installed code.
 
-    No connection is lost: the old process serves its connections to their end. When the new one fails,
-    the old one goes on as if nothing had happened.
+    No connection is lost: the old process serves its own to their end. When the new one
+    fails, the old one goes on as if nothing had happened.
     """
     call.show(call.door().ask("POST", "/v1/upgrade", seconds=SECONDS), _text)
 
