@@ -119,11 +119,12 @@ def explain_target(
 
 
 def _reason(error: SSL.Error) -> str:
-    """The first reason text in pyOpenSSL's list of (library, function, reason)."""
+    """The reason in pyOpenSSL's list of (library, function, reason): the first of TLS itself."""
     entries = error.args[0] if error.args else None
-    if isinstance(entries, list) and entries and len(entries[0]) == 3:
-        return str(entries[0][2])
-    return ""
+    if not isinstance(entries, list) or not entries:
+        return ""
+    of_tls = (entry for entry in entries if entry[0] == "SSL routines")
+    return str(next(of_tls, entries[0])[2])
 
 
 def _sentence(error: SSL.Error, reason: str, peer: str, own: str) -> str:
