@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
@@ -14,7 +15,6 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.service import acceptor
 from tlsgate.service.acceptor import LOOK_SECONDS, Acceptor, Descriptors
 
 
@@ -103,10 +103,10 @@ class AcceptorCase(SynchronousTestCase):
     """An acceptor on doubles."""
 
     def setUp(self) -> None:
-        self.patch(acceptor.tcp, "Server", FakeTransport)
+        self.patch(tcp, "Server", FakeTransport)
         self.reactor = FakeReactor()
         self.descriptors = Descriptors(self.reactor, 1000)
-        self.listening: Any = FakeListening()
+        self.listening = cast("Any", FakeListening())
         self.factory = Kept()
         self.acceptor = Acceptor(
             self.reactor, "web", self.listening, self.factory, self.descriptors

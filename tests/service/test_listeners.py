@@ -8,6 +8,7 @@ from typing import Any
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlsgate.config.endpoints import bind_of
 from tlsgate.errors import CannotListen
 from tlsgate.service import listeners
 from tlsgate.service.listeners import Bound, Changes, Sockets
@@ -61,7 +62,7 @@ class PlanTests(SynchronousTestCase):
 
     def open_endpoint(self, endpoint: str) -> Bound:
         """Open nothing; ports in `taken` are somebody else's."""
-        wanted = listeners.bind_of(endpoint)
+        wanted = bind_of(endpoint)
         if wanted.kind != "tcp":
             return Bound(wanted, endpoint, None)
         if wanted.port in self.taken:
