@@ -50,6 +50,25 @@ class WhichDaemonTests(SynchronousTestCase):
         file = self.config("version: v3")
         self.assertEqual(self.opened("status", "-c", str(file)), [Path("/var/lib/tlsgate")])
 
+    def test_config_that_is_no_yaml(self) -> None:
+        """A file from which no data directory can be read is told with its place."""
+        for text in ("a: [\n", None):
+            file = Path(self.mktemp()).absolute()
+            if text is not None:
+                file.write_text(text)
+            result = run("status", "-c", str(file))
+            self.assertEqual((result.exit_code, result.stdout), (2, ""))
+            self.assertIn(f"tgctl: {file}:", result.stderr)
+
+    def test_data_dir_that_was_made_by_init(self) -> None:
+        """A tlsgate.yaml in the data directory is the configuration."""
+        folder = Path(self.mktemp()).absolute()
+        folder.mkdir()
+        (folder / "tlsgate.yaml").write_text("version: v9\n")
+        result = run("check", "--data-dir", str(folder))
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn(f"{folder / 'tlsgate.yaml'}:1:10", result.stdout)
+
     def test_environment(self) -> None:
         """Variables stand for the options."""
         self.assertEqual(self.opened("status", env={"TLSGATE_DATA_DIR": "/e"}), [Path("/e")])
