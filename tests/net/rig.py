@@ -7,6 +7,7 @@ unless a test moves the clock, so that every order of events can be made on purp
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import shutil
@@ -16,6 +17,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
@@ -346,18 +349,13 @@ class Client:
     ) -> None:
         self.rig = rig
         self.sock = sock
-        certs = pki()
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        context.set_min_proto_version(version)
-        context.set_max_proto_version(version)
-        context.load_verify_locations(str(certs.file("ca.pem")))
-        context.set_verify(SSL.VERIFY_PEER)
+        self.tls = SSL.Connection(client_context(version), sock)
         if cert is not None:
-            context.use_certificate_chain_file(str(certs.file(f"{cert}.pem")))
-            context.use_privatekey_file(str(certs.file(f"{cert}-key.pem")))
+            certificate, key = client_pair(cert)
+            self.tls.use_certificate(certificate)
+            self.tls.use_privatekey(key)
         if alpn:
-            context.set_alpn_protos(list(alpn))
-        self.tls = SSL.Connection(context, sock)
+            self.tls.set_alpn_protos(list(alpn))
         if name is not None:
             self.tls.set_tlsext_host_name(name.encode("ascii"))
         self.tls.set_connect_state()
@@ -420,6 +418,25 @@ class Client:
             reasons = error.args[0] if error.args else []
             return str(reasons[0][2]) if reasons and not isinstance(reasons, int) else repr(error)
         return "no alert"
+
+
+@functools.cache
+def client_context(version: int) -> SSL.Context:
+    """A client that trusts the test CA; the same for all, so that they share sessions."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(version)
+    context.set_max_proto_version(version)
+    context.load_verify_locations(str(pki().file("ca.pem")))
+    context.set_verify(SSL.VERIFY_PEER)
+    return context
+
+
+@functools.cache
+def client_pair(cert: str) -> tuple[x509.Certificate, Any]:
+    """The certificate and the key of *cert*."""
+    certificate = x509.load_pem_x509_certificate(pki().file(f"{cert}.pem").read_bytes())
+    key = serialization.load_pem_private_key(pki().file(f"{cert}-key.pem").read_bytes(), None)
+    return certificate, key
 
 
 def _receive(sock: socket.socket, most: int) -> bytes | None:

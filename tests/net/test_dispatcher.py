@@ -8,7 +8,7 @@ from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.net.rig import GATE, Rig, read_some
+from tests.net.rig import GATE, Client, Rig, read_some
 from tlsgate.core.proxyline import write_v1, write_v2
 
 ROUTES = """
@@ -120,13 +120,9 @@ class OpeningTests(DispatcherCase):
             sock.send(request)
             answer = read_some(self.rig, sock, 1)
         self.assertEqual(answer, b"S")
-        client = self.rig.secure(name="db.test")
-        client.sock.close()
-        client.sock = sock
-        client.tls = SSL.Connection(client.tls.get_context(), sock)
-        client.tls.set_tlsext_host_name(b"db.test")
-        client.tls.set_connect_state()
-        client.shake()
+        client = Client(
+            self.rig, sock, alpn=(), name="db.test", cert="alice", version=SSL.TLS1_3_VERSION
+        ).shake()
         target = self.rig.accept()
         client.write(b"startup")
         self.assertEqual(read_some(self.rig, target, 7), b"startup")

@@ -141,11 +141,11 @@ class RouteReader:
             for index, one in enumerate(written):
                 if one in written[:index]:
                     self.findings.wrong((*path, key, index), f"{one} stands here twice")
-                own = _covered(one, self.public) if key == "sni" else None
-                if own is not None:
+                # A wildcard over it is no harm: a public name is never claimed.
+                if key == "sni" and one in self.public:
                     self.findings.wrong(
                         (*path, key, index),
-                        f"{own} is the gate's own public address; the console would be gone",
+                        f"{one} is the gate's own public address; the console would be gone",
                     )
 
     def _plain_by_default(self, block: RouteBlock, names: tuple[str, ...]) -> bool:
@@ -262,13 +262,6 @@ _Claim = tuple[str, str, bytes]
 _NO_TOKEN = b""
 #: Longer than any token may be: whatever is offered.
 _ALL = b"*" * 256
-
-
-def _covered(pattern: str, names: frozenset[str]) -> str | None:
-    """The one of *names* that *pattern* takes, or None."""
-    if not pattern.startswith("*."):
-        return pattern if pattern in names else None
-    return next((name for name in names if name.partition(".")[2] == pattern[2:]), None)
 
 
 def _takes_all(route: Route) -> bool:

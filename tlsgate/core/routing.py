@@ -150,10 +150,10 @@ class RouteTable:
     def claims(self, server_name: str | None) -> str | None:
         """The name pattern under which *server_name* is claimed, on any listener.
 
-        Two names are of one class exactly when this gives the same for both; None
+        A public name is the console's, whatever wildcard covers it. Two names are of one class exactly when this gives the same for both; None
         is the console's class. Used to compare SNI with Host (S05).
         """
-        if server_name is None:
+        if server_name is None or server_name in self.public_names:
             return None
         if server_name in self._claimed:
             return server_name
@@ -165,7 +165,7 @@ class RouteTable:
         names = self._index.get(key)
         if names is None:
             names = self._index[key] = self._gather(*key)
-        if ask.server_name is not None:
+        if ask.server_name is not None and ask.server_name not in self.public_names:
             # A wildcard stands for one label, as in certificates (RFC 6125 section 6.4.3).
             yield names.exact.get(ask.server_name, ())
             yield names.wildcard.get(ask.server_name.partition(".")[2], ())

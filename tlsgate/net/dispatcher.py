@@ -151,12 +151,15 @@ class Dispatcher(Connection):
         greeter = self.entrance.greeter
         assert greeter is not None
         ask = Ask(listener=self.listener, opening=greeter.name, encrypted=False)
-        self.opening = greeter.name
         try:
             choice = self.gate.table.choose(ask)
         except NoRoute:
+            if greeter.openings:
+                # Its clients speak too; a hello may come, which a route takes.
+                return False
             self._refuse_plain(greeter.name, NotServed(greeter.name, greeter.advice))
             return True
+        self.opening = greeter.name
         self._take(choice, None)
         return True
 

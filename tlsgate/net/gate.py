@@ -5,15 +5,17 @@ A reload builds another `Gate` and swaps; connections keep the one that they beg
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from attrs import evolve, frozen
 
 from tlsgate.config.settings import Listener, Settings
+from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, RouteTable
 from tlsgate.core.sniff import TLS_OPENING, Opening
-from tlsgate.errors import BadKeyPair, BadSettings, GateError, Place, Problem
+from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
 from tlsgate.interfaces import IGateProtocol
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.relay import Waits
@@ -64,7 +66,7 @@ class Gate:
         problems: list[Problem] = []
 
         def blame(path: str, error: object) -> None:
-            problems.append(Problem(Place(str(settings.file), 1, 1), path, str(error)))
+            problems.append(Problem(settings.place(path), path, str(error)))
 
         own: dict[str, object] = {}
         for name, protocol in protocols.items():
@@ -158,7 +160,9 @@ def _certificates(settings: Settings) -> CertificateStore:
 
 def _hosts(addresses: Iterable[str]) -> Iterable[str]:
     for address in addresses:
-        yield address.rpartition(":")[0].strip("[]").lower()
+        host = address.rpartition(":")[0]
+        with contextlib.suppress(BadName):  # an address literal is nobody's SNI
+            yield normal(host)
 
 
 def _entrance(
