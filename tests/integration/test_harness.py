@@ -26,7 +26,8 @@ class HarnessTests(GateCase):
 
     def test_ports_are_asked_of_the_daemon(self) -> None:
         """Port 0 is found out by name, and the kernel says the same."""
-        gate = self.gate(version="v1", proxy={"listen_addr": "127.0.0.1:0"})
+        own = {"listen_addr": "127.0.0.1:0", "tunnel_listen_addr": "127.0.0.1:0"}
+        gate = self.gate(version="v1", proxy=own)
         self.assertIn(gate.port("web"), listening_ports(gate.pid))
         self.assertIn(gate.port("ssh"), listening_ports(gate.pid))
         self.assertRaises(AssertionError, gate.port, "nonsense")

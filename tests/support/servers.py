@@ -25,7 +25,17 @@ from tests.support.echo import Echo, Recorder
 from tests.support.ports import free_port, listening
 from tlsgate.config.settings import KeyPair
 
-__all__ = ["Echo", "Haproxy", "Nginx", "Postgres", "Recorder", "Redis", "Server", "Sshd"]
+__all__ = [
+    "Echo",
+    "Haproxy",
+    "Nginx",
+    "NginxStream",
+    "Postgres",
+    "Recorder",
+    "Redis",
+    "Server",
+    "Sshd",
+]
 
 #: For a helper such as ssh-keygen or initdb.
 _HELPER_SECONDS = 60
@@ -254,6 +264,40 @@ http {{
   server {{
     {" ".join(lines)}
     {self.body}
+  }}
+}}
+""",
+        )
+        nginx = program("nginx", "nginx-light")
+        return (nginx, "-c", config, "-p", self.folder, "-e", "stderr")
+
+
+class NginxStream(Server):
+    """nginx as a balancer of TCP connections: it sends a PROXY header (v1), then carries."""
+
+    module = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
+
+    def __init__(self, target_port: int) -> None:
+        super().__init__()
+        self.target_port = target_port
+
+    def command(self) -> Sequence[str | Path]:
+        """Write nginx.conf with a stream block."""
+        assert self.module.exists(), f"{self.module} is missing: install libnginx-mod-stream"
+        config = self.write(
+            "nginx.conf",
+            f"""\
+load_module {self.module};
+worker_processes 1;
+daemon off;
+pid {self.folder}/pid;
+error_log stderr info;
+events {{ worker_connections 1024; }}
+stream {{
+  server {{
+    listen 127.0.0.1:{self.port};
+    proxy_pass 127.0.0.1:{self.target_port};
+    proxy_protocol on;
   }}
 }}
 """,

@@ -1,0 +1,103 @@
+"""One daemon with real servers behind it, started once a process and shared by tests.
+
+Its single port leads to an echo, OpenSSH (by token and by banner), PostgreSQL, Redis (in
+the clear and over TLS) and nginx. A test that breaks it would break its neighbours, so
+tests only use it; `atexit` ends it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import subprocess
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.support.certs import pki
+from tests.support.child import temporary
+from tests.support.harness import Gate, settings
+from tests.support.servers import Echo, Nginx, Postgres, Redis, Server, Sshd
+
+S = TypeVar("S", bound=Server | Echo)
+
+#: For one client program.
+_CLIENT_SECONDS = 60
+
+
+class House:
+    """The daemon, the servers behind it, and how a client program is run."""
+
+    def __init__(self, ends: Callable[[Callable[[], object]], object]) -> None:
+        def begin(server: S) -> S:
+            server.start()
+            ends(server.stop)
+            return server
+
+        folder = temporary("house")
+        ends(functools.partial(shutil.rmtree, folder, ignore_errors=True))
+        self.echo = begin(Echo())
+        self.sshd = begin(Sshd())
+        self.postgres = begin(Postgres())
+        self.redis = begin(Redis())
+        self.redis_tls = begin(Redis(pki().keypair("target")))
+        self.nginx = begin(Nginx())
+        ca = pki().file("ca.pem")
+        over_tls = f"tls:localhost:{self.redis_tls.port}:trustRoots={ca}"
+        plain: dict[str, Any] = {"client_cert": "none", "unsafe_anyone": True}
+        routes: list[dict[str, Any]] = [
+            {"name": "echo", "alpn": ["demo-echo"], "target": self.echo.endpoint},
+            {"name": "ssh", "alpn": ["demo-ssh"], "target": self.sshd.endpoint},
+            {"name": "bastion", "protocol": "ssh", "target": self.sshd.endpoint, **plain},
+            {
+                "name": "orders",
+                "protocol": "postgres",
+                "sni": ["orders.gw.test"],
+                "target": self.postgres.endpoint,
+            },
+            {"name": "cache", "sni": ["cache.gw.test"], "target": self.redis.endpoint},
+            {"name": "safe", "sni": ["safe.gw.test"], "target": over_tls},
+            {
+                "name": "app",
+                "sni": ["app.gw.test"],
+                "alpn": ["http/1.1"],
+                "target": self.nginx.endpoint,
+            },
+        ]
+        self.gate = Gate(folder, settings(folder / "data", routes=routes))
+        ends(self.gate.stop)
+        self.gate.until_ready()
+        #: The one port.
+        self.port = self.gate.port()
+
+    def run(
+        self,
+        *arguments: str | Path,
+        input: bytes = b"",  # noqa: A002 -- as subprocess calls it
+        env: dict[str, str] | None = None,
+    ) -> tuple[int, bytes]:
+        """The exit code of a client program, and all that it printed on both channels."""
+        done = subprocess.run(
+            arguments,
+            input=input,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=_CLIENT_SECONDS,
+            check=False,
+            env={"PATH": "/usr/bin:/bin:/usr/sbin", "HOME": str(self.gate.folder), **(env or {})},
+        )
+        return done.returncode, done.stdout
+
+
+@functools.cache
+def house() -> House:
+    """The one house of this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    try:
+        return House(stack.callback)
+    except BaseException:
+        stack.close()
+        raise
