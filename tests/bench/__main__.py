@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seconds", type=float, default=2.0, help="that a run measures (default 2)")
     made.add_argument(
         "--gateways",
-        default="haproxy,tlsgate,tlsgate-public",
+        default="haproxy,tlsgate,tlsgate-public,haproxy-splice",
         metavar="NAMES",
         help=f"the first one is the reference; known: {', '.join(KNOWN)}; one may stand twice",
     )

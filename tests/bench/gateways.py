@@ -96,12 +96,19 @@ class Gateway:
         return None
 
 
+@define
 class HAProxy(Gateway):
     """HAProxy as an operator sets it up for the same job: a frontend and a server, tcplog.
 
     It does less here than tlsgate: no rule on the client's name, no limit by address, one
     backend without a choice. What is left out can only make it look better.
     """
+
+    splice: bool = False  #: let the kernel move what is passed through
+
+    def takes(self, case: Case) -> bool:
+        """See `Gateway.takes`; under TLS there is nothing to splice."""
+        return case.passthrough or not self.splice
 
     def command(self, place: Place) -> list[str]:
         """See `Gateway.command`."""
@@ -119,7 +126,7 @@ verify required alpn {TOKEN} ssl-min-ver TLSv1.2 no-tls-tickets
     default_backend target"""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         connections = min(8000, (files - 2 * PIPES - 256) // 2)
-        splice = "\n    option splice-auto" if place.case.passthrough else ""
+        splice = "\n    option splice-auto" if self.splice else ""
         (place.folder / "haproxy.cfg").write_text(
             f"""global
     nbthread 1
@@ -261,6 +268,7 @@ def fill(template: str, places: Mapping[str, str]) -> list[str]:
 
 KNOWN: Mapping[str, Callable[[str], Gateway]] = {
     "haproxy": HAProxy,
+    "haproxy-splice": lambda name: HAProxy(name, splice=True),
     "tlsgate": Tlsgate,
     "tlsgate-public": lambda name: Tlsgate(name, module="tests.bench.public_calls"),
     "stock": Stock,

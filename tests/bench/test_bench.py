@@ -221,15 +221,22 @@ class CommandLineTests(SynchronousTestCase):
         return said.getvalue().splitlines()[-1]
 
     def test_default(self) -> None:
-        """Without arguments: every case, HAProxy, then tlsgate, its fallback where it relays."""
+        """Without arguments: every case; HAProxy first, then tlsgate; variants where they count."""
         choice = bench.read([])
         self.assertEqual(choice.cases, CASES)
+        taken = {
+            gateway.name: [each.name for each in CASES if gateway.takes(each)]
+            for gateway in choice.gateways
+        }
+        everything = [each.name for each in CASES]
         self.assertEqual(
-            [each.name for each in choice.gateways], ["haproxy", "tlsgate", "tlsgate-public"]
-        )
-        self.assertEqual(
-            [each.name for each in CASES if choice.gateways[2].takes(each)],
-            ["down", "up", "roundtrip"],
+            taken,
+            {
+                "haproxy": everything,
+                "tlsgate": everything,
+                "tlsgate-public": ["down", "up", "roundtrip"],
+                "haproxy-splice": ["pass1", "pass500"],
+            },
         )
 
     def test_chosen(self) -> None:
