@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import threading
 import time
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization as s
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import der
@@ -146,6 +148,39 @@ class LoadTests(Folder):
         error = self.assertRaises(BadKeyPair, load_pair, files)
         self.assertIn("without a passphrase", str(error))
 
+    def test_odd_pairs(self) -> None:
+        """Keys that TLS does not use, and certificates that cannot be read, are refused."""
+        old = dsa.generate_private_key(2048)
+        public = old.public_key().public_bytes(s.Encoding.DER, s.PublicFormat.SubjectPublicKeyInfo)
+        good = der.key_pem(ec.generate_private_key(ec.SECP256R1()))
+        twice = der.certificate(
+            pki().ca, extensions=(der.san((2, b"a.test")), der.san((2, b"b.test")))
+        )
+        unknown = der.tlv(
+            der.SEQUENCE,
+            der.tlv(der.SEQUENCE, der.oid("1.2.3.4")),
+            der.tlv(der.BIT_STRING, b"\0\1"),
+        )
+        strange = der.certificate(pki().ca, public=unknown)
+        for pair, why in (
+            (
+                Pair(der.certificate(pki().ca, key=old, public=public).cert_pem, der.key_pem(old)),
+                "is of a kind that TLS does not use; take ECDSA, Ed25519 or RSA",
+            ),
+            (twice, "has extensions that cannot be read"),
+            (Pair(twice.cert_pem, good), "has extensions that cannot be read"),
+            (Pair(strange.cert_pem, good), "has a public key that cannot be read"),
+        ):
+            error = self.assertRaises(BadKeyPair, load_pair, self.put("odd", pair))
+            self.assertEqual(error.why, why)
+
+    def test_ed25519(self) -> None:
+        """An Ed25519 pair is a kind of its own, beside ECDSA and RSA."""
+        key = ed25519.Ed25519PrivateKey.generate()
+        pair = der.certificate(pki().ca, key=key, extensions=(der.san((2, b"gw.test")),))
+        loaded = load_pair(self.put("ed", pair))
+        self.assertEqual((loaded.kind, loaded.names), ("ed", ("gw.test",)))
+
     def test_one_file_for_both(self) -> None:
         """Certificate and key may stand in one file."""
         both = self.folder / "both.pem"
@@ -155,7 +190,7 @@ class LoadTests(Folder):
         self.assertEqual(len(pair.chain), 1)
 
     def test_notes(self) -> None:
-        """A chain out of order, and a certificate without names, are odd and not wrong."""
+        """A chain out of order, no names, or SHA-1 are odd and not wrong."""
         certs = pki()
         twisted = self.put("twisted", certs.sub_ca.issue("t", dns=("t.test",), server=True))
         one, two = (
@@ -164,12 +199,19 @@ class LoadTests(Folder):
         )
         twisted.cert_file.write_bytes(one + certs.other_ca.cert_pem + two)
         nameless = self.put("nameless", certs.ca.issue("n", server=True))
-        store = CertificateStore.load([twisted, nameless])
+        old = self.put(
+            "old",
+            der.certificate(
+                certs.ca, algorithm=der.ECDSA_SHA1, extensions=(der.san((2, b"old.test")),)
+            ),
+        )
+        store = CertificateStore.load([twisted, nameless, old])
         self.assertEqual(
             [note.rpartition(": ")[2] for note in store.notes],
             [
                 "the chain is out of order; many clients will refuse it",
                 "names no host; clients look at the subject alternative name only",
+                "is signed with SHA-1 or MD5; clients will refuse it",
             ],
         )
 
@@ -341,6 +383,33 @@ class SelfSignedTests(Folder):
         self.folder = self.folder / "none"
         error = self.assertRaises(BadSettings, self.start)
         self.assertIn("cannot be written", str(error))
+
+    def test_starts_at_once(self) -> None:
+        """Workers that start together show one certificate."""
+        starts = [threading.Thread(target=self.start) for _ in range(6)]
+        for start in starts:
+            start.start()
+        for start in starts:
+            start.join(30)
+        self.assertEqual(self.start().notices(time.time()), [])
+        self.assertEqual(
+            sorted(file.name for file in self.folder.iterdir()),
+            ["self-signed-key.pem", "self-signed.pem"],
+        )
+
+    def test_a_renewal_that_cannot_be_written(self) -> None:
+        """A data directory that went away is said, and the certificate serves on."""
+        clock = [0.0]
+        store = CertificateStore.self_signed(
+            self.NAMES, self.folder, now=lambda: time.time() + clock[0]
+        )
+        shutil.rmtree(self.folder)
+        self.assertFalse(store.reload())
+        self.assertIn(
+            "the self-signed certificate cannot be written: No such file or directory",
+            store.trouble,
+        )
+        self.assertEqual(store.pick(None).names, ("gate.example", "*.gate.example"))
 
     def test_addresses_alone(self) -> None:
         """A gateway that is known by address only has a certificate too."""

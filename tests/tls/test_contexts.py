@@ -6,7 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -290,6 +290,36 @@ class ServerContextTests(SynchronousTestCase):
         self.assertIsInstance(shown.public_key(), rsa.RSAPublicKey)
 
 
+class PairTests(SynchronousTestCase):
+    """Tests for pairs that only OpenSSL finds fault with."""
+
+    def test_found_before_a_connection(self) -> None:
+        """A key that is too short for our security level fails the start, with the reason."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        weak = der.certificate(
+            pki().ca,
+            key=ec.generate_private_key(ec.SECP192R1()),
+            extensions=(der.san((2, b"gw.test")),),
+        )
+        keypair = type(pki().keypair("server"))(
+            cert_file=folder / "c.pem", key_file=folder / "k.pem"
+        )
+        weak.write(keypair.cert_file, keypair.key_file)
+        store = ContextStore(CertificateStore.load([pki().keypair("server-b"), keypair]))
+        error = self.assertRaises(BadSettings, store.prepare, [ANYONE])
+        self.assertEqual(
+            str(error), f"{keypair.cert_file}:1:1: OpenSSL does not take it: ee key too small"
+        )
+
+    def test_without_memfd(self) -> None:
+        """Where there are no memory files the chain takes the way over a temporary one."""
+        self.patch(os, "memfd_create", None)
+        del os.memfd_create
+        context = contexts("server").server(ANYONE, None)
+        self.assertTrue(shake(client_context(), context).done)
+
+
 class TrustTests(SynchronousTestCase):
     """Tests for CA files, S09: no fault in them ever opens a door."""
 
@@ -314,6 +344,9 @@ class TrustTests(SynchronousTestCase):
             "weak.pem": der.certificate(
                 certs.ca, key=weak, extensions=(der.basic(ca=True),)
             ).cert_pem,
+            "twice.pem": der.certificate(
+                certs.ca, extensions=(der.basic(ca=True), der.basic(ca=True))
+            ).cert_pem,
             "huge.pem": b"#" * (2 << 20),
             "rotation.pem": old.cert_pem + certs.ca.cert_pem,
         }.items():
@@ -335,6 +368,7 @@ class TrustTests(SynchronousTestCase):
             "weak.pem",
             "holds 'CN=alice', which has an RSA key of 1024 bits; 2048 to 4096 are allowed",
         ),
+        ("twice.pem", "holds 'CN=alice', which cannot be read"),
         ("huge.pem", "is longer than 1048576 bytes"),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -277,6 +277,25 @@ class OddCertificateTests(SynchronousTestCase):
             self.assertIsInstance(found, str)
         for bytes_ in (b"", b"\x30", b"\x30\x80", b"\0" * 100, b"\x30\x84\xff\xff\xff\xff"):
             self.assertEqual(verify.judge_leaf(bytes_), "it is malformed")
+
+    def test_s10_keys_of_other_kinds(self) -> None:
+        """S10: a key that is neither RSA, EC nor Ed25519/Ed448 is refused, leaf or issuer."""
+        old = dsa.generate_private_key(2048)
+        pem = der.certificate(pki().ca, key=old).cert_pem
+        self.assertEqual(
+            verify.judge_leaf(_der_of(pem)), "its key is of a kind that is not used here"
+        )
+        dsa_kind, rsa_kind, pss_kind, ec_kind = 116, 6, 912, 408
+        for kind, bits, good in (
+            (dsa_kind, 2048, False),
+            (rsa_kind, 2047, False),
+            (rsa_kind, 2048, True),
+            (pss_kind, 4096, True),
+            (rsa_kind, 4097, False),
+            (ec_kind, 256, True),
+            (1087, 256, True),
+        ):
+            self.assertEqual((kind, verify.judge_issuer(kind, bits) is None), (kind, good))
 
     def test_s10_two_names_are_nobody(self) -> None:
         """S10: no rule matches one of two common names, nor a wildcard in a certificate."""

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
@@ -94,6 +96,9 @@ class CertificateStore:
     @classmethod
     def load(cls, keypairs: Sequence[KeyPair]) -> Self:
         """Read all pairs; the first one serves clients whose name none has.
+
+        Args:
+            keypairs: at least one.
 
         Raises:
             BadSettings: with a problem for each pair that cannot be used.
@@ -272,21 +277,26 @@ def _renew_self_signed(
     files: KeyPair, dns: tuple[str, ...], ips: tuple[str, ...], now: float
 ) -> None:
     """Write the self-signed pair where it is missing, broken, for other names, or old."""
-    key: PrivateKey | None = None
+    folder = os.open(files.cert_file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        pair = load_pair(files)
-    except BadKeyPair:
-        pass
-    else:
-        same = pair.names == dns and pair.addresses == ips
-        if same and expiry_notice(pair.not_before, pair.not_after, now) is None:
-            return
-        if isinstance(pair.key, PrivateKey):
-            key = pair.key
-    fresh = self_signed(dns[0][:64], dns=dns, ips=ips, days=_SELF_SIGNED_DAYS, key=key)
-    # The key first: a crash in between leaves a pair that does not fit, and is made again.
-    write_secret(files.key_file, fresh.key_pem)
-    _replace(files.cert_file, fresh.cert_pem)
+        fcntl.flock(folder, fcntl.LOCK_EX)  # workers that start at once make one pair, not several
+        key: PrivateKey | None = None
+        try:
+            pair = load_pair(files)
+        except BadKeyPair:
+            pass
+        else:
+            same = pair.names == dns and pair.addresses == ips
+            if same and expiry_notice(pair.not_before, pair.not_after, now) is None:
+                return
+            if isinstance(pair.key, PrivateKey):
+                key = pair.key
+        fresh = self_signed(dns[0][:64], dns=dns, ips=ips, days=_SELF_SIGNED_DAYS, key=key)
+        # The key first: a crash in between leaves a pair that does not fit, and is made again.
+        write_secret(files.key_file, fresh.key_pem)
+        _replace(files.cert_file, fresh.cert_pem)
+    finally:
+        os.close(folder)
 
 
 def _is_address(name: str) -> bool:

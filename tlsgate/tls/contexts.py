@@ -310,7 +310,7 @@ def _use_chain(context: SSL.Context, chain_pem: bytes) -> None:
     OpenSSL ties a chain to its pair only when it reads a file; the extra certificates
     that can be given from memory go out with every pair of the context.
     """
-    if hasattr(os, "memfd_create"):
+    if hasattr(os, "memfd_create"):  # Linux, where there is /proc too
         descriptor = os.memfd_create("tlsgate-chain")
         try:
             os.write(descriptor, chain_pem)

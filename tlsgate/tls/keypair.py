@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from attrs import field, frozen
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 
 from tlsgate.config.settings import KeyPair
@@ -220,4 +220,14 @@ def _oddities(chain: Sequence[x509.Certificate], names: Sequence[str], file: str
             break
     if not names:
         found.append(f"{file}: names no host; clients look at the subject alternative name only")
+    # A root may be signed as it likes; nobody looks at its signature.
+    if any(_is_weak(one) for one in chain if one.issuer != one.subject):
+        found.append(f"{file}: is signed with SHA-1 or MD5; clients will refuse it")
     return found
+
+
+def _is_weak(certificate: x509.Certificate) -> bool:
+    try:
+        return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
+    except UnsupportedAlgorithm:  # newer than this library: not ours to judge
+        return False
