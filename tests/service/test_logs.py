@@ -9,15 +9,8 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.service.logs import (
-    FIELD_LIMIT,
-    REFUSALS_A_SECOND,
-    Journal,
-    Log,
-    Observer,
-    Stamp,
-    clean,
-)
+from tlsgate.service.lines import FIELD_LIMIT, Stamp, clean
+from tlsgate.service.logs import REFUSALS_A_SECOND, Journal, Log, Observer
 
 #: What a peer may put into a name, a token, a banner or a path.
 NASTY = (
@@ -168,7 +161,7 @@ class JournalTests(SynchronousTestCase):
         for number in range(10_000):
             journal({**ENTRY, "sni": f"{number}.example.com"})
             journal({**ENTRY, "sni": f"{number}" * 200})
-        self.assertLess(len(journal._shown), 5_000)
+        self.assertLess(len(journal._text._shown), 5_000)
 
 
 class ObserverTests(SynchronousTestCase):

@@ -7,7 +7,6 @@ file too long renames it under a lock, and the others notice and follow.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 import uuid
@@ -17,7 +16,7 @@ from pathlib import Path
 from zope.interface import implementer
 
 from tlsgate.interfaces import IAudit
-from tlsgate.service.logs import FIELD_LIMIT, Stamp, clean
+from tlsgate.service.lines import Stamp, json_form
 from tlsgate.service.sink import Later, Sink
 
 #: Where the trail is, below the data directory.
@@ -26,8 +25,6 @@ EVENTS_LOG = "log/events.log"
 ROTATE_BYTES = 64 << 20
 #: How often the file's size and identity are looked at.
 LOOK_SECONDS = 5.0
-
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
 
 
 @implementer(IAudit)
@@ -59,17 +56,10 @@ class AuditLog:
             self._looked = now
             self.look()
         self._count += 1
-        line: dict[str, object] = {
-            "event": event,
-            "time": self._stamp(now),
-            "uid": f"{self._prefix}{self._count:012x}",
-        }
-        for key, value in fields.items():
-            if type(value) is str and len(value) > FIELD_LIMIT:
-                line[key] = clean(value)
-            elif value is not None and key != "time":
-                line[key] = value
-        self.sink.write(_encode(line) + "\n")
+        uid = f"{self._prefix}{self._count:012x}"
+        self.sink.write(
+            f'{{"event":"{event}","time":"{self._stamp(now)}","uid":"{uid}"{json_form(fields)}}}\n'
+        )
 
     def look(self) -> None:
         """Rotate the file when it is too long; follow when somebody else did."""

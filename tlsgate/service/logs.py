@@ -4,13 +4,12 @@
    what stands in their fields can come from outside.
 2. `Journal` turns the end of each connection into a line without that machinery: it runs
    once a connection and costs a few microseconds.
-3. Both escape everything that is not printable and cut each foreign field (S23).
+3. Both escape everything that is not printable and cut each foreign field (S23,
+   `service.lines`).
 """
 
 from __future__ import annotations
 
-import json
-import re
 import time
 from collections.abc import Callable, Mapping
 
@@ -24,10 +23,9 @@ from twisted.logger import (
 from zope.interface import implementer
 
 from tlsgate.errors import Fault
+from tlsgate.service.lines import Stamp, TextForm, clean, encode, json_form
 from tlsgate.service.sink import Sink
 
-#: How much of one field that a peer may have filled is kept, in characters.
-FIELD_LIMIT = 256
 #: How much of a whole message is kept; a traceback may have more.
 MESSAGE_LIMIT = 4096
 TRACEBACK_LIMIT = 16384
@@ -46,40 +44,6 @@ _LEVEL_OF: dict[str, str] = {
     Fault.OPERATOR.value: "error",
     Fault.GATE.value: "critical",
 }
-
-#: A value that needs no quotes in a text line: printable ASCII without space, quote, "=".
-_PLAIN = re.compile(r"[!#-<>-\[\]-~]+\Z")
-
-#: How many different texts of fields a journal keeps in the form they are written.
-_KEPT = 4096
-
-_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, default=str).encode
-
-
-def clean(text: str, limit: int = FIELD_LIMIT) -> str:
-    """Give *text* without anything that could end a line or move a cursor, cut at *limit*."""
-    if len(text) > limit:
-        text = text[:limit] + "…"
-    if text.isprintable():
-        return text
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text
-    )
-
-
-class Stamp:
-    """Times as ISO 8601 in UTC; the part down to the second is made once a second."""
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._text = ""
-
-    def __call__(self, seconds: float) -> str:
-        whole = int(seconds)
-        if whole != self._second:
-            self._second = whole
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        return f"{self._text}.{int((seconds - whole) * 1000):03d}Z"
 
 
 class Log:
@@ -119,7 +83,7 @@ class Observer:
             entry["message"] = clean(message, MESSAGE_LIMIT)
             if trace:
                 entry["traceback"] = clean(trace, TRACEBACK_LIMIT)
-            log.sink.write(_encode(entry) + "\n")
+            log.sink.write(encode(entry) + "\n")
         else:
             text = clean(message, MESSAGE_LIMIT)
             if trace:
@@ -155,8 +119,7 @@ class Journal:
         self._now = now
         self._second = 0
         self._refused = 0
-        self._shown: dict[str, str] = {}
-        self._shown_as = log.json
+        self._text = TextForm()
 
     def __call__(self, entry: Mapping[str, object]) -> None:
         log = self._log
@@ -170,11 +133,12 @@ class Journal:
         log.sink.write(self._line(level, entry))
 
     def _line(self, level: str, entry: Mapping[str, object]) -> str:
-        as_json = self._log.json
-        if self._shown_as is not as_json:
-            self._shown.clear()
-            self._shown_as = as_json
-        return self._json(level, entry) if as_json else self._text(level, entry)
+        when, event = entry.get("time"), entry.get("event")
+        stamp = self._log.stamp(when if isinstance(when, float | int) else self._now())
+        if self._log.json:
+            fields = json_form(entry)
+            return f'{{"time":"{stamp}","level":"{level}","event":"{event}"{fields}}}\n'
+        return f"{stamp} {level} {event}{self._text(entry)}\n"
 
     def _too_many(self) -> bool:
         """Count a refusal; True: this one is not written."""
@@ -191,61 +155,3 @@ class Journal:
                 self._log.sink.write(self._line("warn", told))
         self._refused += 1
         return self._refused > REFUSALS_A_SECOND
-
-    def _text(self, level: str, entry: Mapping[str, object]) -> str:
-        parts = [self._stamped(entry), level, str(entry.get("event"))]
-        shown = self._shown
-        for key, value in entry.items():
-            if value is None or key == "time" or key == "event":
-                continue
-            kind = type(value)
-            if kind is int:
-                parts.append(f"{key}={value}")
-            elif kind is float:
-                parts.append(f"{key}={value:.3f}")
-            else:
-                text = _as_text(value)
-                parts.append(f"{key}={shown.get(text) or self._show(text)}")
-        return " ".join(parts) + "\n"
-
-    def _json(self, level: str, entry: Mapping[str, object]) -> str:
-        parts = [f'{{"time":"{self._stamped(entry)}","level":"{level}"']
-        shown = self._shown
-        for key, value in entry.items():
-            if value is None or key == "time":
-                continue
-            kind = type(value)
-            if kind is int:
-                parts.append(f'"{key}":{value}')
-            elif kind is float:
-                parts.append(f'"{key}":{value:.6f}')
-            else:
-                text = _as_text(value)
-                parts.append(f'"{key}":{shown.get(text) or self._show(text)}')
-        return ",".join(parts) + "}\n"
-
-    def _show(self, text: str) -> str:
-        """How *text* stands in a line; kept, because most fields repeat."""
-        if self._log.json:
-            told = _encode(clean(text))
-        else:
-            told = text if _PLAIN.match(text) and len(text) <= FIELD_LIMIT else _encode(clean(text))
-        if len(text) <= FIELD_LIMIT:
-            if len(self._shown) >= _KEPT:
-                self._shown.clear()
-            self._shown[text] = told
-        return told
-
-    def _stamped(self, entry: Mapping[str, object]) -> str:
-        when = entry.get("time")
-        return self._log.stamp(when if isinstance(when, float | int) else self._now())
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    if isinstance(value, list | tuple):
-        return ",".join(_as_text(one) for one in value)
-    return str(value)
