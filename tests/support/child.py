@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 #: How long anything may take to come up or go down on a busy machine with two cores.
@@ -50,6 +50,14 @@ def until(
         if time.monotonic() > end:
             raise NotInTime(f"not within {seconds:g} s: {what}\n{said()}")
         time.sleep(_LOOK_SECONDS)
+
+
+def during(seconds: float, every: float = 0.2) -> Iterator[float]:
+    """Time that a test has to watch: gives how much has passed, again and again."""
+    since = time.monotonic()
+    while (passed := time.monotonic() - since) < seconds:
+        yield passed
+        time.sleep(every)
 
 
 def program(name: str, package: str) -> str:
