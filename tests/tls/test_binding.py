@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 
 from OpenSSL import SSL
+from OpenSSL.crypto import X509StoreFlags
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support import der
 from tests.support.certs import pki
 from tests.support.handshake import VERSIONS, client_context, shake
 from tlsgate.tls import binding
+from tlsgate.tls.authority import Pair
 
 
-def server(leaf: binding.Leaf, issuer: binding.Issuer) -> SSL.Context:
-    """A server that asks these two."""
+def server(leaf: binding.Leaf, issuer: binding.Issuer, anchors: str | None = None) -> SSL.Context:
+    """A server that asks these two; with *anchors* only they are trusted, at any strength."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     context.use_certificate_chain_file(os.fspath(pki().file("server.pem")))
     context.use_privatekey_file(os.fspath(pki().file("server-key.pem")))
-    context.load_verify_locations(os.fspath(pki().file("ca.pem")))
+    context.load_verify_locations(anchors or os.fspath(pki().file("ca.pem")))
+    if anchors is not None:
+        store = context.get_cert_store()
+        assert store is not None
+        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+        context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     binding.set_verify(context, SSL.VERIFY_PEER, leaf, issuer)
     return context
 
@@ -88,6 +96,33 @@ class BindingTests(SynchronousTestCase):
                 wire = shake(client_context(pair), server(never, lambda _kind, _bits: None))
                 self.assertFalse(wire.done)
                 self.assertIsNone(binding.finding(wire.server))
+
+    def test_keys_that_cannot_be_read(self) -> None:
+        """An anchor or an intermediate whose key is garbage is refused, and crashes nobody."""
+        garbage = der.tlv(
+            der.SEQUENCE,
+            der.tlv(der.SEQUENCE, der.oid("1.2.840.113549.1.1.1"), der.tlv(der.NULL)),
+            der.tlv(der.BIT_STRING, b"\0garbage"),
+        )
+        sub = pki().sub_ca
+        above = der.certificate(
+            pki().ca,
+            key=sub.key,
+            public=garbage,
+            subject=sub.certificate.subject.public_bytes(),
+            extensions=(der.basic(ca=True),),
+        )
+        leaf = der.certificate(sub)
+        own = leaf.cert_pem.partition(b"-----END CERTIFICATE-----\n")
+        pair = Pair(own[0] + own[1] + above.cert_pem, leaf.key_pem)
+        anchor = self.mktemp()
+        with open(anchor, "wb") as file:
+            file.write(above.cert_pem)
+        for private in (True, False):
+            self.patch(binding, "PRIVATE", private)
+            for anchors in (None, anchor):
+                context = server(lambda _der: 1, lambda _kind, _bits: None, anchors)
+                self.assertFalse(shake(client_context(pair), context).done)
 
     def test_no_certificate(self) -> None:
         """A client without certificate leaves nothing behind."""

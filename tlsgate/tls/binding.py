@@ -59,6 +59,8 @@ Issuer = Callable[[int, int], str | None]
 #: X509_V_ERR_CERT_REJECTED; OpenSSL sends alert 42 (bad_certificate) for it.
 _REJECTED: Final = 28
 
+_UNREADABLE: Final = "the key of an issuer in its chain cannot be read"
+
 #: Where a connection keeps what was found; pyOpenSSL's objects have room for it, and it is
 #: as cheap to reach as an attribute and goes when they go.
 _FINDING: Final = "tlsgate finding"
@@ -139,9 +141,12 @@ def _private_verifier(leaf: Leaf, issuer: Issuer) -> Callable[[int, Any], int]:
         found: object
         try:
             certificate = current(store)
+            if not certificate:
+                return 0  # a notice that is about no certificate: we asked for none
             if depth_of(store) != 0:
                 key = key_of(certificate)
-                found = issuer(kind_of(key), bits_of(key))
+                # NULL for a key that OpenSSL cannot read; to ask for its kind would crash.
+                found = issuer(kind_of(key), bits_of(key)) if key else _UNREADABLE
                 free_key(key)
                 if found is None:
                     return 1
