@@ -23,6 +23,11 @@ from tests.support.servers import Echo, Nginx, Postgres, Redis, Server, Sshd
 
 S = TypeVar("S", bound=Server | Echo)
 
+#: Tests are more clients at one address than a gateway lets in by default.
+UNLIMITED = dict.fromkeys(
+    ("unauthenticated_per_address", "handshakes_per_second_per_address"), 10_000
+)
+
 #: For one client program.
 _CLIENT_SECONDS = 60
 
