@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tlsgate.core.routing import CertRule, Choice, RouteTable
@@ -125,6 +126,30 @@ class ConversationTests(SynchronousTestCase):
         talk = connect(Recording(), FakeContext())
         talk.protocol.transport.loseWriteConnection()  # type: ignore[attr-defined]
         self.assertEqual((talk.write_ended, talk.closed), (True, False))
+
+    def test_client_half_closes(self) -> None:
+        """Who does not know half-closed connections loses them, as with a reactor."""
+
+        @implementer(IHalfCloseableProtocol)
+        class Half(Recorder):
+            def readConnectionLost(self) -> None:
+                self.seen.append("half")
+
+            def writeConnectionLost(self) -> None:
+                self.seen.append("never")
+
+        talk = connect(Recording(), FakeContext())
+        talk.half_close()
+        self.assertTrue(talk.closed)
+
+        class Knowing(GateProtocol):
+            def build(self, context: IRouteContext) -> Factory:
+                return Factory.forProtocol(Half)
+
+        talk = connect(Knowing(), FakeContext())
+        talk.half_close()
+        self.assertFalse(talk.closed)
+        self.assertEqual(talk.protocol.seen, ["made", "half"])  # type: ignore[attr-defined]
 
     def test_take(self) -> None:
         """What has been taken is gone from what was received."""

@@ -20,7 +20,7 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -243,6 +243,17 @@ class Conversation:
     def hang_up(self) -> None:
         """Let the client close the connection."""
         self._end(ConnectionDone())
+
+    def half_close(self) -> None:
+        """Let the client send nothing more, and go on to read.
+
+        A protocol that is no `IHalfCloseableProtocol` loses the connection.
+        """
+        if not IHalfCloseableProtocol.providedBy(self.protocol):
+            self._end(ConnectionDone())
+            return
+        with self._turn():
+            self.protocol.readConnectionLost()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -209,6 +209,40 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
         self.assertEqual(get(talk, "/webapi/find").code, 200)
 
+    def test_client_asks_no_more(self) -> None:
+        """Who ends its direction gets what it has asked for, and then the end."""
+        for token in (b"http/1.1", b"h2"):
+            context = FakeContext(token=token)
+            talk = visit(context=context)
+            if token == b"h2":
+                H2Client(talk).get("/webapi/find")
+            else:
+                get(talk, "/webapi/find")
+            talk.half_close()
+            self.assertTrue(talk.closed, token)
+            context.clock.advance(100)
+            self.assertEqual(context.clock.getDelayedCalls(), [], token)
+
+    def test_client_asks_no_more_and_is_slow(self) -> None:
+        """What waits for a full transport is answered before the end."""
+        talk = visit()
+        transport = talk.protocol.transport  # type: ignore[attr-defined]
+        plain_write = transport.write
+
+        def write(data: bytes) -> None:
+            plain_write(data)
+            transport.producer.pauseProducing()
+
+        transport.write = write
+        talk.send(b"GET /webapi/find HTTP/1.1\r\nHost: gw.test\r\n\r\n" * 3)
+        talk.half_close()
+        count = 0
+        while wire := talk.take():
+            count += len(answers(wire))
+            if not talk.closed:
+                transport.producer.resumeProducing()
+        self.assertEqual((count, talk.closed), (3, True))
+
     def test_pipelining_cut_anywhere(self) -> None:
         """Pipelined requests are answered in order, however the network cuts them."""
         wire = b"".join(

@@ -17,7 +17,13 @@ import io
 from typing import Any
 
 from h2.exceptions import H2Error
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -159,6 +165,7 @@ class Visit:
             transport.abortConnection()
 
 
+@implementer(IHalfCloseableProtocol)
 class _Http1(http.HTTPChannel):
     """HTTP/1.1, with a deadline on each request and an end to pipelining.
 
@@ -170,6 +177,7 @@ class _Http1(http.HTTPChannel):
     def __init__(self, visit: Visit) -> None:
         super().__init__()
         self._visit = visit
+        self._read_ended = False
 
     def connectionMade(self) -> None:
         self._visit.expect_request()
@@ -178,6 +186,15 @@ class _Http1(http.HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         self._visit.expect_request()
         super().dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """The client asks no more; it still gets what it has asked for."""
+        self._read_ended = True
+        if not self.paused:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We never end our direction alone."""
 
     def pauseProducing(self) -> None:
         super().pauseProducing()
@@ -189,12 +206,15 @@ class _Http1(http.HTTPChannel):
         self.paused = False
         super().resumeProducing()
         super().dataReceived(b"")  # on with what waited
+        if self._read_ended and not self.paused:
+            self.loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._visit.request_is_whole()
         super().connectionLost(reason)
 
 
+@implementer(IHalfCloseableProtocol)
 class _Http2(H2Connection):
     """HTTP/2, with a deadline on the first request.
 
@@ -228,6 +248,15 @@ class _Http2(H2Connection):
             super()._sendPrioritisedData(*args)
         except H2Error:
             self._visit.hang_up()
+
+    def readConnectionLost(self) -> None:
+        """The client is gone: in HTTP/2 nobody sends requests and then only listens."""
+        self._end_producing()
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """We never end our direction alone."""
 
     def timeoutConnection(self) -> None:
         self._end_producing()
