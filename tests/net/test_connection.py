@@ -30,6 +30,17 @@ class DrainTests(DispatcherCase):
         self.rig.advance(1)
         self.assertEqual(self.successResultOf(drained), 0)
 
+    def test_idle_keep_alive(self) -> None:
+        """A browser's idle connection does not hold up a drain; its answer has arrived."""
+        client = self.rig.secure(alpn=(b"http/1.1",), cert=None).shake()
+        client.write(b"GET /webapi/ping HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+        self.assertTrue(client.read(100).startswith(b"HTTP/1.1 200"))
+        drained = self.rig.gateway.drain(60)
+        self.rig.advance(1)
+        self.assertNoResult(drained)
+        self.rig.advance(5)
+        self.assertEqual(self.successResultOf(drained), 0)
+
     def test_limit(self) -> None:
         """What is left at the limit is cut off and counted."""
         self.rig.secure(alpn=(b"open",)).shake()

@@ -34,7 +34,7 @@ from tlsgate.tls.fast import HAS_BINDING, Slab
 Journal = Callable[[Mapping[str, object]], None]
 
 #: How often the end of a drain is looked for.
-_LOOK_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.1
 
 
 class Gateway:
@@ -178,9 +178,7 @@ class Gateway:
         close, before.
         """
         self.draining = True
-        for one in list(self._live.values()):
-            if one.stage in ("arriving",):
-                one.end_in_order("drain")
+        self._end_waiting()
         if not self._live:
             return succeed(0)
         limit = self.now() + seconds
@@ -194,10 +192,18 @@ class Gateway:
                 self.close_all("drain")
                 done.callback(cut)
             else:
+                self._end_waiting()
                 self.reactor.callLater(_LOOK_SECONDS, look)
 
         look()
         return done
+
+    def _end_waiting(self) -> None:
+        """End what only waits for the client's next wish; nobody loses an answer."""
+        for one in list(self._live.values()):
+            served = one.served
+            if one.stage == "arriving" or (served is not None and served.resting()):
+                one.end_in_order("drain")
 
     def close_all(self, cause: str = "stopped") -> None:
         """End every connection now."""

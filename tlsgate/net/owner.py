@@ -27,8 +27,8 @@ class Owned:
         self, sock: socket.socket, peer: IAddress | None = None, host: IAddress | None = None
     ) -> None:
         self._socket = sock
-        self._peer = peer or UNIXAddress(None)
-        self._host = host or UNIXAddress(None)
+        self._peer = peer
+        self._host = host
         self.protocol: Any = None
 
     def getHandle(self) -> socket.socket:
@@ -37,11 +37,11 @@ class Owned:
 
     def getPeer(self) -> IAddress:
         """Who is at the other side."""
-        return self._peer
+        return self._peer or UNIXAddress(None)
 
     def getHost(self) -> IAddress:
         """Our own address."""
-        return self._host
+        return self._host or UNIXAddress(None)
 
     def pauseProducing(self) -> None:
         """Nothing reads the socket but its borrower."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tlsgate.net.ends import CHUNK, End
 from tlsgate.net.wheel import Wheel
@@ -37,10 +37,11 @@ class Waits:
     write_stall_seconds: float
     close_seconds: float
     lifetime_seconds: float | None
+    #: How often to look, so that no wait is exceeded by more than a quarter.
+    look_seconds: float = field(init=False)
 
-    @property
-    def look_seconds(self) -> float:
-        """How often to look, so that no wait is exceeded by more than a quarter."""
+    @look_seconds.default
+    def _find_look_seconds(self) -> float:
         waits = (self.idle_seconds, self.write_stall_seconds, self.close_seconds)
         shortest = min(wait for wait in (*waits, self.lifetime_seconds) if wait is not None)
         return min(max(shortest / 4, 0.05), 15.0)

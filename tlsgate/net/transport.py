@@ -36,6 +36,9 @@ from tlsgate.tls.handshake import Handshake
 #: Above this much unwritten output a producer is paused.
 HIGH_BYTES: Final = 64 * 1024
 
+#: How long a connection must have been still before a drain ends it.
+_REST_SECONDS: Final = 2.0
+
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
 class ServedTransport:
@@ -87,6 +90,8 @@ class ServedTransport:
         self.sent = 0
         self.connected = True
         self._progress = (0, 0)
+        self._now = now
+        self._rest = ((-1, -1), 0.0)
         self._since = self._started = now()
         if secure is not None:
             directlyProvides(self, ISSLTransport)
@@ -211,6 +216,21 @@ class ServedTransport:
             self._lost(Failure(ConnectionDone()), "idle")
             return None
         return waits.look_seconds
+
+    def resting(self) -> bool:
+        """True when nothing is on its way out and nothing has moved for a moment.
+
+        An idle keep-alive connection is; one whose answer is being made may look like
+        it, so the moment is long.
+        """
+        if self._output or (self._producer is not None and self._paused):
+            return False
+        moved = (self.received, self.sent)
+        now = self._now()
+        if moved != self._rest[0]:
+            self._rest = (moved, now)
+            return False
+        return now - self._rest[1] >= _REST_SECONDS
 
     def end_in_order(self, cause: str) -> None:
         """The gateway's own wish: close, whatever the protocol thinks."""
