@@ -35,7 +35,7 @@ make_environment .venv
 bin=$PWD/.venv/bin
 # An editable install follows the checkout; what pip wants is looked at again when it changes.
 if ! cmp -s pyproject.toml .venv/installed-for || ! "$bin/tgctl" --help >/dev/null 2>&1; then
-    echo "Installing tlsgate into .venv ..." >&2
+    echo "Installing tlsgate into .venv; this takes a minute or two ..." >&2
     "$bin/python" -m pip install --quiet --disable-pip-version-check \
         --config-settings editable_mode=compat --editable '.[cli]' >&2
     cp pyproject.toml .venv/installed-for
@@ -55,7 +55,8 @@ fi
 
 "$bin/twistd" --nodaemon tlsgate --config "$config" >&2 &
 daemon=$!
-trap 'kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
+stopped=
+trap 'stopped=1; kill -TERM "$daemon" 2>/dev/null || :' INT TERM HUP
 
 # The commands are printed when they work: when the daemon that was started here, and not
 # another one in the same folder, says that it is ready.
@@ -93,4 +94,11 @@ if kill -0 "$daemon" 2>/dev/null; then
     code=0
     wait "$daemon" || code=$?
 fi
+# After `tgctl upgrade` another process has the port: it is the one that Ctrl-C ends now.
+while [ -z "$stopped" ] && [ "$code" -eq 0 ]; do
+    next=$(cat "$data/tlsgate.pid" 2>/dev/null) || break
+    kill -0 "$next" 2>/dev/null || break
+    daemon=$next
+    while kill -0 "$daemon" 2>/dev/null; do sleep 1; done
+done
 exit "$code"
