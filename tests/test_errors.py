@@ -85,4 +85,4 @@ class GateErrorTests(SynchronousTestCase):
         name = errors.NoRoute("web", "x.test", (), name_unknown=True)
         protocol = errors.NoRoute("web", None, (b"h2",))
         self.assertEqual(str(name), "no route for the name 'x.test' (strict_sni is on)")
-        self.assertEqual(str(protocol), "no route on listener web for name None, ALPN 'h2'")
+        self.assertEqual(str(protocol), "no route on listener web for no name, ALPN 'h2'")

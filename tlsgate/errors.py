@@ -91,7 +91,8 @@ class NoRoute(GateError):
         if self.name_unknown:
             return f"no route for the name {self.server_name!r} (strict_sni is on)"
         offered = ", ".join(ascii(token.decode("latin-1")) for token in self.alpn) or "none"
-        return f"no route on listener {self.listener} for name {self.server_name!r}, ALPN {offered}"
+        name = "no name" if self.server_name is None else f"the name {self.server_name!r}"
+        return f"no route on listener {self.listener} for {name}, ALPN {offered}"
 
 
 @define(eq=False)
