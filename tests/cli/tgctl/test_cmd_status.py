@@ -40,3 +40,9 @@ class StatusTests(SynchronousTestCase):
         shown = run("status", door=TableDoor({"GET /v1/status": {**STATUS, **more}})).stdout
         self.assertRegex(shown, r"\nlast reload  .* ago, refused: data_dir cannot change\n")
         self.assertRegex(shown, r"\nwarning      a certificate has expired\n$")
+
+    def test_refused_for_many_reasons(self) -> None:
+        """Of a reload with several problems the first is shown, and where to see them all."""
+        last = {"time": 0.0, "ok": False, "why": "gate.yaml:7:3 a: no\ngate.yaml:8:3 b: no"}
+        shown = run("status", door=TableDoor({"GET /v1/status": {**STATUS, "last_reload": last}}))
+        self.assertIn("gate.yaml:7:3 a: no (and 1 more; see tgctl check)\n", shown.stdout)

@@ -29,10 +29,16 @@ def _text(status: dict[str, Any]) -> str:
         shown.append(("running", span(max(0.0, time.time() - started))))
     if isinstance(last := status.get("last_reload"), dict):
         ago = span(max(0.0, time.time() - float(last.get("time") or 0)))
-        said = "taken" if last.get("ok") else f"refused: {last.get('why')}"
+        said = "taken" if last.get("ok") else f"refused: {_first(str(last.get('why')))}"
         shown.append(("last reload", f"{ago} ago, {said}"))
     shown += [("warning", warning) for warning in status.get("warnings", ())]
     return pairs([(name, _word(value)) for name, value in shown])
+
+
+def _first(why: str) -> str:
+    """The first of several problems; a whole list belongs to `tgctl check`."""
+    first, *rest = why.splitlines() or [""]
+    return f"{first} (and {len(rest)} more; see tgctl check)" if rest else first
 
 
 def _word(value: object) -> object:
