@@ -31,6 +31,9 @@ proxy_service:
   https_keypairs:
     - {cert_file: server.pem, key_file: server.key}
 
+  # Whose client certificates count. What each may do is said by `allow` of every route.
+  client_ca_files: [ca.pem]
+
   # Static routes: no agent, no login. Anything that opens a TLS connection to the port
   # and offers the ALPN token, or asks for the name (sni), gets to the target, provided
   # that its certificate is good and a rule names it.
@@ -39,7 +42,6 @@ proxy_service:
       alpn: [demo-echo]
       protocol: demo-echo     # plugins/demo_echo.py, a drop-in of thirty lines
       client_cert: required   # none | optional | required
-      client_ca_files: [ca.pem]
       allow:
         - cn: alice           # or {san: "spiffe://..."}, {dns: "*.ops.example.com"}
 
@@ -48,7 +50,6 @@ proxy_service:
     #   sni: [db.example.com]
     #   target: tcp:127.0.0.1:5432
     #   protocol: postgres    # raw | postgres | ssh
-    #   client_ca_files: [ca.pem]
     #   allow: [{cn: alice}]
     #   send_proxy: none      # none | v1 | v2
 
