@@ -115,6 +115,15 @@ class ReloadTests(Folder):
         self.write("one.py", SMALL.format(name="other", alpn=""))
         self.assertEqual(self.names(), ["other"])
 
+    def test_exchanged_in_a_hurry(self) -> None:
+        """A new file of the same size in the same second runs as what it is."""
+        for name in ("one", "two", "six"):
+            file = self.write("x.py", SMALL.format(name=name, alpn=""))
+            os.utime(file, (1e9, 1e9))
+            self.assertEqual(self.names(), [name])
+            file.unlink()
+            self.assertEqual(self.names(), [])
+
     def test_changed(self) -> None:
         """A changed file is named, and the code that runs stays the old one."""
         file = self.write("one.py", SMALL.format(name="one", alpn=""))

@@ -21,8 +21,9 @@ import stat
 import sys
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import CodeType, MappingProxyType, ModuleType
 from typing import Any
 
 from attrs import define, frozen
@@ -267,7 +268,10 @@ def _import(file: Path, changed: list[str]) -> ModuleType:
         taken = getattr(sys.modules[name], "__file__", None)
         raise ImportError(f"a module of this name is loaded from {taken}; rename the file")
     spec = importlib.util.spec_from_file_location(
-        name, file, submodule_search_locations=[str(package)] if package else None
+        name,
+        file,
+        loader=_Fresh(name, str(file)),
+        submodule_search_locations=[str(package)] if package else None,
     )
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -279,6 +283,18 @@ def _import(file: Path, changed: list[str]) -> ModuleType:
         _forget(file)
         raise
     return module
+
+
+class _Fresh(SourceFileLoader):
+    """Compiles the source that is there.
+
+    Compiled code in __pycache__ is known by size and second of its source: a file that was
+    exchanged in a hurry would run as the old one.
+    """
+
+    def get_code(self, fullname: str) -> CodeType:
+        code: CodeType = self.source_to_code(self.get_data(self.path), self.path)
+        return code
 
 
 def _unsafe(path: Path) -> str | None:

@@ -36,10 +36,9 @@ def draw(ends: Sequence[str]) -> str:
         shown[-1] = f"and {len(ends) - _ENDS + 1} more"
     height = max(len(shown) * _STEP, 5 * _STEP) + 12
     return (
-        f'<svg class="picture" viewBox="0 0 {_WIDTH} {height}" '
-        'preserveAspectRatio="xMaxYMid slice" aria-hidden="true">'
+        f'<div class="picture" aria-hidden="true"><svg viewBox="0 0 {_WIDTH} {height}">'
         + "".join((*_clients(height / 2), *_gate(height / 2), *_ways(shown, height / 2)))
-        + "</svg>"
+        + "</svg></div>"
     )
 
 

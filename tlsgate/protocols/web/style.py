@@ -2,6 +2,7 @@
 
 Two palettes by the reader's own choice of light or dark; contrast of text is at least
 4.5:1 in both (WCAG 2.2, 1.4.3). Below 40 rem the table becomes a list of cards.
+Below 34 rem the left of the drawing, where clients come from, is cut off.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ padding:.5rem .9rem;border:1px solid var(--line);border-radius:.6rem;background:
 .address span{color:var(--soft);font-size:.8125rem}
 code,pre{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace}
 .address code{font-size:1rem;overflow-wrap:anywhere}
-.picture{display:block;width:100%;height:auto;margin:2.2rem 0 0;color:var(--soft)}
+.picture{margin:2.2rem 0 0;overflow:hidden}
+.picture svg{display:block;width:100%;height:auto}
 .picture text{font:500 14.5px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;
 fill:var(--ink)}
 .picture .quiet{fill:var(--soft);font-weight:400}
@@ -73,7 +75,6 @@ footer p{margin:0;padding-top:1.2rem;border-top:1px solid var(--line)}
 @media(max-width:40rem){
 main,header,footer{padding-inline:1.1rem}
 h1{margin-top:2.3rem}
-.picture{height:13.5rem;margin-top:1.6rem}
 thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 table,tbody,tr,tbody th,td{display:block}
 tr{padding:.85rem 1.1rem;border-top:1px solid var(--line)}
@@ -86,5 +87,8 @@ dl{display:block}
 dt{padding-bottom:0}
 dd{padding-top:0;border-top:0}
 dt:first-of-type+dd{border-top:0}}
+@media(max-width:34rem){
+.picture{margin-top:1.6rem}
+.picture svg{width:166%;margin-left:-66%}}
 @media print{body{background:none}.card{break-inside:avoid}}
 """
