@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 from OpenSSL import SSL
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import succeed
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,6 +19,7 @@ from tests.support.certs import pki
 from tlsgate.errors import GateError, TargetRefused, TargetSilent, TargetUntrusted
 from tlsgate.net.dial import Dial, Target, parse_target
 from tlsgate.net.lease import Lease
+from tlsgate.net.owner import Owned
 from tlsgate.net.poller import Poller
 from tlsgate.net.wheel import Wheel
 
@@ -108,6 +113,23 @@ class DialTests(SynchronousTestCase):
         accepted.close()
         self.reached[0].close()
         self.assertEqual(self.wheel.waiting(), 0)
+
+    def test_reached_by_an_endpoint(self) -> None:
+        """A socket that Twisted connected may be any kind: `unix:` with options is no TCP."""
+        for family in (socket.AF_UNIX, socket.AF_INET):
+            ours = socket.socket(family)
+            self.addCleanup(ours.close)
+
+            def connect(factory: IProtocolFactory, ours: socket.socket = ours) -> Any:
+                protocol = factory.buildProtocol(UNIXAddress(None))
+                assert protocol is not None
+                protocol.makeConnection(Owned(ours))  # type: ignore[arg-type]
+                return succeed(protocol)
+
+            endpoint = SimpleNamespace(connect=connect)
+            self.dial(Target("x", endpoint=lambda reactor, found=endpoint: found))  # type: ignore[misc]
+            self.assertIs(self.reached[-1].socket, ours)
+        self.assertEqual(self.failed, [])
 
     def test_refused(self) -> None:
         """Nobody listens: the reason is the system's, at once."""

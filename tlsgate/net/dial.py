@@ -226,7 +226,7 @@ class Dial:
     def _connected(self) -> None:
         lease = self._lease
         assert lease is not None
-        if self._target.family != socket.AF_UNIX:
+        if lease.socket.family != socket.AF_UNIX:
             lease.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._first:
             try:
