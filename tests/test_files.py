@@ -26,15 +26,8 @@ UNTESTED = {
     "tlsgate/plugins/builtin.py": "instances only; every daemon of the integration tests has them",
     **dict.fromkeys(
         (
-            "tlsgate/service/crew.py",
-            "tlsgate/service/doors.py",
             "tlsgate/service/local.py",
             "tlsgate/service/start.py",
-            "tlsgate/service/supervisor.py",
-            "tlsgate/service/tap.py",
-            "tlsgate/service/tree.py",
-            "tlsgate/service/upgrade.py",
-            "tlsgate/service/worker.py",
         ),
         "processes and descriptors: tests/integration has the real ones",
     ),

@@ -61,19 +61,23 @@ class Source:
 
 
 def _not_inherited(settings: Settings) -> list[Problem]:
-    """Listeners that workers could not share."""
-    if settings.workers == 1:
-        return []
-    return [
-        Problem(
-            Place(str(settings.file), 1, 1),
-            f"proxy_service listener {listener.name}",
-            f"{listener.written} gives no listening descriptor that {settings.workers} workers "
-            "could share; use a tcp, unix or systemd endpoint, or workers: 1",
-        )
-        for listener in settings.listeners
-        if not can_be_inherited(listener.endpoint)
-    ]
+    """Ports that give no listening descriptor where one is needed."""
+    place = Place(str(settings.file), 1, 1)
+    problems = []
+    if settings.diag is not None and not can_be_inherited(settings.diag):
+        problems.append(Problem(place, "teleport.diag_addr", "use a tcp, unix or systemd endpoint"))
+    if settings.workers > 1:
+        problems += [
+            Problem(
+                place,
+                f"proxy_service listener {listener.name}",
+                f"{listener.written} gives no listening descriptor that {settings.workers} workers "
+                "could share; use a tcp, unix or systemd endpoint, or workers: 1",
+            )
+            for listener in settings.listeners
+            if not can_be_inherited(listener.endpoint)
+        ]
+    return problems
 
 
 def unchangeable(old: Settings, new: Settings) -> list[str]:

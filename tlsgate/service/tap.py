@@ -10,11 +10,13 @@ import atexit
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from attrs import evolve
 from twisted.application.service import IService, MultiService
 from twisted.logger import ILogObserver
 from twisted.python import usage
@@ -51,8 +53,8 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the file, before twistd looks for a pid file or forks (Twisted calls this)."""
         given = self["data-dir"]
-        data_dir = None if given is None else Path(given).absolute()
-        self.source = Source(Path(self["config"]).absolute(), data_dir)
+        data_dir = None if given is None else Path(os.path.abspath(given))
+        self.source = Source(Path(os.path.abspath(self["config"])), data_dir)
         self.heritage = Heritage.take()
         if self.parent is not None and self.parent.get("pidfile") == _TWISTD_PID:
             self.parent["pidfile"] = ""
@@ -75,7 +77,11 @@ class Options(usage.Options):
         """
         from tlsgate.service.local import build
 
-        built = build(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            # Without key pairs a start makes one; that is not for a check to keep.
+            built = build(
+                settings if settings.keypairs else evolve(settings, data_dir=Path(folder))
+            )
         for warning in (*map(str, settings.warnings), *built.remarks):
             sys.stderr.write(f"warning: {warning}\n")
         sys.stdout.write(f"{self.source.file} is fine\n")

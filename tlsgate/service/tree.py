@@ -184,7 +184,7 @@ class Daemon(Service):
             or "no listener",
         )
         for warning in self.warnings():
-            self.logger.warn("{warning}", warning=warning)  # noqa: G010 -- Twisted's name
+            self.logger.warn("{text}", text=warning)  # noqa: G010 -- Twisted's name
         if self._predecessor is not None:
             self._predecessor.named()
         notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
@@ -215,6 +215,11 @@ class Daemon(Service):
                 self.process.reactor, DIAG, bound.socket, site(self), self._descriptors
             )
             self._diag.start()
+
+    @property
+    def _owns_names(self) -> bool:
+        """False while a predecessor may still go on in our place."""
+        return self.ready or self._predecessor is None
 
     # -- what is in force ------------------------------------------------------------------------
 
@@ -460,7 +465,7 @@ class Daemon(Service):
             # clients wait for the whole drain.
             for name, bound in self.process.sockets.open.items():
                 if name != DIAG:
-                    bound.close()
+                    bound.close(leave_name=not self._owns_names)
             self.logger.info("draining, at most {seconds} s", seconds=seconds)
         cut = await self.crew.drain(seconds)
         if cut:
@@ -471,7 +476,7 @@ class Daemon(Service):
         if self._diag is not None:
             self._diag.stop()
         for bound in self.process.sockets.open.values():
-            bound.close(leave_name=self._handed_over)
+            bound.close(leave_name=self._handed_over or not self._owns_names)
         if self.admin.running:
             await self.admin.stopService()
         self.process.claim.give_up()
