@@ -66,9 +66,11 @@ class TellTests(SynchronousTestCase):
         from tlsgate.net.connection import Connection
         from tlsgate.net.ends import End
         from tlsgate.net.relay import Flow, Pair
+        from tlsgate.tls.handshake import Handshake
 
         rig = Rig(ROUTE % "x")
         self.addCleanup(rig.close)
+        kinds = (Connection, End, Flow, Pair, Handshake)
         gc.collect()
         gc.disable()
         try:
@@ -83,9 +85,7 @@ class TellTests(SynchronousTestCase):
                 target.close()
                 rig.settle()
                 del client, target
-            left = [
-                one for one in gc.get_objects() if isinstance(one, (Connection, End, Flow, Pair))
-            ]
+            left = [one for one in gc.get_objects() if isinstance(one, kinds)]
         finally:
             gc.enable()
         self.assertEqual(left, [])

@@ -150,8 +150,9 @@ class RouteTable:
     def claims(self, server_name: str | None) -> str | None:
         """The name pattern under which *server_name* is claimed, on any listener.
 
-        A public name is the console's, whatever wildcard covers it. Two names are of one class exactly when this gives the same for both; None
-        is the console's class. Used to compare SNI with Host (S05).
+        A public name is the console's, whatever wildcard covers it. Two names are of one
+        class exactly when this gives the same for both; None is the console's class. Used
+        to compare SNI with Host (S05).
         """
         if server_name is None or server_name in self.public_names:
             return None

@@ -59,7 +59,7 @@ class End:
         raise NotImplementedError
 
     def pending(self) -> int:
-        """Bytes that wait above the socket."""
+        """Bytes, or an end, that wait above the socket; 0: the socket tells what comes."""
         return 0
 
     def step(self) -> int:
@@ -143,15 +143,20 @@ class PlainEnd(End):
 class SecureEnd(End):
     """A socket under TLS."""
 
-    __slots__ = ("session",)
+    __slots__ = ("_corks", "_met", "session")
 
     def __init__(self, lease: Lease, session: Session) -> None:
         super().__init__(lease)
         self.session = session
+        self._corks = lease.socket.family in (socket.AF_INET, socket.AF_INET6)
+        #: The last `fill` met, after its bytes, an end that the socket tells nobody again:
+        #: OpenSSL has read the close_notify already.
+        self._met = False
 
     def fill(self, slab: Slab, size: int) -> int:
         """See `End.fill`."""
         read = self.session.read
+        self._met = False
         count = read(slab, 0, size)
         if count < _SHORT:
             self.drained = True
@@ -162,6 +167,7 @@ class SecureEnd(End):
             if count <= 0:
                 # Whatever it was, the next fill meets it again.
                 self.drained = count == AGAIN
+                self._met = not self.drained
                 return filled
             filled += count
             if count < _SHORT and filled < size:
@@ -172,6 +178,16 @@ class SecureEnd(End):
 
     def put(self, slab: Slab, size: int) -> int:
         """See `End.put`."""
+        if size <= RECORD or not self._corks:
+            return self._put(slab, size)
+        # OpenSSL writes each record by itself; corked, the kernel makes full segments of them.
+        cork = self.lease.socket.setsockopt
+        cork(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        gone = self._put(slab, size)
+        cork(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        return gone
+
+    def _put(self, slab: Slab, size: int) -> int:
         write = self.session.write
         count = write(slab, 0, size)
         if count == size:
@@ -195,4 +211,4 @@ class SecureEnd(End):
 
     def pending(self) -> int:
         """See `End.pending`."""
-        return self.session.pending()
+        return self._met or self.session.pending()
