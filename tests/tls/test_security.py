@@ -361,6 +361,8 @@ class HandshakeOnceTests(SynchronousTestCase):
             wire._carry(wire.client, wire.server, None)
             wire._carry(wire.server, wire.client, None)
         self.assertIn("no renegotiation", errors[0])
+        # Nor may the server begin one; its own option says so, not only OpenSSL's default.
+        self.assertRaises(SSL.Error, wire.server.renegotiate)
         self.assertEqual(wire.server.total_renegotiations(), 0)
 
     def test_s12_no_certificate_is_asked_for_later(self) -> None:
