@@ -243,6 +243,27 @@ class LimitTests(DispatcherCase):
         self.assertEqual(len(self.rig.gateway.connections()), 6)
 
 
+class ListenerLimitTests(DispatcherCase):
+    """A listener's own limits take the place of the process's."""
+
+    extra = (
+        "  limits: {unauthenticated_per_address: 2}\n"
+        "  listeners: {web: {limits: {unauthenticated_per_address: 3}}}"
+    )
+
+    def test_per_address(self) -> None:
+        """The fourth silent socket of one address is closed; an ended one makes room."""
+        socks = [self.rig.connect() for _ in range(4)]
+        self.rig.settle()
+        self.assertEqual(len(self.rig.gateway.connections()), 3)
+        self.assertEqual(self.refused(), "limit")
+        socks[0].close()
+        self.rig.settle()
+        self.rig.connect()
+        self.rig.settle()
+        self.assertEqual(len(self.rig.gateway.connections()), 3)
+
+
 class TargetTests(SynchronousTestCase):
     """Targets that do not answer."""
 

@@ -218,7 +218,7 @@ class EndTests(RelayCase):
         self.assertEqual(self.rig.gateway.connections(), [])
         self.assertEqual(self.rig.gateway.census.connections, 0)
         self.assertEqual(self.rig.gateway.census.anonymous, 0)
-        self.assertEqual(self.rig.gateway.census.by_source, {})
+        self.assertEqual(self.rig.gateway.census_of("web").by_source, {})
 
     def test_counts(self) -> None:
         """The journal's line has the bytes of each direction, the route and the cause."""

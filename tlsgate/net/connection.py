@@ -85,7 +85,7 @@ class Connection(Protocol):
         if self._anonymous:
             self._anonymous = False
             for census in self._admitted:
-                census.known(self._source if census is self.gateway.census else None)
+                census.known(None if census is self.gateway.census else self._source)
 
     # -- ways out --
 

@@ -137,7 +137,8 @@ class Dispatcher(Connection):
         peer = self.peer
         if not isinstance(peer, UNIXAddress):
             try:
-                self.gateway.census.name(peer.host)
+                # Each listener counts addresses by its own limits; the process counts sums.
+                self.gateway.census_of(self.listener).name(peer.host)
             except TooMany as error:
                 self._drop(error)
                 return
