@@ -30,6 +30,7 @@ from tlsgate.core.outcome import More
 from tlsgate.core.proxyline import read_proxy, write_v1, write_v2
 from tlsgate.core.routing import Ask, CertRule, Choice, Route, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, Then, sniff
+from tlsgate.core.tokens import best_common
 from tlsgate.errors import (
     BadBytes,
     BadProxyHeader,
@@ -258,19 +259,29 @@ class Dispatcher(Connection):
             choice = self.gate.table.choose(ask)
         except NoRoute as error:
             own = self.entrance.listener.protocol
-            if own is not None and own in self.gate.protocols and not hello.alpn:
-                self._not_served(own)
+            if own is not None and self._not_served(own, hello.alpn):
                 return
             alert = _UNRECOGNIZED_NAME if error.name_unknown else _NO_APPLICATION_PROTOCOL
             self._refuse(error, reasons.alert_record(alert))
             return
         self._take(choice, hello)
 
-    def _not_served(self, protocol: str) -> None:
-        """Say NotServed under TLS: no route, no certificate asked, nothing behind it."""
-        self.choice = Choice(Route(name=protocol, protocol=protocol, unsafe_anyone=True), None)
-        self.error = NotServed(protocol, self.gate.protocols[protocol].advice)
+    def _not_served(self, name: str, offered: tuple[bytes, ...]) -> bool:
+        """Say NotServed under TLS: no route, no certificate asked, nothing behind it.
+
+        False where the port's protocol has nothing to do with the offered tokens.
+        """
+        protocol = self.gate.protocols.get(name)
+        if protocol is None or protocol.listener is None:
+            return False
+        token = best_common(protocol.listener.alpn, offered)
+        if offered and token is None:
+            return False
+        self.token = token
+        self.choice = Choice(Route(name=name, protocol=name, unsafe_anyone=True), token)
+        self.error = NotServed(name, protocol.advice)
         self._secure(self.gate.contexts.server(_NO_CERT, None))
+        return True
 
     def _take(self, choice: Choice, hello: Hello | None) -> None:
         """A route is chosen: from here on only its rules count."""

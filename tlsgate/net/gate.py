@@ -147,8 +147,16 @@ def protocol_routes(settings: Settings, protocols: Mapping[str, IGateProtocol]) 
         for listener in settings.listeners:
             if listener.protocol == name:
                 # On its own port a protocol needs no token.
-                where, port = listener.name, f"{name}-port"
-                yield evolve(base, name=port, listener=where, plain=open_to_anyone)
+                tokens = () if protocol.listener is None else protocol.listener.alpn
+                yield evolve(
+                    base,
+                    name=f"{name}-port",
+                    listener=listener.name,
+                    alpn=tokens,
+                    plain=open_to_anyone,
+                )
+                if tokens:
+                    yield evolve(base, name=f"{name}-port-plain", listener=listener.name)
 
 
 def _certificates(settings: Settings) -> CertificateStore:

@@ -319,12 +319,9 @@ class ServedTransport:
             if gone < size:
                 return
         producer = self._producer
-        if producer is not None:
-            if not self._streaming:
-                producer.resumeProducing()
-            elif self._paused:
-                self._paused = False
-                producer.resumeProducing()
+        if producer is not None and (self._paused or not self._streaming):
+            self._paused = False
+            producer.resumeProducing()
             return
         if self.disconnecting:
             cause = "client_ended" if self._read_ended else "served"
