@@ -37,7 +37,6 @@ from tlsgate.errors import (
     Denied,
     Draining,
     GateError,
-    HandshakeFailed,
     NoCertificate,
     NoRoute,
     NotServed,
@@ -344,12 +343,8 @@ class Dispatcher(Connection):
         """
         assert self.tls is not None and self.choice is not None
         route = self.choice.route
-        if self.tls.negotiated != self.token:
-            raise HandshakeFailed("the negotiated protocol is not the chosen one")
-        if route.client_cert is not CertRule.NONE:
-            self.identity = self.tls.identity()
-        if route.client_cert is CertRule.REQUIRED and self.identity is None:
-            raise NoCertificate(route.name)
+        assert self.hello is not None
+        self.identity = self.tls.recheck(route.client_cert, self.hello.server_name)
         if route.unsafe_anyone:
             return
         decision = self.gateway.authorizer.decide(route, self.identity)

@@ -17,6 +17,7 @@ from typing import Final
 from OpenSSL import SSL
 
 from tlsgate.core.access import Identity
+from tlsgate.core.routing import CertRule
 from tlsgate.tls import reasons, verify
 from tlsgate.tls.fast import AGAIN, BLOCKED, HAS_BINDING, Session, open_session
 
@@ -86,22 +87,23 @@ class Handshake:
         return DONE
 
     @property
-    def negotiated(self) -> bytes | None:
-        """The ALPN token that both sides agreed on."""
-        return self._connection.get_alpn_proto_negotiated() or None
-
-    @property
     def certificate(self) -> object:
         """The peer's certificate as pyOpenSSL has it, or None."""
         return self._connection.get_peer_certificate()
 
-    def identity(self) -> Identity | None:
-        """The identity in the client's verified certificate, None without one.
+    def recheck(self, rule: CertRule, server_name: str | None) -> Identity | None:
+        """See `verify.recheck`: what was negotiated has to be what was decided.
 
         Raises:
-            BadCertificate: it is verified, and odd (S10).
+            GateError: it is not; or the certificate is missing, or odd (S10).
         """
-        return verify.identity_of(self._connection)
+        return verify.recheck(
+            self._connection,
+            rule=rule,
+            token=self.token,
+            server_name=server_name,
+            route=self._label,
+        )
 
     def check_server(self, name: str) -> None:
         """Hold the server's certificate against *name*.
