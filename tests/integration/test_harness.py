@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import threading
+import unittest
 
 from tests.support.child import NotInTime, alive
 from tests.support.echo import Echo
@@ -50,3 +52,18 @@ class HarnessTests(GateCase):
         gate = self.gate()
         self.assertRaises(ssl.SSLCertVerificationError, gate.dial, trust="other-ca.pem")
         self.assertRaises(ssl.SSLCertVerificationError, gate.dial, name="elsewhere.test")
+
+    def test_a_test_that_hangs_is_ended(self) -> None:
+        """The alarm interrupts a call that would block for ever, and the test fails."""
+
+        class Hanging(GateCase):
+            limit_seconds = 1
+
+            def test_hangs(self) -> None:
+                """Waits for what never comes."""
+                threading.Event().wait()
+
+        result = unittest.TestResult()
+        Hanging("test_hangs").run(result)
+        ((_, text),) = result.errors + result.failures
+        self.assertIn("test_hangs has not ended within 1 s", text)

@@ -21,12 +21,13 @@ import ssl
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.certs import pki
-from tests.support.child import PATIENCE_SECONDS, Child, alive, temporary, until
+from tests.support.child import PATIENCE_SECONDS, Child, NotInTime, alive, sized, temporary, until
 from tests.support.echo import Target
 from tests.support.servers import Server
 
@@ -305,6 +306,24 @@ def drain(connection: socket.socket) -> bytes:
 
 class GateCase(SynchronousTestCase):
     """A test with daemons and servers of its own, all ended afterwards."""
+
+    #: No test blocks longer, whatever it waits for: a run that hangs tells nothing.
+    limit_seconds = sized(300, 3600)
+
+    def run(self, result: Any = None) -> Any:
+        """Run the test under its limit (trial calls this); the alarm interrupts any call."""
+
+        def ring(number: int, frame: FrameType | None) -> None:
+            raise NotInTime(f"{self.id()} has not ended within {self.limit_seconds} s")
+
+        before = signal.signal(signal.SIGALRM, ring)
+        # Again and again, since a test may swallow the first in a loop of its own.
+        signal.setitimer(signal.ITIMER_REAL, self.limit_seconds, 10)
+        try:
+            return super().run(result)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
     def folder(self) -> Path:
         """A new folder, removed after the test."""
