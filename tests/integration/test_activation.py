@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import threading
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ class NotifyTests(EchoCase):
 
         def listen() -> None:
             # All the time, as systemd does: the queue of such a socket holds ten.
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 while text := manager.recv(4096).decode():
                     heard.append(dict(line.split("=", 1) for line in text.splitlines()))
 
