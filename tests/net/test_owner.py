@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +25,17 @@ class OwnedTests(SynchronousTestCase):
         self.assertIs(owner.getHandle(), ours)
         owner.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(theirs.recv(1), b"")
+
+    def test_asks_the_socket(self) -> None:
+        """Without a told address it is the socket's own, for both kinds of internet."""
+        for family, host, kind in (
+            (socket.AF_INET, "127.0.0.1", IPv4Address),
+            (socket.AF_INET6, "::1", IPv6Address),
+        ):
+            sock = socket.socket(family)
+            self.addCleanup(sock.close)
+            sock.bind((host, 0))
+            self.assertEqual(Owned(sock).getHost(), kind("TCP", host, sock.getsockname()[1]))
 
     def test_abort_resets(self) -> None:
         """After an abort the peer gets a reset, not an end in order."""

@@ -43,24 +43,27 @@ class Arrival:
         hung_up: called when the client goes away before it has said enough.
     """
 
-    __slots__ = ("_hung_up", "_seen", "_then", "lease", "listener", "local", "lowered", "peer")
+    __slots__ = ("_hung_up", "_seen", "_then", "lease", "listener", "lowered", "peer")
 
     def __init__(
         self,
         lease: Lease,
         listener: str,
         peer: IAddress,
-        local: IAddress,
         hung_up: Callable[[int], None],
     ) -> None:
         self.lease = lease
         self.listener = listener
         self.peer = peer
-        self.local = local
         self.lowered = False  #: SO_RCVLOWAT is not 1
         self._hung_up = hung_up
         self._seen = b""
         self._then: Callable[[], None] | None = None
+
+    @property
+    def local(self) -> IAddress:
+        """See `IArrival.local`."""
+        return self.lease.local()
 
     def head(self) -> bytes:
         """See `IArrival.head`; asks the kernel when nothing has been seen yet."""

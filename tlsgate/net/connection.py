@@ -46,7 +46,8 @@ class Connection(Protocol):
     lease: Lease
     arrival: Arrival
     peer: Any  #: an `IAddress`; after a PROXY header the client that it names
-    local: Any
+    #: What the client dialled, where a PROXY header says it.
+    told_local: Any = None
 
     def __init__(self, gateway: Gateway, listener: str) -> None:
         gate = gateway.gate
@@ -72,6 +73,11 @@ class Connection(Protocol):
         self._source: str | None = None  #: counted in `by_source` under this name
         self._anonymous = False
         self._admitted: tuple[Census, ...] = ()
+
+    @property
+    def local(self) -> Any:
+        """The address that was dialled."""
+        return self.told_local or self.transport.getHost()
 
     @property
     def transport_kind(self) -> str:

@@ -86,9 +86,8 @@ class Dispatcher(Connection):
             return
         lease = self.lease = Lease(transport, gateway.poller)
         self.peer = transport.getPeer()
-        self.local = transport.getHost()
         gateway.arrived(self)
-        self.arrival = Arrival(lease, self.listener, self.peer, self.local, self._hung_up)
+        self.arrival = Arrival(lease, self.listener, self.peer, self._hung_up)
         if gateway.draining:
             self._drop(Draining())
             return
@@ -129,7 +128,7 @@ class Dispatcher(Connection):
         self.arrival.consume(header.length)
         if header.source is not None and header.destination is not None:
             self.peer = _address(header.source)
-            self.local = _address(header.destination)
+            self.told_local = _address(header.destination)
         self._place()
 
     def _place(self) -> None:

@@ -95,7 +95,7 @@ class Gateway:
 
     def factory(self, listener: str) -> Factory:
         """The factory to listen with for *listener*."""
-        return _Entrances(self, listener)
+        return Entrances(self, listener)
 
     def census_of(self, listener: str) -> Census:
         """The counts of one listener."""
@@ -218,7 +218,7 @@ class Gateway:
         self._pipes.close()
 
 
-class _Entrances(Factory):
+class Entrances(Factory):
     """Makes a `Dispatcher` for whatever a listener accepts."""
 
     noisy = False

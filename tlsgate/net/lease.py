@@ -70,6 +70,10 @@ class Lease:
         else:
             self._poller.forget(self.fd)
 
+    def local(self) -> IAddress:
+        """The owner's own address."""
+        return self._owner.getHost()
+
     @property
     def open(self) -> bool:
         """True until `close` or `abort`, or the owner's own end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any, Final
 
-from twisted.internet.address import UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
@@ -40,8 +40,10 @@ class Owned:
         return self._peer or UNIXAddress(None)
 
     def getHost(self) -> IAddress:
-        """Our own address."""
-        return self._host or UNIXAddress(None)
+        """Our own address; asked of the socket when nobody has said it."""
+        if self._host is None:
+            self._host = _address_of(self._socket.getsockname())
+        return self._host
 
     def pauseProducing(self) -> None:
         """Nothing reads the socket but its borrower."""
@@ -57,3 +59,10 @@ class Owned:
         protocol, self.protocol = self.protocol, None
         if protocol is not None:
             protocol.connectionLost(reason)
+
+
+def _address_of(name: Any) -> IAddress:
+    """What `socket.getsockname` gave, as Twisted has it."""
+    if not isinstance(name, tuple):
+        return UNIXAddress(name or None)
+    return (IPv6Address if len(name) == 4 else IPv4Address)("TCP", *name[:2])

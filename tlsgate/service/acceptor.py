@@ -27,6 +27,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlsgate.net.gateway import Entrances
+from tlsgate.net.owner import Owned
+
 #: Descriptors that clients never get; targets, files and the admin socket do.
 RESERVE = 64
 #: The part of the table that clients may fill.
@@ -232,9 +235,18 @@ class Acceptor:
         return most
 
     def _serve(self, client: socket.socket, address: Any) -> None:
-        protocol = self.factory.buildProtocol(self._peer(address))
+        peer = self._peer(address)
+        protocol = self.factory.buildProtocol(peer)
         if protocol is None:
             client.close()
+            return
+        if isinstance(self.factory, Entrances):
+            # A dispatcher borrows the socket at once and never gives it back: an owner
+            # that does nothing else costs a tenth of Twisted's transport.
+            client.setblocking(False)
+            owner = Owned(client, peer)
+            owner.protocol = protocol
+            protocol.makeConnection(owner)  # type: ignore[arg-type]
             return
         self._count += 1
         kind = unix.Server if self._unix else tcp.Server
