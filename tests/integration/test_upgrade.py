@@ -91,6 +91,18 @@ class UpgradeTests(ReloadCase):
             client.connect(str(path))
         self.talk(gate)
 
+    def test_the_old_process_holds_no_port(self) -> None:
+        """While it drains, a port that the new one closes is closed, and can be opened again."""
+        port = free_port()
+        gate = self.echo_gate(proxy={"postgres_listen_addr": f"127.0.0.1:{port}"})
+        connection = self.talk(gate)
+        gate.admin("POST", "/v1/upgrade")
+        gate.reload(self.text(gate))
+        self.assertFalse(listening(port))
+        gate.reload(self.text(gate, proxy={"postgres_listen_addr": f"127.0.0.1:{port}"}))
+        self.assertTrue(listening(port))
+        self.say(connection)
+
     def test_unix_sockets_keep_their_names(self) -> None:
         """The old process's end removes no name that the new one serves."""
         path = self.folder() / "web.sock"

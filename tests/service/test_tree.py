@@ -333,6 +333,7 @@ class UpgradeTests(TreeCase):
         self.assertEqual(self.successResultOf(said), {"pid": 7, "version": "2"})
         self.assertEqual(self.crew.told, [("stop", False)])
         self.assertEqual(self.claim.told, ["sign", "let go"])
+        self.assertEqual(self.opened[0].closed, [True])
         self.assertEqual(self.notices[0][0], "MAINPID=7")
         self.assertEqual(self.reactor.stops, 0)
         self.reactor.advance(1)
@@ -340,7 +341,7 @@ class UpgradeTests(TreeCase):
         stopped = daemon.stopService()
         self.crew.drained.callback(0)
         self.successResultOf(stopped)
-        self.assertEqual(self.opened[0].closed, [True])
+        self.assertEqual(set(self.opened[0].closed), {True})
         self.failureResultOf(self.upgrade(daemon, {}), ReloadRefused)
 
     def test_fails(self) -> None:

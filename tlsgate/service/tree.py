@@ -397,6 +397,9 @@ class Daemon(Service):
         if self._diag is not None:
             self._diag.stop()
             self._diag = None
+        # A copy of ours would keep a port open that the new process closes one day.
+        for bound in self.process.sockets.open.values():
+            bound.close(leave_name=True)
         self.process.claim.let_go()
         self.process.reactor.callLater(_FAREWELL_SECONDS, self._stop_reactor)
 
