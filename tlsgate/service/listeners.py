@@ -35,6 +35,9 @@ from tlsgate.errors import CannotListen
 #: What the kernel may queue for us; Twisted's own 50 lose clients in a burst.
 BACKLOG = 4096
 
+#: SD_LISTEN_FDS_START of sd_listen_fds(3).
+_FIRST_DESCRIPTOR = 3
+
 #: Accepted sockets inherit these, which saves a call for each on every connection.
 _TCP_OPTIONS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -109,7 +112,7 @@ def open_endpoint(endpoint: str) -> Bound:
             listening, inode = _open_unix(endpoint, wanted, _backlog(endpoint))
             return Bound(wanted, endpoint, listening, inode)
         case "systemd":
-            return Bound(wanted, endpoint, _of_systemd(endpoint))
+            return Bound(wanted, endpoint, _of_systemd(endpoint, wanted))
         case _:
             return Bound(wanted, endpoint, None)
 
@@ -322,11 +325,11 @@ class _Lender:
         return None
 
 
-def _of_systemd(endpoint: str) -> socket.socket:
+def _of_systemd(endpoint: str, wanted: Bind) -> socket.socket:
     lender = _Lender()
     with suppress(LookupError):
         serverFromString(lender, endpoint).listen(Factory()).addErrback(lambda _: None)
-    listening = lender.lent
+    listening = lender.lent or _without_name(wanted)
     if listening is None:
         raise OSError(errno.ENOENT, "systemd has passed no such socket (LISTEN_FDS)")
     if not listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -336,6 +339,22 @@ def _of_systemd(endpoint: str) -> socket.socket:
         for option in _TCP_OPTIONS:
             listening.setsockopt(*option)
     return listening
+
+
+def _without_name(wanted: Bind) -> socket.socket | None:
+    """The socket of that number, where none has a name; Twisted forgets such sockets.
+
+    `systemd-socket-activate` gives no LISTEN_FDNAMES unless it is told to, and Twisted takes
+    LISTEN_FDS out of `os.environ` all the same, so what we were started with is read here.
+    """
+    text = Path("/proc/self/environ").read_bytes()
+    given = dict(one.partition(b"=")[::2] for one in text.split(b"\0"))
+    number = wanted.name.removeprefix("index ")
+    if b"LISTEN_FDNAMES" in given or given.get(b"LISTEN_PID") != b"%d" % os.getpid():
+        return None
+    if not number.isdigit() or int(number) >= int(given.get(b"LISTEN_FDS", b"0")):
+        return None
+    return socket.socket(fileno=_FIRST_DESCRIPTOR + int(number))
 
 
 def _backlog(endpoint: str) -> int:
