@@ -129,6 +129,10 @@ class Settings:
     #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
 
+    def waits(self, listener: str) -> Timeouts:
+        """The timeouts of *listener*: its own, or the process's."""
+        return next((one.timeouts for one in self.listeners if one.name == listener), self.timeouts)
+
     def place(self, path: str) -> Place:
         """Where *path* stands, or what holds it; the file's start when that is unknown."""
         while path:

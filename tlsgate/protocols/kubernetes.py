@@ -83,7 +83,8 @@ class Kubernetes(GateProtocol):
             def reply(head: bytes) -> bytes | None:
                 return answer if b"\r\n\r\n" in head else None
 
-            return LastWord(reply, context.clock, context.settings.timeouts.opening_seconds)
+            seconds = context.settings.waits(context.listener).opening_seconds
+            return LastWord(reply, context.clock, seconds)
 
 
 _STATUS: dict[type[GateError], tuple[int, str, str]] = {

@@ -70,4 +70,5 @@ class MongoDB(GateProtocol):
                     return None
                 return mongodb.error_reply(head, words)
 
-            return LastWord(reply, context.clock, context.settings.timeouts.opening_seconds)
+            seconds = context.settings.waits(context.listener).opening_seconds
+            return LastWord(reply, context.clock, seconds)

@@ -139,6 +139,16 @@ class DeadlineTests(SynchronousTestCase):
             context.clock.advance(10.1)
             self.assertTrue(talk.aborted, token)
 
+    def test_the_listeners_own(self) -> None:
+        """A listener's `opening_seconds` counts on it in place of the process's."""
+        web = "web_listen_addr: 'localhost:0', listeners: {web: {timeouts: {opening_seconds: 2}}}"
+        value = settings(f"version: v2\nproxy_service: {{{web}}}")
+        for listener, ended in (("web", True), ("kube", False)):
+            context = FakeContext(settings=value, listener=listener)
+            talk = visit(context=context)
+            context.clock.advance(2.1)
+            self.assertEqual(talk.aborted, ended, listener)
+
     def test_second_request_has_a_deadline_too(self) -> None:
         """After an answer the same patience begins with the next request's first byte."""
         context = FakeContext()

@@ -145,7 +145,8 @@ class Visit:
     def expect_request(self) -> None:
         """Start to wait for a whole request, unless that wait is on."""
         if self._patience is None:
-            seconds = self.context.settings.timeouts.opening_seconds
+            context = self.context
+            seconds = context.settings.waits(context.listener).opening_seconds
             self._patience = self.context.clock.callLater(seconds, self._lose_patience)
 
     def request_is_whole(self) -> None:
