@@ -40,39 +40,38 @@ class Connection(Protocol):
     are carried it is not asked.
     """
 
-    # One lives for every connection: no dictionary. Protocol's own attributes stay.
     transport: Any = None
-
     lease: Lease
     arrival: Arrival
     peer: Any  #: an `IAddress`; after a PROXY header the client that it names
     #: What the client dialled, where a PROXY header says it.
     told_local: Any = None
 
+    # Defaults stand on the class: a connection sets what it comes to, and no more.
+    number: int = 0
+    slot: int = 0
+    opening: str = TLS
+    hello: Hello | None = None
+    choice: Choice | None = None
+    token: bytes | None = None  #: what the ALPN callback confirms
+    identity: Identity | None = None
+    stage: str = "arriving"
+    pair: Pair | None = None
+    served: ServedTransport | None = None
+    dial: Dial | None = None
+    tls: Handshake | None = None
+    cause: str = ""
+    error: GateError | None = None
+    _source: str | None = None  #: counted in `by_source` under this name
+    _anonymous: bool = False
+    _admitted: tuple[Census, ...] = ()
+
     def __init__(self, gateway: Gateway, listener: str) -> None:
-        gate = gateway.gate
         self.gateway = gateway
-        self.gate = gate
+        self.gate = gate = gateway.gate
         self.listener = listener
         self.entrance = gate.entrances[listener]
-        self.number = 0
-        self.slot = 0
         self.began = self.handshake_began = gateway.now()
-        self.opening = TLS
-        self.hello: Hello | None = None
-        self.choice: Choice | None = None
-        self.token: bytes | None = None  #: what the ALPN callback confirms
-        self.identity: Identity | None = None
-        self.stage = "arriving"
-        self.pair: Pair | None = None
-        self.served: ServedTransport | None = None
-        self.dial: Dial | None = None
-        self.tls: Handshake | None = None
-        self.cause = ""
-        self.error: GateError | None = None
-        self._source: str | None = None  #: counted in `by_source` under this name
-        self._anonymous = False
-        self._admitted: tuple[Census, ...] = ()
 
     @property
     def local(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import define
 from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
@@ -15,7 +15,7 @@ from tlsgate.interfaces import IGateProtocol, IRouteContext
 
 
 @implementer(IRouteContext)
-@frozen(kw_only=True)
+@define(eq=False, kw_only=True)
 class RouteContext:
     """See `IRouteContext`."""
 

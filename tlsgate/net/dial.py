@@ -6,7 +6,7 @@ connected by whoever provides it. `tls:HOST:PORT` is `tcp:` with a handshake on 
 
     tls:db.internal:5432                      the system's CAs, the name is checked
     tls:db:5432:trustRoots=/etc/ca.pem                     own CA
-    tls:db:5432:endpoint=tcp\\:10.0.0.5\\:5432            another address to dial
+    tls:db:5432:endpoint=tcp\:10.0.0.5\:5432              another address to dial
 """
 
 from __future__ import annotations
