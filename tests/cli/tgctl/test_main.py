@@ -116,6 +116,11 @@ class ErrorTests(SynchronousTestCase):
 class HelpTests(SynchronousTestCase):
     """What --help says."""
 
+    def test_a_misspelt_command(self) -> None:
+        """The command that was likely meant is named; a far one guesses nothing."""
+        self.assertIn("No such command 'statsu'. Did you mean 'status'?", run("statsu").stderr)
+        self.assertNotIn("Did you mean", run("xyzzy").stderr)
+
     def test_every_command_has_a_sentence(self) -> None:
         """No command stands without its purpose, and each takes the common options."""
         shown = run("--help").stdout

@@ -45,6 +45,19 @@ class Commands(click.Group):
         found: click.Command = importlib.import_module(f"tlsgate.cli.tgctl.cmd_{name}").command
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of a misspelt one say what may be meant, as click does of options."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            from tlsgate.config.findings import nearest
+
+            if (hint := nearest(args[0], COMMANDS)) is None:
+                raise
+            raise click.UsageError(f"{e.message} Did you mean '{hint}'?", ctx) from e
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; say what went wrong on stderr."""
         try:
