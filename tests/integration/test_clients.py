@@ -15,9 +15,16 @@ from tests.support.certs import pki
 from tests.support.child import program
 from tests.support.harness import GateCase
 from tests.support.house import House, house
+from tests.support.servers import Haproxy
 
 #: The certificate of alice, as options of several programs.
 CA, CERT, KEY = (pki().file(name) for name in ("ca.pem", "alice.pem", "alice-key.pem"))
+
+#: What curl finds at our port.
+NAMES = (
+    *("gw.test", "app.gw.test", "nginx.gw.test", "haproxy.gw.test", "secure.gw.test"),
+    "target.test",
+)
 
 
 class ClientCase(GateCase):
@@ -51,7 +58,7 @@ class ClientCase(GateCase):
 
     def curl(self, *more: str | Path) -> list[str | Path]:
         """`curl` that verifies us under each of our names."""
-        names = [f"{name}:{self.port}:127.0.0.1" for name in ("gw.test", "app.gw.test")]
+        names = [f"{name}:{self.port}:127.0.0.1" for name in NAMES]
         resolve = [word for name in names for word in ("--resolve", name)]
         return [program("curl", "curl"), "-sS", "--cacert", CA, *resolve, *more]
 
@@ -65,12 +72,54 @@ class WebClientsTests(ClientCase):
         self.assertIn(b"<html", page)
         self.assertEqual(page.splitlines()[-1], b"2")
 
+    def test_curl_gets_the_landing_page_over_http_1_1(self) -> None:
+        """The same page comes over HTTP/1.1, by token and without any, under TLS 1.2 and 1.3."""
+        how = ("--http1.1", "-w", "\n%{http_version}", f"https://gw.test:{self.port}/")
+        pages = set()
+        for more in ((), ("--no-alpn",), ("--tls-max", "1.2")):
+            page, _, version = self.said(*self.curl(*more, *how)).rpartition(b"\n")
+            self.assertEqual(version, b"1.1")
+            pages.add(page.partition(b"<body")[0])
+        self.assertEqual(len(pages), 1)
+        self.assertIn(b"<html", pages.pop())
+
     def test_curl_reaches_nginx_by_name(self) -> None:
         """With alice's certificate a name leads to the application behind it."""
         url = f"https://app.gw.test:{self.port}/hello"
         mine = ("--http1.1", "--cert", CERT, "--key", KEY)
         self.assertEqual(self.said(*self.curl(*mine, url)), b"nginx saw GET /hello\n")
         self.assertIn(b"alert", self.refused(*self.curl("--http1.1", url)))
+
+    def test_nginx_and_haproxy_behind_learn_who_dials(self) -> None:
+        """A PROXY header, version 1 to nginx and 2 to HAProxy, names the client's own port."""
+        mine = ("--http1.1", "--cert", CERT, "--key", KEY, "-w", "\n127.0.0.1:%{local_port}")
+        for name in ("nginx", "haproxy"):
+            answer = self.said(*self.curl(*mine, f"https://{name}.gw.test:{self.port}/"))
+            page, _, address = answer.partition(b"\n")
+            self.assertEqual(page, address, name)
+
+    def test_nginx_with_tls_behind_is_verified(self) -> None:
+        """The gateway dials it by the name that it verifies, whatever the client asked for."""
+        mine = ("--http1.1", "--cert", CERT, "--key", KEY)
+        page = self.said(*self.curl(*mine, f"https://secure.gw.test:{self.port}/"))
+        self.assertEqual(page, b"target.test")
+
+    def test_nginx_untouched_behind_shows_its_own_certificate(self) -> None:
+        """A pass-through route ends no TLS: curl verifies nginx's certificate, and speaks h2."""
+        how = ("-w", " %{http_version}", f"https://target.test:{self.port}/")
+        self.assertEqual(self.said(*self.curl(*how)), b"target.test 2")
+
+    def test_haproxy_in_front_carries_tls_through(self) -> None:
+        """A balancer of connections in front changes nothing: h2, and certificates, arrive."""
+        haproxy = self.serve(
+            Haproxy(f"listen front\n  bind 127.0.0.1:PORT\n  server gate 127.0.0.1:{self.port}")
+        )
+        self.port = str(haproxy.port)
+        page = self.said(*self.curl("-w", "\n%{http_version}", f"https://gw.test:{self.port}/"))
+        self.assertEqual(page.splitlines()[-1], b"2")
+        mine = ("--http1.1", "--cert", CERT, "--key", KEY)
+        page = self.said(*self.curl(*mine, f"https://app.gw.test:{self.port}/a"))
+        self.assertEqual(page, b"nginx saw GET /a\n")
 
     def test_chromium_shows_the_landing_page_over_h2(self) -> None:
         """A browser that trusts our CA shows the page, and is asked for no certificate."""
@@ -169,6 +218,23 @@ class DatabaseClientsTests(ClientCase):
         """psql 15 sends SSLRequest to the web port and gets its rows."""
         psql = (program("psql", "postgresql-client"), "-X", self.where(), "-Atc")
         self.assertEqual(self.said(*psql, "select current_user"), b"alice\n")
+
+    def test_s_client_asks_for_tls_as_psql_does(self) -> None:
+        """`openssl s_client -starttls postgres` gets a verified handshake for the name."""
+        words = ("-starttls", "postgres", "-servername", "orders.gw.test", "-brief")
+        verified = ("-connect", f"127.0.0.1:{self.port}", "-CAfile", CA, "-verify_return_error")
+        mine = ("-cert", CERT, "-key", KEY)
+        openssl = program("openssl", "openssl")
+        text = self.said(openssl, "s_client", *words, *verified, *mine)
+        self.assertIn(b"Verification: OK", text)
+
+    def test_psql_carries_much_both_ways(self) -> None:
+        """COPY takes a megabyte up and brings the same down."""
+        rows = b"".join(b"%d\t%s\n" % (n, b"x" * 100) for n in range(10_000))
+        psql = (program("psql", "postgresql-client"), "-X", "-q", self.where())
+        table = ("-c", "create temp table t (n int, x text)")
+        copy = ("-c", "copy t from stdin", "-c", "copy t to stdout")
+        self.assertEqual(self.said(*psql, *table, *copy, input=rows), rows)
 
     def test_psql_without_certificate_reads_why(self) -> None:
         """A missing certificate is refused, and psql shows a reason."""
