@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config.settings import KeyPair, Settings
 from tlsgate.core.routing import Route
-from tlsgate.errors import BadSettings
-from tlsgate.service.reload import FileWatch, Source, unchangeable, watched_files
+from tlsgate.errors import BadSettings, Place, Problem, ReloadRefused
+from tlsgate.service.reload import FileWatch, Source, in_short, unchangeable, watched_files
 
 TEXT = """\
 version: v2
@@ -83,6 +83,24 @@ class UnchangeableTests(ReloadCase):
             ["teleport.data_dir", "auth_service.cluster_name", "proxy_service.workers"],
         )
         self.assertEqual(unchangeable(old, evolve(old, strict_sni=True)), [])
+
+
+class InShortTests(SynchronousTestCase):
+    """What the log says of a reload that was refused."""
+
+    def test_several(self) -> None:
+        """Of several problems the first is told whole, and the rest counted."""
+        problems = [Problem(Place("gate.yaml", line, 3), "a", "no") for line in (7, 8, 9)]
+        for count, said in (
+            (1, "gate.yaml:7:3 a: no"),
+            (3, "gate.yaml:7:3 a: no (and 2 more; see tgctl check)"),
+        ):
+            self.assertEqual(in_short(BadSettings(problems[:count])), said)
+
+    def test_one(self) -> None:
+        """Any other refusal is told as it is."""
+        error = ReloadRefused(["the daemon is stopping"])
+        self.assertEqual(in_short(error), str(error))
 
 
 class FileWatchTests(ReloadCase):

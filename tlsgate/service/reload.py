@@ -11,7 +11,7 @@ from attrs import frozen
 from tlsgate.config import read
 from tlsgate.config.endpoints import can_be_inherited
 from tlsgate.config.settings import Settings
-from tlsgate.errors import BadSettings, Place, Problem
+from tlsgate.errors import BadSettings, GateError, Place, Problem
 
 #: Keys that only a new process can change, and where the file has them.
 FIXED = (
@@ -78,6 +78,12 @@ def _not_inherited(settings: Settings) -> list[Problem]:
             if not can_be_inherited(listener.endpoint)
         ]
     return problems
+
+
+def in_short(error: GateError) -> str:
+    """One line for the log: of several problems the first, and where to see them all."""
+    first, *rest = str(error).splitlines() or [""]
+    return f"{first} (and {len(rest)} more; see tgctl check)" if rest else first
 
 
 def unchangeable(old: Settings, new: Settings) -> list[str]:

@@ -41,7 +41,7 @@ from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound, Plan, Sockets
 from tlsgate.service.logs import LEVELS, Log
-from tlsgate.service.reload import Source, unchangeable
+from tlsgate.service.reload import Source, in_short, unchangeable
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.upgrade import Predecessor, succeed
 
@@ -324,7 +324,8 @@ class Daemon(Service):
         except GateError as e:
             said["why"] = str(e)
             self.logger.error(
-                "the new configuration is not taken, the running one stays: {error}", error=str(e)
+                "the new configuration is not taken, the running one stays: {error}",
+                error=in_short(e),
             )
             raise
         finally:
@@ -469,7 +470,7 @@ class Daemon(Service):
             for name, bound in self.process.sockets.open.items():
                 if name != DIAG:
                     bound.close(leave_name=not self._owns_names)
-            self.logger.info("draining, at most {seconds} s", seconds=seconds)
+            self.logger.info("draining, at most {seconds} s", seconds=f"{seconds:g}")
         cut = await self.crew.drain(seconds)
         if cut:
             self.logger.warn("{cut} connections were cut off", cut=cut)  # noqa: G010 -- Twisted's name
@@ -483,6 +484,7 @@ class Daemon(Service):
         if self.admin.running:
             await self.admin.stopService()
         self.process.claim.give_up()
+        self.logger.info("tlsgate has ended")
         self.process.audit.sink.close()
 
 
