@@ -54,7 +54,7 @@ class CensusTests(SynchronousTestCase):
         self.census.known("a")
         self.assertEqual(self.census.by_source, {"b": 1})
 
-    def test_handshakes_per_second(self) -> None:
+    def test_s16_handshakes_per_second(self) -> None:
         """A burst of four seconds' worth, then the rate."""
 
         def come() -> None:

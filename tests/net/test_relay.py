@@ -82,7 +82,7 @@ class CarryTests(RelayCase):
             self.assertEqual(got, sent[:at])
             self.rig.settle()
 
-    def test_reader_paused(self) -> None:
+    def test_s49_reader_paused(self) -> None:
         """While the target takes nothing, no more than a chunk is held, and nothing is lost."""
         for size in (1_000, 10_000, 16_383, 16_384):
             client, target = self.pair()
@@ -105,7 +105,7 @@ class CarryTests(RelayCase):
                 self.rig.turn()
             self.assertEqual(got, sent[:at])
 
-    def test_reader_paused_downwards(self) -> None:
+    def test_s49_reader_paused_downwards(self) -> None:
         """While the client takes nothing, the target feels it, and nothing is lost."""
         client, target = self.pair()
         sent = noise(8 << 20)
@@ -265,6 +265,38 @@ class TimerTests(RelayCase):
                 client.tls.send(bytes(16384))
                 self.rig.turn()
         self.rig.settle()
+        self.rig.advance(30)
+        self.assertEqual(self.cause(), "write_stall")
+
+    def test_write_stall_beside_traffic(self) -> None:
+        """What a peer goes on sending does not excuse it from reading."""
+        client, target = self.pair()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(100):
+                target.send(bytes(65536))
+                self.rig.turn()
+        self.rig.settle()
+        for _ in range(3):
+            client.write(b"x")
+            self.assertEqual(read_some(self.rig, target, 1), b"x")
+            self.rig.advance(5)
+        self.assertEqual(self.rig.journal, [])
+        client.write(b"x")
+        self.rig.advance(15)
+        self.assertEqual(self.cause(), "write_stall")
+
+    def test_a_slow_reader_is_no_stall(self) -> None:
+        """A peer that takes little, from what the kernel holds for it, stays."""
+        client, target = self.pair()
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(100):
+                target.send(bytes(65536))
+                self.rig.turn()
+        self.rig.settle()
+        for _ in range(6):
+            self.rig.advance(10)
+            client.sock.recv(512)  # too little for the gateway to write again
+        self.assertEqual(self.rig.journal, [])
         self.rig.advance(30)
         self.assertEqual(self.cause(), "write_stall")
 
