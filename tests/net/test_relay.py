@@ -295,7 +295,7 @@ class TimerTests(RelayCase):
         self.rig.settle()
         for _ in range(6):
             self.rig.advance(10)
-            client.sock.recv(512)  # too little for the gateway to write again
+            client.sock.recv(20_000)
         self.assertEqual(self.rig.journal, [])
         self.rig.advance(30)
         self.assertEqual(self.cause(), "write_stall")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import termios
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +26,8 @@ STRIDE: Final = 16 * RECORD
 #: which the fourth is the limit of what may be queued and the sixth what is.
 _SO_MEMINFO: Final = 55
 _MEMINFO: Final = Struct("9I")
+
+_INT: Final = Struct("i")
 
 #: A read shorter than this is the end of what was sent: asking again would only tell
 #: AGAIN. A longer one may be a bulk sender's odd record size.
@@ -61,6 +65,13 @@ class End:
     def pending(self) -> int:
         """Bytes, or an end, that wait above the socket; 0: the socket tells what comes."""
         return 0
+
+    def queued(self) -> int:
+        """Bytes that the kernel has taken for the peer, and the peer not yet."""
+        try:
+            return _INT.unpack(fcntl.ioctl(self.lease.fd, termios.TIOCOUTQ, bytes(_INT.size)))[0]  # type: ignore[no-any-return]
+        except OSError:
+            return 0
 
     def step(self) -> int:
         """How much may be read for this end, so that no more than `CHUNK` is ever held."""

@@ -50,7 +50,7 @@ class Waits:
 class Flow:
     """One direction of a pair."""
 
-    __slots__ = ("ended", "held", "moved", "pair", "said", "sink", "source")
+    __slots__ = ("_since", "_taken", "ended", "held", "moved", "pair", "said", "sink", "source")
 
     def __init__(self, pair: Pair, source: End, sink: End) -> None:
         self.pair = pair
@@ -60,6 +60,8 @@ class Flow:
         self.moved = 0  #: bytes read so far
         self.ended = False  #: the source will send no more
         self.said = False  #: and the sink knows
+        self._taken: int | None = None  #: what the sink's peer had taken
+        self._since = 0.0  #: when that was first seen
 
     def pump(self) -> None:
         """Carry what the source has, until one side has to be waited for."""
@@ -118,6 +120,20 @@ class Flow:
     def waiting(self) -> int:
         """Bytes that have been read and that the sink has not taken."""
         return 0 if self.held is None else len(self.held)
+
+    def stalled_seconds(self, now: float) -> float:
+        """How long the sink's peer has taken nothing of what waits for it.
+
+        What is in the kernel counts: a slow peer empties its megabytes for minutes before
+        the socket takes more from us. What goes the other way does not: a peer that only
+        sends is as stuck as a silent one.
+        """
+        if self.held is None:
+            return 0.0
+        taken = self.moved - self.waiting() - self.sink.queued()
+        if taken != self._taken:
+            self._taken, self._since = taken, now
+        return now - self._since
 
     def finish(self, *, cut: bool) -> None:
         """The source has ended; nothing is held."""
@@ -238,17 +254,20 @@ class Pair:
             self._end_in_order("lifetime")
             return None
         up, down = self.to_target, self.to_client
+        for flow in (up, down):
+            if flow.stalled_seconds(now) >= waits.write_stall_seconds:
+                self.abort("write_stall")
+                return None
         # A reader takes part of what waits before more can be read.
         moved = up.moved + down.moved - up.waiting() - down.waiting()
+        if self._first_end:
+            # The last bytes may be in the kernel: while the peer takes them it is not silent.
+            moved -= self.client.queued() + self.target.queued()
         if moved != self._last_moved:
             self._last_moved = moved
             self._last_time = now
             return waits.look_seconds
         silent = now - self._last_time
-        stalled = up.held is not None or down.held is not None
-        if stalled and silent >= waits.write_stall_seconds:
-            self.abort("write_stall")
-            return None
         if silent >= waits.close_seconds and self._first_end:
             self.abort("close_timer")
             return None
