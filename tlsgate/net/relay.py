@@ -260,8 +260,8 @@ class Pair:
                 return None
         # A reader takes part of what waits before more can be read.
         moved = up.moved + down.moved - up.waiting() - down.waiting()
-        if self._first_end:
-            # The last bytes may be in the kernel: while the peer takes them it is not silent.
+        if self._first_end or up.held is not None or down.held is not None:
+            # While a peer takes what the kernel holds for it, it is not silent.
             moved -= self.client.queued() + self.target.queued()
         if moved != self._last_moved:
             self._last_moved = moved
