@@ -53,7 +53,7 @@ class RelayTo:
 
     Attributes:
         target: a Twisted client endpoint string.
-        first: bytes for the target before the client's own, such as a PROXY header.
+        first: bytes for the target before the client's own; under TLS where it has TLS.
     """
 
     target: str

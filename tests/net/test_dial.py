@@ -17,11 +17,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.rig import FakeReactor, Rig
 from tests.support.certs import pki
 from tlsgate.errors import GateError, TargetRefused, TargetSilent, TargetUntrusted
+from tlsgate.interfaces import IRouteContext, RelayTo
 from tlsgate.net.dial import Dial, Target, parse_target
 from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.net.poller import Poller
 from tlsgate.net.wheel import Wheel
+from tlsgate.protocols.raw import Raw
 
 
 class NoContexts:
@@ -209,6 +211,20 @@ class SecureTargetTests(SynchronousTestCase):
         self.assertEqual(rig.until(lambda: _try(lambda: server.recv(100))), b"hello")
         server.send(b"answer")
         self.assertEqual(client.read(6), b"answer")
+
+    def test_first_bytes_are_under_tls(self) -> None:
+        """What a protocol says to its target before the client leaves only under TLS."""
+
+        def build(protocol: object, context: IRouteContext) -> RelayTo:
+            assert context.route.target is not None
+            return RelayTo(target=context.route.target, first=b"secret ")
+
+        self.patch(Raw, "build", build)  # any protocol may
+        rig, client, server = self.connect("target.test")
+        rig.until(lambda: _try(server.do_handshake) is not False)
+        self.assertEqual(rig.until(lambda: _try(lambda: server.recv(100))), b"secret ")
+        client.write(b"hello")
+        self.assertEqual(rig.until(lambda: _try(lambda: server.recv(100))), b"hello")
 
     def test_wrong_name(self) -> None:
         """A certificate for another name gets no byte, and the client an end in order."""

@@ -103,6 +103,7 @@ class Dial:
 
     Args:
         first: bytes that go out before anything else, such as a PROXY header.
+        inside: bytes for the server itself: under TLS where the target has it.
         then: called once with the lent socket, and the TLS object for `tls:`.
         failed: called once instead, with the reason.
     """
@@ -111,6 +112,7 @@ class Dial:
         "_deferred",
         "_failed",
         "_first",
+        "_inside",
         "_lease",
         "_poller",
         "_reactor",
@@ -132,9 +134,11 @@ class Dial:
         wheel: Wheel,
         then: Then,
         failed: Callable[[GateError], None],
+        inside: bytes = b"",
     ) -> None:
         self._target = target
         self._first = first
+        self._inside = inside
         self._seconds = seconds
         self._reactor = reactor
         self._poller = poller
@@ -228,9 +232,10 @@ class Dial:
         assert lease is not None
         if lease.socket.family != socket.AF_UNIX:
             lease.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._first:
+        first = self._first if self._target.context is not None else self._first + self._inside
+        if first:
             try:
-                lease.socket.send(self._first)
+                lease.socket.send(first)
             except OSError as error:
                 self._refused(error.errno or 0)
                 return
@@ -251,6 +256,7 @@ class Dial:
             outcome = self._tls.step()
             if outcome == DONE:
                 self._tls.check_server(self._target.name or "")
+                self._tls.greet(self._inside)
         except GateError as error:
             self._fail(error)
             return

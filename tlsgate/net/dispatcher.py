@@ -424,18 +424,19 @@ class Dispatcher(Connection):
         gateway = self.gateway
         assert self.choice is not None
         target = self.gate.targets.get(to.target) or gateway.target(self.gate, to.target)
-        first = self._proxy_header(self.choice.route.send_proxy) + to.first
+        header = self._proxy_header(self.choice.route.send_proxy)
         self.stage = "dialling"
         seconds = self.entrance.listener.timeouts.dial_seconds
         self.dial = Dial(
             target,
-            first,
+            header,
             seconds,
             gateway.reactor,
             gateway.poller,
             gateway.wheel,
             self._reached,
             self._missed,
+            inside=to.first,
         )
         self.dial.start()
 

@@ -18,6 +18,7 @@ from OpenSSL import SSL
 
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import CertRule
+from tlsgate.errors import TargetRefused
 from tlsgate.tls import reasons, verify
 from tlsgate.tls.fast import AGAIN, BLOCKED, HAS_BINDING, Session, open_session
 
@@ -112,6 +113,21 @@ class Handshake:
             TargetUntrusted: it does not match.
         """
         verify.check_server(self._connection, name, target=self._label)
+
+    def greet(self, words: bytes) -> None:
+        """Write the first bytes of a connection, once the handshake is done.
+
+        Raises:
+            TargetRefused: the socket, which is empty, does not take them.
+        """
+        if not words:
+            return
+        try:
+            sent = self._connection.send(words)
+        except SSL.Error as error:
+            raise reasons.explain_target(error, self._label, self._connection) from error
+        if sent != len(words):
+            raise TargetRefused(self._label, f"it took {sent} of the first {len(words)} bytes")
 
     def say(self, words: bytes) -> None:
         """Write some last words and close_notify, as far as the socket takes them."""
