@@ -11,9 +11,9 @@ from typing import Self
 from tests.support.certs import pki
 from tests.support.child import sized
 from tests.support.echo import Target
-from tests.support.harness import Gate, GateCase, receive, route, secure
+from tests.support.harness import Gate, GateCase, receive, route
 from tests.support.ports import free_port
-from tests.support.watched import close_all, descriptors, hang_up_hard, knock
+from tests.support.watched import close_all, descriptors, enter, hang_up_hard, knock
 
 #: Connections in each bad state.
 _EACH = sized(80, 12_000)
@@ -89,7 +89,7 @@ class FlappingTests(GateCase):
 
     def visit(self, number: int, alpn: str = "plain") -> bytes:
         """Say four bytes; gives what comes back, up to as many."""
-        client = secure(knock(self.port, number), alpn=[alpn], cert="alice")
+        client = enter(knock(self.port, number), alpn)
         with client, contextlib.suppress(OSError):
             client.sendall(b"ping")
             return receive(client, 4)
@@ -97,7 +97,7 @@ class FlappingTests(GateCase):
 
     def leave(self, number: int) -> socket.socket:
         """Say four bytes, and end our direction; the other one is still there."""
-        client = secure(knock(self.port, number), alpn=["plain"], cert="alice")
+        client = enter(knock(self.port, number), "plain")
         client.sendall(b"ping")
         client.shutdown(socket.SHUT_WR)
         return client

@@ -12,8 +12,8 @@ from typing import Any
 
 from tests.support.child import sized, until
 from tests.support.echo import Echo, Target
-from tests.support.harness import Gate, GateCase, receive, route, secure
-from tests.support.watched import Cost, Regular, descriptors, knock
+from tests.support.harness import Gate, GateCase, receive, route
+from tests.support.watched import Cost, Regular, descriptors, enter, knock
 
 _PAIRS = sized(200, 1_000)
 
@@ -92,7 +92,7 @@ class SlowCase(GateCase):
 
     def dial(self, port: int, number: int, name: str) -> ssl.SSLSocket:
         """Client *number* of a crowd, small in the kernel."""
-        client = secure(knock(port, number, receive_bytes=_BUFFER), alpn=[name], cert="alice")
+        client = enter(knock(port, number, receive_bytes=_BUFFER), name)
         self.addCleanup(client.close)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         client.setblocking(False)
