@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import socket
 import time
@@ -10,6 +12,7 @@ from pathlib import Path
 from tests.integration.test_signals import EchoCase
 from tests.support.child import during, program, sized, until
 from tests.support.harness import Gate
+from tests.support.ports import free_port
 
 #: What the daemon may open, and how many clients come.
 _ALLOWED, _CLIENTS = 256, sized(600, 1000)
@@ -31,8 +34,10 @@ class ExhaustionTests(EchoCase):
 
     def test_s48_waits_and_recovers(self) -> None:
         """It lives, does not spin, keeps its log short, answers operators, and serves again."""
+        diag = free_port()
         gate = self.echo_gate(
             proxy=_LIMITS,
+            teleport={"diag_addr": f"127.0.0.1:{diag}"},
             before=[program("prlimit", "util-linux"), f"--nofile={_ALLOWED}"],
         )
         held = self.talk(gate)
@@ -43,6 +48,7 @@ class ExhaustionTests(EchoCase):
         for _ in during(_SECONDS):
             # The admin socket and what is open go on from the reserve.
             self.assertTrue(gate.admin("GET", "/v1/status", seconds=5)["ready"])
+            self.assertEqual(self._health(diag), 200)
             self.say(held)
         took = time.monotonic() - since
         self.assertLess((len(gate.text().splitlines()) - lines) / took, 10)
@@ -50,8 +56,15 @@ class ExhaustionTests(EchoCase):
         self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), _ALLOWED - 40)
         for one in crowd:
             one.close()
-        until(lambda: self._serves(gate), "it serves again", 5)
+        until(lambda: self._serves(gate), "it serves again", 2)
         self.say(held)
+
+    def _health(self, port: int) -> int:
+        """The status of /healthz."""
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        with contextlib.closing(connection):
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status
 
     def _knock(self, port: int) -> socket.socket:
         """A client that connects and is silent; the kernel's queue takes it."""
