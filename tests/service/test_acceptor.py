@@ -40,6 +40,11 @@ class FakeClient:
     def __init__(self, number: int) -> None:
         self.number = number
         self.closed = False
+        self.blocking = True
+
+    def setblocking(self, blocking: bool) -> None:
+        """Remember it."""
+        self.blocking = blocking
 
     def fileno(self) -> int:
         """Its number."""
@@ -78,6 +83,7 @@ class FakeTransport:
     """In place of Twisted's."""
 
     repstr = ""
+    protocol: Any = None
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -129,6 +135,24 @@ class AcceptTests(AcceptorCase):
         self.acceptor.doRead()
         self.acceptor.doRead()
         self.assertEqual(self.factory.peers, [IPv4Address("TCP", "192.0.2.1", 4711)] * 2)
+
+    def test_a_light_owner(self) -> None:
+        """Where the protocol borrows the socket at once, no transport of Twisted's is made."""
+        owners: list[Any] = []
+
+        def own(client: Any, peer: IAddress) -> Any:
+            owners.append(FakeTransport(client, peer))
+            return owners[-1]
+
+        light = Acceptor(
+            self.reactor, "web", self.listening, self.factory, self.descriptors, own=own
+        )
+        (client,) = self.queue(5)
+        light.doRead()
+        (owner,) = owners
+        self.assertEqual(owner.arguments, (client, IPv4Address("TCP", "192.0.2.1", 4711)))
+        self.assertIs(owner.protocol.transport, owner)
+        self.assertFalse(client.blocking)
 
     def test_turns_are_bounded_and_adapt(self) -> None:
         """A burst is taken in growing turns; one client at a time costs one call."""

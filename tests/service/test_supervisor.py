@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -14,18 +15,17 @@ from zope.interface.verify import verifyObject
 from tlsgate.errors import DaemonSaid, Fault, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.net.tally import Tally
 from tlsgate.service import counts, supervisor
-from tlsgate.service.channel import error_fields
 from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.logs import Log
 from tlsgate.service.supervisor import Supervisor
 
 
 class FakeChild:
     """A worker process, and the channel to it."""
 
-    def __init__(self, pid: int, fields: Mapping[str, Any], sockets: Any, ended: Any) -> None:
+    def __init__(self, pid: int, fields: Mapping[str, Any], ended: Any) -> None:
         self.pid = pid
         self.fields = fields
-        self.sockets = sockets
         self.alive = True
         self.signals: list[str] = []
         self.told: list[str] = []
@@ -63,6 +63,13 @@ class FakeChild:
         """Answer the oldest question with an error."""
         self.asked.pop(0)[2].errback(Failure(error))
 
+    def serve(self) -> dict[str, Any]:
+        """Take the orders and serve; gives the orders."""
+        word, orders, _ = self.asked[0]
+        assert word == "serve"
+        self.answer(None)
+        return orders
+
     def end(self, code: int) -> None:
         """The process ends."""
         self.alive = False
@@ -98,7 +105,7 @@ def orders(text: str, **sockets: Any) -> Orders:
 
 
 class SupervisorCase(SynchronousTestCase):
-    """A supervisor of two workers."""
+    """A supervisor of two workers; processes 0 and 1 are the first ones, 2 is the spare."""
 
     def setUp(self) -> None:
         self.children: list[FakeChild] = []
@@ -106,14 +113,15 @@ class SupervisorCase(SynchronousTestCase):
         self.patch(supervisor, "connect", self.connect)
         self.clock = Clock()
         command: Any = None
-        self.crew = Supervisor(self.clock, command, 2, "stderr")
+        sink: Any = FakeSink()
+        self.crew = Supervisor(self.clock, command, 2, Log(sink, "json", "warn"), Path("/data"))
         self.web: Any = FakeBound(7)
         self.orders = orders("one", web=self.web)
 
     def spawn(self, reactor: Any, command: Any, **how: Any) -> tuple[FakeChild, int]:
         """Start nothing."""
         number = len(self.children)
-        child = FakeChild(100 + number, how["fields"], how["sockets"], how["ended"])
+        child = FakeChild(100 + number, how["fields"], how["ended"])
         self.children.append(child)
         return child, number
 
@@ -122,49 +130,79 @@ class SupervisorCase(SynchronousTestCase):
         self.children[end].hear = hear
         return self.children[end]
 
-    def begin(self) -> tuple[FakeChild, FakeChild]:
-        """Two workers that serve."""
+    def begin(self, spare: bool = True) -> tuple[FakeChild, FakeChild]:
+        """Two workers that serve, and a spare process that has loaded everything, or not yet."""
         begun = Deferred.fromCoroutine(self.crew.begin(self.orders))
-        self.children[0].say("ready")
-        self.children[1].say("ready")
+        one, two = self.children
+        one.say("here")
+        two.say("here")
+        one.serve()
+        two.serve()
         self.successResultOf(begun)
-        return self.children[0], self.children[1]
+        self.assertEqual(len(self.children), 3)
+        if spare:
+            self.children[2].say("here")
+        one.descriptors.clear()
+        two.descriptors.clear()
+        return one, two
 
     def pids(self) -> list[int]:
         """Workers that serve."""
-        return [one["pid"] for one in self.crew.members() if one["ready"]]
+        return sorted(one["pid"] for one in self.crew.members() if one["ready"])
+
+
+class FakeSink:
+    """A sink by name."""
+
+    output = "/var/log/tlsgate.log"
 
 
 class StartTests(SupervisorCase):
     """Starting and replacing."""
 
     def test_one_first(self) -> None:
-        """The first worker proves the configuration; then the others start."""
+        """All load at once, the first worker proves the orders, then the others get them."""
         verifyObject(ICrew, self.crew)
         begun = Deferred.fromCoroutine(self.crew.begin(self.orders))
-        self.assertEqual(len(self.children), 1)
-        self.children[0].say("ready")
-        self.assertEqual(len(self.children), 2)
+        one, two = self.children
+        self.assertEqual(
+            one.fields,
+            {
+                "log": "/var/log/tlsgate.log",
+                "format": "json",
+                "severity": "warn",
+                "data_dir": "/data",
+            },
+        )
+        one.say("here")
+        two.say("here")
+        self.assertEqual(two.asked, [])
+        orders = {"text": "one", "worker": 0, "sockets": [["web", "tcp:0", None]]}
+        self.assertEqual((one.serve(), one.descriptors), (orders, [7]))
         self.assertNoResult(begun)
-        self.children[1].say("ready")
+        self.assertEqual((two.serve(), two.descriptors), ({**orders, "worker": 1}, [7]))
         self.successResultOf(begun)
-        self.assertEqual([child.fields["worker"] for child in self.children], [0, 1])
-        self.assertEqual({child.fields["text"] for child in self.children}, {"one"})
+        self.assertEqual(self.pids(), [100, 101])
 
     def test_the_first_fails(self) -> None:
         """Its own words are why the daemon does not start, and nothing is retried."""
         begun = Deferred.fromCoroutine(self.crew.begin(self.orders))
-        self.children[0].say("failed", error=error_fields(ReloadRefused(["bad key"])))
-        self.children[0].end(2)
+        self.children[0].say("here")
+        self.children[0].fail(DaemonSaid("bad_key", Fault.OPERATOR, "bad key"))
         self.assertIn("bad key", str(self.failureResultOf(begun, DaemonSaid).value))
+        self.children[0].end(2)
         self.clock.advance(60)
-        self.assertEqual(len(self.children), 1)
+        self.assertEqual(len(self.children), 2)
 
     def test_the_first_dies(self) -> None:
-        """Without words, how it ended is told."""
-        begun = Deferred.fromCoroutine(self.crew.begin(self.orders))
-        self.children[0].end(-11)
-        self.assertIn("signal 11", str(self.failureResultOf(begun, WorkerFailed).value))
+        """Without words, how it ended is told, before it was loaded or after."""
+        for here in (False, True):
+            self.setUp()
+            begun = Deferred.fromCoroutine(self.crew.begin(self.orders))
+            if here:
+                self.children[0].say("here")
+            self.children[0].end(-11)
+            self.assertIn("signal 11", str(self.failureResultOf(begun, WorkerFailed).value))
 
     def test_silent_for_too_long(self) -> None:
         """A worker that never serves is killed."""
@@ -173,14 +211,33 @@ class StartTests(SupervisorCase):
         self.assertEqual(self.children[0].signals, ["KILL"])
 
     def test_replaced_at_once(self) -> None:
-        """A worker that served and dies has a successor in the same turn."""
+        """The spare process takes the place in the same turn, and there is another spare."""
         first, _ = self.begin()
         first.end(-9)
+        self.assertEqual(self.children[2].serve()["worker"], 0)
+        self.assertEqual(self.pids(), [101, 102])
         self.assertEqual(len(self.children), 3)
-        self.assertEqual(self.children[2].fields["worker"], 0)
-        self.assertEqual(self.pids(), [101])
-        self.children[2].say("ready")
-        self.assertEqual(sorted(self.pids()), [101, 102])
+        self.clock.advance(1)
+        self.assertEqual(len(self.children), 4)
+
+    def test_two_at_once(self) -> None:
+        """Beyond the spare one, places are filled as fast as processes start."""
+        first, second = self.begin(spare=False)
+        first.end(-9)
+        second.end(-9)
+        for child in self.children[2:]:
+            child.say("here")
+            child.serve()
+        self.assertEqual(self.pids(), [102, 103])
+
+    def test_a_spare_that_dies(self) -> None:
+        """Another one starts, in its time."""
+        self.begin()
+        self.children[2].end(-9)
+        self.clock.advance(9)
+        self.assertEqual(len(self.children), 3)
+        self.clock.advance(1)
+        self.assertEqual(len(self.children), 4)
 
     def test_growing_waits(self) -> None:
         """A worker that cannot even start is tried ever more slowly, and for ever."""
@@ -194,20 +251,18 @@ class StartTests(SupervisorCase):
             self.clock.advance(waits[-1])
         self.assertEqual(waits[:4], [0.2, 0.4, 0.8, 1.6])
         self.assertEqual(waits[-1], 10.0)
-        self.children[-1].say("ready")
-        self.children[-1].end(-9)
-        self.assertEqual(self.children[-1].fields["worker"], 0)
+        self.children[-1].say("here")
+        self.children[-1].serve()
+        self.assertEqual(len(self.pids()), 2)
 
     def test_leaving(self) -> None:
         """One that was told to end keeps its connections, and its place is filled at once."""
         first, _ = self.begin()
         first.say("leaving")
-        self.assertEqual(len(self.children), 3)
-        self.children[2].say("ready")
-        self.assertEqual(sorted(self.pids()), [101, 102])
+        self.children[2].serve()
+        self.assertEqual(self.pids(), [101, 102])
         self.assertEqual([one["pid"] for one in self.crew.members() if one["draining"]], [100])
         first.end(0)
-        self.assertEqual(len(self.children), 3)
         self.assertEqual(len(self.crew.members()), 2)
 
 
@@ -236,7 +291,7 @@ class ReloadTests(SupervisorCase):
         self.crew.commit()
         self.assertEqual(one.told + two.told, ["commit", "commit"])
         one.end(-9)
-        self.assertEqual(self.children[2].fields["text"], "two")
+        self.assertEqual(self.children[2].serve()["text"], "two")
 
     def test_one_refuses(self) -> None:
         """Then all forget it, and its reason is the answer."""
@@ -247,7 +302,7 @@ class ReloadTests(SupervisorCase):
         self.assertIn("no such key", str(self.failureResultOf(prepared).value))
         self.assertEqual(one.told + two.told, ["abort", "abort"])
         one.end(-9)
-        self.assertEqual(self.children[2].fields["text"], "one")
+        self.assertEqual(self.children[2].serve()["text"], "one")
 
     def test_one_is_silent(self) -> None:
         """A worker that says nothing holds nobody up for ever."""
@@ -266,16 +321,32 @@ class ReloadTests(SupervisorCase):
         one.end(-9)
         self.failureResultOf(prepared, ProcessGone)
         self.assertEqual(two.told, ["abort"])
-        self.assertEqual(self.children[2].fields["text"], "one")
+        self.assertEqual(self.children[2].serve()["text"], "one")
 
     def test_while_one_is_replaced(self) -> None:
-        """With a worker missing there is no "all": try again."""
+        """A reload waits for the replacement, for a while."""
+        one, two = self.begin()
+        one.end(-9)
+        prepared = self.prepare(orders("two", web=self.web))
+        self.clock.advance(1)
+        self.assertEqual(two.asked, [])
+        self.children[2].serve()
+        self.clock.advance(1)
+        for child in (two, self.children[2]):
+            child.answer([])
+        self.successResultOf(prepared)
+
+    def test_while_none_can_be_replaced(self) -> None:
+        """With a worker missing for long there is no "all": try again."""
         one, _ = self.begin()
         one.end(-9)
-        self.failureResultOf(self.prepare(orders("two", web=self.web)), ReloadRefused)
+        prepared = self.prepare(orders("two", web=self.web))
+        for _ in range(101):
+            self.clock.advance(0.1)
+        self.failureResultOf(prepared, ReloadRefused)
 
     def test_who_starts_meanwhile(self) -> None:
-        """A worker that began with orders that are old by the swap is started anew."""
+        """A worker that has begun with orders that are old by the swap is started anew."""
         one, two = self.begin()
         prepared = self.prepare(orders("two", web=self.web))
         for child in (one, two):
@@ -286,7 +357,21 @@ class ReloadTests(SupervisorCase):
         self.assertEqual(self.children[2].signals, ["KILL"])
         self.children[2].end(-9)
         self.clock.advance(1)
-        self.assertEqual(self.children[3].fields["text"], "two")
+        self.children[3].say("here")
+        self.assertEqual(self.children[3].serve()["text"], "two")
+
+    def test_who_has_not_begun(self) -> None:
+        """A process without orders yet gets those in force when it can take them."""
+        one, two = self.begin(spare=False)
+        prepared = self.prepare(orders("two", web=self.web))
+        for child in (one, two):
+            child.answer([])
+        self.successResultOf(prepared)
+        two.end(-9)
+        self.crew.commit()
+        self.children[2].say("here")
+        self.assertEqual(self.children[2].serve()["text"], "two")
+        self.assertEqual(self.children[2].signals, [])
 
 
 class AskTests(SupervisorCase):
@@ -336,7 +421,10 @@ class EndTests(SupervisorCase):
         self.assertNoResult(drained)
         two.end(1)
         self.assertEqual(self.successResultOf(drained), 3)
-        self.assertEqual(len(self.children), 2)
+        self.assertEqual(self.children[2].signals, ["KILL"])
+        self.children[2].end(-9)
+        self.clock.advance(60)
+        self.assertEqual(len(self.children), 3)
 
     def test_one_that_does_not_end(self) -> None:
         """After the limit and some grace it is killed, and counts as cut."""

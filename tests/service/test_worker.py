@@ -7,10 +7,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.service.doubles import FakeBound, FakeChannel, FakeCrew, FakeReactor, fake_bound
+from tests.service.doubles import FakeBound, FakeChannel, FakeCrew, FakeReactor
 from tlsgate.errors import BadSettings, Place, Problem, ReloadRefused
 from tlsgate.service import memory, worker
-from tlsgate.service.crew import Orders
+from tlsgate.service.logs import Log
 from tlsgate.service.spawn import Heritage
 from tlsgate.service.worker import Worker
 
@@ -21,10 +21,18 @@ class FakeTimeouts:
     drain_seconds = 20.0
 
 
+class FakeLook:
+    """How lines look."""
+
+    format = "json"
+    severity = "error"
+
+
 class FakeSettings:
     """As much of settings as a worker looks at."""
 
     timeouts = FakeTimeouts
+    log = FakeLook
 
 
 class FakeSource:
@@ -47,18 +55,30 @@ class WorkerTests(SynchronousTestCase):
         self.adopted: list[Any] = []
         self.reactor, self.crew = FakeReactor(), FakeCrew()
         self.codes: list[int] = []
-        self.web = fake_bound()
-        settings: Any = FakeSettings
+        self.hired: list[int] = []
+        self.reopened = 0
         source: Any = FakeSource()
-        heritage = Heritage(role="worker", channel=3, sockets={}, claim=None, fields={"worker": 1})
+        sink: Any = None
+        self.log = Log(sink, "text", "info")
+        heritage = Heritage(role="worker", channel=3, sockets={}, claim=None, fields={})
         self.worker = Worker(
             self.reactor,
             source=source,
-            orders=Orders(text="one", settings=settings, sockets={"web": self.web}),
-            crew=self.crew,
+            hire=self.hire,
+            log=self.log,
+            reopen=self.reopen,
             heritage=heritage,
             leave=self.codes.append,
         )
+
+    def hire(self, settings: Any, index: int) -> FakeCrew:
+        """A crew for that worker."""
+        self.hired.append(index)
+        return self.crew
+
+    def reopen(self) -> None:
+        """Logs are opened anew."""
+        self.reopened += 1
 
     def connect(self, reactor: Any, end: int, hear: Any, lost: Any) -> FakeChannel:
         """A wire in our hands."""
@@ -70,19 +90,45 @@ class WorkerTests(SynchronousTestCase):
         self.adopted.append(FakeBound(descriptor))
         return self.adopted[-1]
 
+    def orders(self, text: str, *descriptors: int) -> Deferred[Any]:
+        """The first orders."""
+        fields = {"text": text, "worker": 1, "sockets": [["web", "tcp:0", None]]}
+        return Deferred.fromCoroutine(self.channel.hear("serve", fields, list(descriptors)))
+
     def start(self) -> None:
         """A worker that serves."""
         self.worker.startService()
-        self.assertEqual(self.channel.told[0][0], "ready")
-        self.assertEqual(self.crew.told, [("begin", "one")])
+        self.assertEqual(self.channel.told[0][0], "here")
+        self.successResultOf(self.orders("one", 7))
+        self.assertEqual((self.crew.told, self.hired), ([("begin", "one")], [1]))
         self.crew.told.clear()
+        self.web = self.adopted.pop()
 
-    def test_cannot_start(self) -> None:
-        """It says why, and ends with 2."""
-        self.crew.error = ReloadRefused(["no"])
+    def test_cannot_serve(self) -> None:
+        """The answer says why, and the process ends with 2, after it."""
+        for text, error in (("bad", BadSettings), ("one", ReloadRefused)):
+            self.setUp()
+            self.worker.startService()
+            self.crew.error = ReloadRefused(["no"])
+            self.failureResultOf(self.orders(text, 7), error)
+            self.assertEqual((self.codes, self.reactor.stops), ([2], 0))
+            self.reactor.advance(0)
+            self.assertEqual(self.reactor.stops, 1)
+
+    def test_spare(self) -> None:
+        """Without orders it knows nothing, and goes with its supervisor or when told."""
         self.worker.startService()
-        self.assertEqual(self.channel.told[0][0], "failed")
-        self.assertEqual((self.codes, self.reactor.stops), ([2], 1))
+        self.assertIsNone(self.successResultOf(self.channel.say("tally")))
+        self.channel.say("reopen")
+        self.assertEqual(self.reopened, 1)
+        self.channel.lost()
+        self.assertEqual(self.reactor.stops, 1)
+        self.successResultOf(self.worker.stopService())
+
+    def test_the_log_follows(self) -> None:
+        """Lines look as the orders say."""
+        self.start()
+        self.assertEqual((self.log.json, self.log.least), (True, 3))
 
     def test_answers(self) -> None:
         """What the supervisor asks is what its crew knows."""
@@ -92,9 +138,8 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(tally["accepted"], {"web": 3})
         asked = self.channel.say("explain", listener="web", sni=None, alpn=["h2"], cert_pem=None)
         self.assertEqual(self.successResultOf(asked), {"listener": "web", "alpn": ["h2"]})
-        self.channel.say("reopen")
         self.channel.say("cut")
-        self.assertEqual(self.crew.told, ["reopen", "cut"])
+        self.assertEqual(self.crew.told, ["cut"])
 
     def prepare(self, text: str, table: list[Any], *descriptors: int) -> Deferred[Any]:
         """The first phase of a reload."""

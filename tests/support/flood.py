@@ -126,12 +126,14 @@ def stream(port: int, count: int, stop: Path) -> dict[str, Any]:
         for key, _ in chosen.select(0.1):
             connection = key.fileobj  # type: ignore[assignment]
             try:
-                while data := connection.recv(16384):
-                    place = received[connection] % len(BLOCK)
-                    if data != twice[place : place + len(data)]:
-                        raise ValueError("wrong bytes")
-                    received[connection] += len(data)
-                raise EOFError("ended early")
+                # One record a turn, or the first connection would starve the others.
+                data = connection.recv(16384)
+                if not data:
+                    raise EOFError("ended early")
+                place = received[connection] % len(BLOCK)
+                if data != twice[place : place + len(data)]:
+                    raise ValueError("wrong bytes")
+                received[connection] += len(data)
             except ssl.SSLWantReadError:
                 continue
             except (OSError, EOFError, ValueError) as e:

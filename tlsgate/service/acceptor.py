@@ -18,6 +18,7 @@ import errno
 import fcntl
 import os
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import tcp, unix
@@ -26,9 +27,6 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReadDescrip
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
-
-from tlsgate.net.gateway import Entrances
-from tlsgate.net.owner import Owned
 
 #: Descriptors that clients never get; targets, files and the admin socket do.
 RESERVE = 64
@@ -56,6 +54,10 @@ _OF_THE_CLIENT = frozenset(
         errno.EINTR,
     }
 )
+
+
+#: Makes an owner of a socket, for the given peer; it gets the protocol as an attribute.
+Own = Callable[[socket.socket, IAddress], Any]
 
 
 class Descriptors:
@@ -142,6 +144,9 @@ class Acceptor:
     Args:
         most: how many connections one turn accepts; few when other processes accept on the
             same socket, so that a burst is shared.
+        own: makes the owner of an accepted socket, when the protocol borrows it at once and
+            never gives it back, as a dispatcher does: that costs a tenth of Twisted's
+            transport, which is the owner otherwise.
 
     Attributes:
         factory: builds the protocol of each connection; may be exchanged at any time.
@@ -157,6 +162,7 @@ class Acceptor:
         factory: IProtocolFactory,
         descriptors: Descriptors,
         most: int = MOST_A_TURN,
+        own: Own | None = None,
     ) -> None:
         self.name = name
         self.factory = factory
@@ -166,6 +172,7 @@ class Acceptor:
         self._count = 0
         self._batch = 1
         self._most = most
+        self._own = own
         self._told = float("-inf")
         self._unix = listening.family == socket.AF_UNIX
         self._six = listening.family == socket.AF_INET6
@@ -240,13 +247,11 @@ class Acceptor:
         if protocol is None:
             client.close()
             return
-        if isinstance(self.factory, Entrances):
-            # A dispatcher borrows the socket at once and never gives it back: an owner
-            # that does nothing else costs a tenth of Twisted's transport.
+        if self._own is not None:
             client.setblocking(False)
-            owner = Owned(client, peer)
+            owner = self._own(client, peer)
             owner.protocol = protocol
-            protocol.makeConnection(owner)  # type: ignore[arg-type]
+            protocol.makeConnection(owner)
             return
         self._count += 1
         kind = unix.Server if self._unix else tcp.Server

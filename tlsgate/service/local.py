@@ -27,6 +27,7 @@ from tlsgate.errors import CannotListen, ReloadRefused
 from tlsgate.interfaces import IAudit
 from tlsgate.net.gate import Gate
 from tlsgate.net.gateway import Gateway, Journal
+from tlsgate.net.owner import Owned
 from tlsgate.service import counts
 from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
 from tlsgate.service.certwatch import CertificateWatch
@@ -83,7 +84,6 @@ class LocalGateway:
         journal, audit: where the end of each connection is told.
         descriptors: of this process.
         in_thread: see `InThread`.
-        reopen: opens log files anew.
         index: which of several workers this is; the first one logs for all.
         most: how many connections one turn accepts.
     """
@@ -97,7 +97,6 @@ class LocalGateway:
         audit: IAudit,
         descriptors: Descriptors,
         in_thread: InThread[Any],
-        reopen: Callable[[], None] = lambda: None,
         index: int = 0,
         most: int = MOST_A_TURN,
     ) -> None:
@@ -113,7 +112,6 @@ class LocalGateway:
         self.gateway.take(built.gate)
         self._descriptors = descriptors
         self._in_thread = in_thread
-        self._reopen = reopen
         self._acceptors: dict[str, tuple[Bound, Acceptor]] = {}
         #: Open endpoints that give no descriptor.
         self._ports: dict[str, tuple[Bound, IListeningPort]] = {}
@@ -182,7 +180,7 @@ class LocalGateway:
         self._ended(left)
 
     def reopen_logs(self) -> None:
-        self._reopen()
+        """The daemon's own logs are all there are."""
 
     async def connections(self) -> list[dict[str, Any]]:
         return self.gateway.connections()
@@ -242,7 +240,9 @@ class LocalGateway:
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
         factory = self.gateway.factory(name)
-        return Acceptor(self._reactor, name, listening, factory, self._descriptors, self._most)
+        return Acceptor(
+            self._reactor, name, listening, factory, self._descriptors, self._most, Owned
+        )
 
     async def _open_ports(self, orders: Orders) -> dict[str, IListeningPort]:
         """Open endpoints that give no descriptor and are not open.

@@ -22,6 +22,7 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from tlsgate.config.settings import Settings
 from tlsgate.errors import Fault
 from tlsgate.service.lines import Stamp, TextForm, clean, encode, json_form
 from tlsgate.service.sink import Sink
@@ -54,6 +55,12 @@ class Log:
         self.json = style == "json"
         self.least = LEVELS[severity]
         self.stamp = Stamp()
+
+
+def apply_log(log: Log, settings: Settings) -> None:
+    """Let lines look as *settings* say."""
+    log.json = settings.log.format == "json"
+    log.least = LEVELS[settings.log.severity]
 
 
 @implementer(ILogObserver)

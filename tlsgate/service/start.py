@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -12,7 +14,7 @@ from tlsgate.config.settings import Settings
 from tlsgate.service.acceptor import MOST_A_TURN, Descriptors
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.claim import Claim
-from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.crew import ICrew
 from tlsgate.service.listeners import Sockets
 from tlsgate.service.logs import Journal, Log
 from tlsgate.service.reload import Source
@@ -21,106 +23,143 @@ from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.tree import Daemon, Process, descriptor_limit, log_file, reopen, wanted
 from tlsgate.service.worker import Worker
 
+#: What a worker loads before it has orders.
+_SERVING = ("tlsgate.service.local", "tlsgate.plugins.builtin")
 #: Connections that one of several workers accepts in a turn.
 SHARED_A_TURN = 8
 
 
-@frozen
-class Started:
-    """What `tap` runs.
+@frozen(kw_only=True)
+class Base:
+    """What every process of ours has.
 
     Attributes:
-        service: a daemon or a worker.
-        log: where this process's lines go.
+        reactor: Twisted's.
+        source: where settings come from.
+        log, audit: where lines and events go.
+        in_thread: `twisted.internet.threads.deferToThread`.
+        leave: called with the exit code before the reactor stops.
     """
 
-    service: Daemon | Worker
+    reactor: Any
+    source: Source
     log: Log
+    audit: AuditLog
+    in_thread: Callable[..., Deferred[Any]]
+    leave: Callable[[int], None]
+
+    @classmethod
+    def make(
+        cls, output: str, data_dir: Path, *, reactor: Any, style: str, severity: str, **more: Any
+    ) -> Base:
+        """Open the logs; they write at once until the reactor runs, and after it."""
+        log = Log(Sink(output), style, severity)
+        audit = AuditLog(data_dir)
+        for sink in (log.sink, audit.sink):
+            reactor.callWhenRunning(sink.run_by, reactor.callLater)
+            reactor.addSystemEventTrigger("after", "shutdown", sink.run_by, None)
+        return cls(reactor=reactor, log=log, audit=audit, **more)
+
+    def gateway(self, settings: Settings, index: int) -> ICrew:
+        """The gateway of this process.
+
+        Raises:
+            GateError: it cannot be built of *settings*.
+        """
+        # Only a process that serves loads TLS; a supervisor never does.
+        from tlsgate.service.local import LocalGateway, build
+
+        return LocalGateway(
+            self.reactor,
+            build(settings),
+            journal=Journal(self.log),
+            audit=self.audit,
+            descriptors=Descriptors(self.reactor, descriptor_limit()),
+            in_thread=self.in_thread,
+            index=index,
+            most=MOST_A_TURN if settings.workers == 1 else SHARED_A_TURN,
+        )
 
 
-def make(
-    reactor: Any,
+def worker(heritage: Heritage, **base: Any) -> tuple[Worker, Log]:
+    """Make a process that waits for orders, with everything loaded that serving needs."""
+    for name in _SERVING:
+        import_module(name)
+    fields = heritage.fields
+    ours = Base.make(
+        fields["log"],
+        Path(fields["data_dir"]),
+        style=fields["format"],
+        severity=fields["severity"],
+        **base,
+    )
+
+    made = Worker(
+        ours.reactor,
+        source=ours.source,
+        hire=ours.gateway,
+        log=ours.log,
+        reopen=lambda: reopen(ours.log, ours.audit),
+        heritage=heritage,
+        leave=ours.leave,
+    )
+    return made, ours.log
+
+
+def daemon(
     *,
-    source: Source,
     text: str,
     settings: Settings,
     heritage: Heritage | None,
     command: Command,
     foreground: bool,
-    in_thread: Callable[..., Deferred[Any]],
-    leave: Callable[[int], None],
-) -> Started:
-    """Make the service of this process; what it opens is open afterwards.
+    **base: Any,
+) -> tuple[Daemon, Log]:
+    """Make the daemon; what it opens is open afterwards.
 
     Raises:
         GateError: it cannot start; nothing stays behind.
     """
     output = log_file(settings, foreground)
     if heritage is not None:
-        output = str(heritage.fields.get("log") or output)
-    log = Log(Sink(output), settings.log.format, settings.log.severity)
-    audit = AuditLog(settings.data_dir)
-    for sink in (log.sink, audit.sink):
-        reactor.callWhenRunning(sink.run_by, reactor.callLater)
-        reactor.addSystemEventTrigger("after", "shutdown", sink.run_by, None)
-
-    def gateway(index: int, reopen_logs: Callable[[], None]) -> ICrew:
-        # Only a process that serves loads TLS; a supervisor never does.
-        from tlsgate.service.local import LocalGateway, build
-
-        return LocalGateway(
-            reactor,
-            build(settings),
-            journal=Journal(log),
-            audit=audit,
-            descriptors=Descriptors(reactor, descriptor_limit()),
-            in_thread=in_thread,
-            reopen=reopen_logs,
-            index=index,
-            most=MOST_A_TURN if settings.workers == 1 else SHARED_A_TURN,
-        )
-
-    if heritage is not None and heritage.role == "worker":
-        worker = Worker(
-            reactor,
-            source=source,
-            orders=Orders(text=text, settings=settings, sockets=heritage.sockets),
-            crew=gateway(int(heritage.fields["worker"]), lambda: reopen(log, audit)),
-            heritage=heritage,
-            leave=leave,
-        )
-        return Started(worker, log)
-
+        output = str(heritage.fields["log"])
+    ours = Base.make(
+        output,
+        settings.data_dir,
+        style=settings.log.format,
+        severity=settings.log.severity,
+        **base,
+    )
     if heritage is not None and heritage.claim is not None:
         claim = Claim.inherit(settings.data_dir, heritage.claim)
     else:
         claim = Claim.take(settings.data_dir)
     try:
         process = Process(
-            reactor=reactor,
-            source=source,
+            reactor=ours.reactor,
+            source=ours.source,
             command=command,
-            log=log,
-            audit=audit,
+            log=ours.log,
+            audit=ours.audit,
             claim=claim,
             sockets=Sockets(() if heritage is None else heritage.sockets.items()),
-            in_thread=in_thread,
-            leave=leave,
+            in_thread=ours.in_thread,
+            leave=ours.leave,
         )
         crew: ICrew
         if settings.workers > 1:
             from tlsgate.service.supervisor import Supervisor
 
-            crew = Supervisor(reactor, command, settings.workers, output)
+            crew = Supervisor(ours.reactor, command, settings.workers, ours.log, settings.data_dir)
         else:
-            crew = gateway(0, lambda: None)
+            crew = ours.gateway(settings, 0)
         plan = process.sockets.plan(wanted(settings))
     except BaseException:
         if heritage is None:
             claim.give_up()
         raise
     remarks = getattr(getattr(crew, "built", None), "remarks", ())
-    daemon = Daemon(
+    made = Daemon(
         process,
         text=text,
         settings=settings,
@@ -129,4 +168,4 @@ def make(
         remarks=remarks,
         heritage=heritage,
     )
-    return Started(daemon, log)
+    return made, ours.log

@@ -1,29 +1,34 @@
 """N worker processes that serve the sockets of this one, which holds no TLS.
 
-1. `begin` starts one worker; when it serves, the configuration is known to be good, and
-   what a first start makes on disk is made; then the others start.
-2. A worker that ends is replaced at once; one that cannot even start, with growing waits.
+1. A process starts without orders, loads everything and says "here"; `_employ` makes it a
+   worker. `begin` employs one; when it serves, the configuration is known to be good, and
+   what a first start makes on disk is made; then the others follow.
+2. One spare process waits: a worker that ends is replaced in no time. One that cannot even
+   start is tried again with growing waits.
 3. A reload has two phases: every worker prepares, and only then all of them swap.
-4. Each worker hears of our end by the end of its channel, and drains.
+4. Each process hears of our end by the end of its channel, and drains.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlsgate.errors import GateError, ReloadRefused, WorkerFailed
+from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
-from tlsgate.service.channel import Channel, connect, error_of
+from tlsgate.service.channel import Channel, connect
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound
+from tlsgate.service.logs import LEVELS, Log
 from tlsgate.service.spawn import Child, Command, spawn
 
 #: How long a worker may take to start, or to prepare a reload.
@@ -32,22 +37,57 @@ READY_SECONDS = 60.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 10.0
 #: How long a worker may outlive the end of its drain.
 _GRACE_SECONDS = 5.0
+#: How long after a replacement the next spare process starts, off the busiest moment.
+_SPARE_SECONDS = 1.0
+#: A reload that meets a replacement looks so often, so many times.
+_REPLACING_SECONDS, _REPLACING_LOOKS = 0.1, 100
+
+
+@define(eq=False)
+class Hand:
+    """A process that can be a worker.
+
+    Attributes:
+        here: fires when it has loaded everything.
+        gone: fires with its exit code.
+    """
+
+    child: Child
+    channel: Channel
+    here: Deferred[None]
+    gone: Deferred[int]
+    member: Member | None = None
 
 
 @define(eq=False)
 class Member:
-    """One worker process."""
+    """One worker: a place that a process fills.
+
+    Attributes:
+        ready: fires when it serves, or fails.
+        asked: it has its orders; before that they may still change.
+    """
 
     index: int
     orders: Orders
     started: float
-    child: Child
-    channel: Channel
+    hand: Hand
     ready: Deferred[None]
+    asked: bool = False
     serves: bool = False
     leaving: bool = False
     why: GateError | None = None
     tally: dict[str, Any] | None = field(default=None, repr=False)
+
+    @property
+    def channel(self) -> Channel:
+        """The wire to its process."""
+        return self.hand.channel
+
+    @property
+    def child(self) -> Child:
+        """Its process."""
+        return self.hand.child
 
 
 @implementer(ICrew)
@@ -58,19 +98,24 @@ class Supervisor:
         reactor: Twisted's.
         command: how to start a worker.
         count: how many.
-        log_output: where the workers' lines go.
+        log: where this process's lines go, and the workers' too.
+        data_dir: the data directory.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, command: Command, count: int, log_output: str) -> None:
+    def __init__(
+        self, reactor: Any, command: Command, count: int, log: Log, data_dir: Path
+    ) -> None:
         self._reactor = reactor
         self._command = command
         self._count = count
-        self._log_output = log_output
+        self._log = log
+        self._data_dir = data_dir
         self._orders: Orders | None = None
         self._next: Orders | None = None
         self._members: dict[int, Member] = {}
+        self._spare: Hand | None = None
         #: Workers that serve no more and have connections still.
         self._leaving: set[Member] = set()
         self._begun = False
@@ -85,16 +130,17 @@ class Supervisor:
 
     async def begin(self, orders: Orders) -> None:
         self._orders = orders
-        await self._start(0).ready
-        started = [self._start(index).ready for index in range(1, self._count)]
+        # All of them load meanwhile; the first one alone tries the orders.
+        hands = [self._spawn() for _ in range(self._count)]
+        await self._start(0, hands[0]).ready
+        started = [self._start(index, hands[index]).ready for index in range(1, self._count)]
         for one in started:
             await one
         self._begun = True
+        self._keep_spare()
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
-        members = [one for one in self._members.values() if one.serves]
-        if len(members) < self._count:
-            raise ReloadRefused(["a worker is just being replaced; try again"])
+        members = await self._all_serve()
         answers = [self._prepare(member, orders) for member in members]
         remarks: list[str] = []
         failed: GateError | None = None
@@ -117,7 +163,7 @@ class Supervisor:
             if member.serves:
                 member.orders = self._orders  # type: ignore[assignment]
                 member.channel.tell("commit")
-            else:
+            elif member.asked:
                 # It is starting with orders that are old by now.
                 member.child.kill("KILL")
 
@@ -134,6 +180,8 @@ class Supervisor:
 
     def drain(self, seconds: float) -> Deferred[int]:
         self._ending = True
+        if self._spare is not None:
+            self._spare.child.kill("KILL")
         drained = self._drained = Deferred()
         for member in (*self._members.values(), *self._leaving):
             if member.serves or member.leaving:
@@ -153,6 +201,8 @@ class Supervisor:
     def reopen_logs(self) -> None:
         for member in (*self._members.values(), *self._leaving):
             member.channel.tell("reopen")
+        if self._spare is not None:
+            self._spare.channel.tell("reopen")
 
     async def connections(self) -> list[dict[str, Any]]:
         return [
@@ -192,51 +242,43 @@ class Supervisor:
 
     # -- workers ---------------------------------------------------------------------------
 
-    def _start(self, index: int) -> Member:
-        """Start a worker; its `ready` fires when it serves, or fails.
+    def _spawn(self) -> Hand:
+        """Start a process that waits for orders.
 
         Raises:
-            WorkerFailed: no process can be started.
+            WorkerFailed: none can be started.
         """
-        orders = self._orders
-        assert orders is not None
 
         async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
-            self._heard(member, word, fields)
+            self._heard(hand, word)
 
+        log = self._log
         try:
             child, end = spawn(
                 self._reactor,
                 self._command,
                 role="worker",
-                sockets=orders.sockets,
+                sockets={},
                 claim=None,
-                fields={"text": orders.text, "worker": index, "log": self._log_output},
-                ended=lambda code: self._ended(member, code),
+                fields={
+                    "log": log.sink.output,
+                    "format": "json" if log.json else "text",
+                    "severity": next(name for name, least in LEVELS.items() if least == log.least),
+                    "data_dir": str(self._data_dir),
+                },
+                ended=lambda code: self._gone(hand, code),
             )
         except OSError as e:
-            raise WorkerFailed(index, str(e)) from e
+            raise WorkerFailed(-1, str(e)) from e
         channel = connect(self._reactor, end, hear, lambda: None)
-        member = Member(index, orders, time.time(), child, channel, Deferred())
-        self._members[index] = member
-        limit = self._reactor.callLater(READY_SECONDS, child.kill, "KILL")
+        hand = Hand(child, channel, Deferred(), Deferred())
+        return hand
 
-        def settled(result: Any) -> Any:
-            if limit.active():
-                limit.cancel()
-            return result
-
-        member.ready.addBoth(settled)
-        return member
-
-    def _heard(self, member: Member, word: str, fields: dict[str, Any]) -> None:
-        if word == "ready":
-            member.serves = True
-            self._failures = 0
-            member.ready.callback(None)
-        elif word == "failed":
-            member.why = error_of(fields["error"])
-        elif word == "leaving":
+    def _heard(self, hand: Hand, word: str) -> None:
+        member = hand.member
+        if word == "here":
+            hand.here.callback(None)
+        elif word == "leaving" and member is not None:
             # Somebody has told this one worker to end: its place is filled at once.
             if self._members.get(member.index) is member:
                 del self._members[member.index]
@@ -244,24 +286,103 @@ class Supervisor:
                 member.serves, member.leaving = False, True
                 self._replace(member.index)
 
+    def _gone(self, hand: Hand, code: int) -> None:
+        """A process has ended."""
+        if not hand.here.called:
+            hand.here.errback(Failure(ProcessGone()))
+            hand.here.addErrback(lambda _: None)
+        hand.gone.callback(code)
+        if hand is self._spare:
+            self._spare = None
+            if not self._ending:
+                self._reactor.callLater(_LONGEST_WAIT_SECONDS, self._keep_spare)
+        if hand.member is not None:
+            self._ended(hand.member, code)
+
+    def _keep_spare(self) -> None:
+        """Have one process wait that has loaded everything."""
+        if self._spare is None and not self._ending:
+            try:
+                self._spare = self._spawn()
+            except WorkerFailed as e:
+                self.log.error("{error}", error=str(e))
+                self._reactor.callLater(_LONGEST_WAIT_SECONDS, self._keep_spare)
+
+    def _start(self, index: int, hand: Hand | None = None) -> Member:
+        """Fill a place; the member's `ready` fires when it serves, or fails.
+
+        Raises:
+            WorkerFailed: no process can be started.
+        """
+        if hand is None:
+            hand, self._spare = self._spare or self._spawn(), None
+        assert self._orders is not None
+        member = Member(index, self._orders, time.time(), hand, Deferred())
+        hand.member = member
+        self._members[index] = member
+        limit = self._reactor.callLater(READY_SECONDS, hand.child.kill, "KILL")
+
+        def settled(result: Any) -> None:
+            if limit.active():
+                limit.cancel()
+            if isinstance(result, Failure):
+                member.ready.errback(result)
+            else:
+                member.ready.callback(None)
+
+        Deferred.fromCoroutine(self._employ(member)).addBoth(settled)
+        return member
+
+    async def _employ(self, member: Member) -> None:
+        """Give *member* the orders in force; done when it serves.
+
+        Raises:
+            GateError: it cannot; its process ends.
+        """
+        hand = member.hand
+        try:
+            if not hand.here.called:
+                here: Deferred[None] = Deferred()
+                hand.here.addBoth(_passed_to(here))
+                await here
+            orders = member.orders = self._orders or member.orders
+            member.asked = True
+            table = [[name, one.endpoint, one.inode] for name, one in orders.sockets.items()]
+            await hand.channel.ask(
+                "serve",
+                [one.socket.fileno() for one in orders.sockets.values() if one.socket is not None],
+                text=orders.text,
+                worker=member.index,
+                sockets=table,
+            )
+        except ProcessGone:
+            gone: Deferred[int] = Deferred()
+            hand.gone.addBoth(_passed_to(gone))
+            raise WorkerFailed(member.index, _how(await gone)) from None
+        except GateError as e:
+            member.why = e
+            raise
+        member.serves = True
+        self._failures = 0
+        if self._begun:
+            self.log.info("worker {index} serves", index=member.index)
+            self._reactor.callLater(_SPARE_SECONDS, self._keep_spare)
+
     def _ended(self, member: Member, code: int) -> None:
+        """The process of *member* has ended."""
         if member.tally is not None:
             self._past = [counts.fields(counts.merged([*self._past, member.tally]))]
         self._leaving.discard(member)
         served = member.serves or member.leaving
         member.serves = False
-        how = f"signal {-code}" if code < 0 else f"code {code}"
-        error = member.why or WorkerFailed(member.index, f"it ended with {how}")
-        begins = not self._begun
         if self._members.get(member.index) is member:
             del self._members[member.index]
-            if not self._ending and not begins:
+            if self._begun and not self._ending:
+                error = member.why or WorkerFailed(member.index, _how(code))
                 self.log.error("{error}; it is replaced", error=str(error))
                 if not served:
                     self._failures += 1
                 self._replace(member.index)
-        if not member.ready.called:
-            member.ready.errback(Failure(error))
         self._look_for_end()
 
     def _replace(self, index: int) -> None:
@@ -277,15 +398,24 @@ class Supervisor:
         if self._ending or index in self._members:
             return
         try:
-            member = self._start(index)
+            self._start(index).ready.addErrback(lambda _: None)  # its end tells
         except WorkerFailed as e:
             self.log.error("{error}", error=str(e))
             self._failures += 1
             self._replace(index)
-            return
-        member.ready.addCallbacks(
-            lambda _: self.log.info("worker {index} serves", index=index), lambda _: None
-        )
+
+    async def _all_serve(self) -> list[Member]:
+        """Every worker, once none is being replaced.
+
+        Raises:
+            ReloadRefused: one still is, after a while.
+        """
+        for _ in range(_REPLACING_LOOKS):
+            members = [one for one in self._members.values() if one.serves]
+            if len(members) == self._count:
+                return members
+            await deferLater(self._reactor, _REPLACING_SECONDS)
+        raise ReloadRefused(["a worker is just being replaced; try again"])
 
     def _prepare(self, member: Member, orders: Orders) -> Deferred[Any]:
         """Give *member* new orders, with the sockets that it does not have yet."""
@@ -324,6 +454,23 @@ class Supervisor:
             if member.child.alive:
                 self._cut += 1
                 member.child.kill("KILL")
+
+
+def _passed_to(other: Deferred[Any]) -> Any:
+    """A callback that tells *other* as well; several may wait for one end."""
+
+    def tell(result: Any) -> Any:
+        if isinstance(result, Failure):
+            other.errback(result)
+        else:
+            other.callback(result)
+        return None if isinstance(result, Failure) else result
+
+    return tell
+
+
+def _how(code: int) -> str:
+    return f"it ended with signal {-code}" if code < 0 else f"it ended with code {code}"
 
 
 def _name_of(bound: Bound, sockets: Mapping[str, Bound]) -> str | None:

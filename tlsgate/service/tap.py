@@ -58,12 +58,10 @@ class Options(usage.Options):
         self.heritage = Heritage.take()
         if self.parent is not None and self.parent.get("pidfile") == _TWISTD_PID:
             self.parent["pidfile"] = ""
+        if self.heritage is not None and self.heritage.role == "worker":
+            return  # its supervisor tells it what to serve
         try:
-            if self.heritage is not None and self.heritage.role == "worker":
-                self.text = str(self.heritage.fields["text"])
-                self.settings = self.source.parse(self.text)
-            else:
-                self.text, self.settings = self.source.load()
+            self.text, self.settings = self.source.load()
             if self["check"]:
                 self._check(self.settings)
         except GateError as error:
@@ -109,24 +107,32 @@ def makeService(options: Options) -> IService:
     from tlsgate.service import start
 
     foreground = options.parent is None or bool(options.parent.get("nodaemon"))
+    base = {
+        "reactor": reactor,
+        "source": options.source,
+        "in_thread": threads.deferToThread,
+        "leave": leave,
+    }
+    heritage = options.heritage
+    service: Daemon | Worker
     try:
-        started = start.make(
-            reactor,
-            source=options.source,
-            text=options.text,
-            settings=options.settings,
-            heritage=options.heritage,
-            command=Command.ours(options.source.file, options.source.data_dir),
-            foreground=foreground,
-            in_thread=threads.deferToThread,
-            leave=leave,
-        )
+        if heritage is not None and heritage.role == "worker":
+            service, log = start.worker(heritage, **base)
+        else:
+            service, log = start.daemon(
+                text=options.text,
+                settings=options.settings,
+                heritage=heritage,
+                command=Command.ours(options.source.file, options.source.data_dir),
+                foreground=foreground,
+                **base,
+            )
     except GateError as error:
-        fail(error, options.heritage)
+        fail(error, heritage)
         raise AssertionError("fail does not return") from error
-    listen_for_signals(reactor, started.service)
-    observer = None if _logs_itself(options) else Observer(started.log)
-    return Root(started.service, observer)
+    listen_for_signals(reactor, service)
+    observer = None if _logs_itself(options) else Observer(log)
+    return Root(service, observer)
 
 
 def _logs_itself(options: Options) -> bool:

@@ -40,7 +40,7 @@ from tlsgate.service.audit import AuditLog
 from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound, Plan, Sockets
-from tlsgate.service.logs import LEVELS, Log
+from tlsgate.service.logs import Log, apply_log
 from tlsgate.service.reload import Source, in_short, unchangeable
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.upgrade import Predecessor, succeed
@@ -366,7 +366,11 @@ class Daemon(Service):
             self.logger.info("upgrade: starting a new process")
             try:
                 said = await succeed(
-                    process.reactor, process.command, process.sockets.open, process.claim.file
+                    process.reactor,
+                    process.command,
+                    process.sockets.open,
+                    process.claim.file,
+                    process.log.sink.output,
                 )
             except GateError as e:
                 self.logger.error("upgrade failed, this process goes on: {error}", error=str(e))
@@ -509,12 +513,6 @@ def descriptor_limit() -> int:
     """How many descriptors this process may open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return (1 << 20) if soft == resource.RLIM_INFINITY else soft
-
-
-def apply_log(log: Log, settings: Settings) -> None:
-    """Let lines look and go as *settings* say."""
-    log.json = settings.log.format == "json"
-    log.least = LEVELS[settings.log.severity]
 
 
 def _inode(path: Path) -> int | None:

@@ -32,9 +32,14 @@ async def succeed(
     command: Command,
     sockets: Mapping[str, Bound],
     claim: int,
+    log_output: str,
     ready_seconds: float = READY_SECONDS,
 ) -> dict[str, Any]:
     """Start a successor on *sockets*; done when it serves.
+
+    Args:
+        claim: the descriptor that holds the data directory.
+        log_output: where lines go now; a process in the background has no stderr.
 
     Returns:
         pid and version of the new process, as `IDaemon.upgrade` gives them.
@@ -77,7 +82,7 @@ async def succeed(
             role="successor",
             sockets=sockets,
             claim=claim,
-            fields={"version": tlsgate.__version__},
+            fields={"log": log_output},
             ended=ended,
         )
     except OSError as e:

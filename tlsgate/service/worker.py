@@ -1,4 +1,8 @@
-"""A worker: the gateway of one process, on sockets and orders of its supervisor."""
+"""A worker: the gateway of one process, on sockets and orders of its supervisor.
+
+It starts without either, loads everything and waits: so a spare one can take the place of
+one that has died without anybody waiting for an interpreter to start.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 import tlsgate
+from tlsgate.config.settings import Settings
 from tlsgate.errors import GateError
 from tlsgate.service import memory
 from tlsgate.service.channel import Channel, connect, error_fields
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound, adopt
+from tlsgate.service.logs import Log, apply_log
 from tlsgate.service.reload import Source
 from tlsgate.service.spawn import Heritage
 
@@ -29,8 +35,9 @@ class Worker(Service):
     Args:
         reactor: Twisted's.
         source: parses the orders' text.
-        orders: the first ones.
-        crew: the gateway of this process.
+        hire: makes the crew for settings and the worker's number; raises `GateError`.
+        log: where this process's lines go.
+        reopen: opens log files anew.
         heritage: what the supervisor gave us.
         leave: called with the exit code before the reactor stops.
     """
@@ -43,24 +50,26 @@ class Worker(Service):
         reactor: Any,
         *,
         source: Source,
-        orders: Orders,
-        crew: ICrew,
+        hire: Callable[[Settings, int], ICrew],
+        log: Log,
+        reopen: Callable[[], None],
         heritage: Heritage,
         leave: Callable[[int], None],
     ) -> None:
-        self.crew = crew
         self.draining = False
+        self._crew: ICrew | None = None
+        self._orders: Orders | None = None
         self._reactor_stops = False
         self._reactor = reactor
         self._source = source
-        self._orders = orders
+        self._hire = hire
+        self._log = log
+        self._reopen = reopen
         self._next: Orders | None = None
         self._new: list[Bound] = []
         self._leave = leave
-        self._index = int(heritage.fields["worker"])
         self._end = heritage.channel
         self._channel: Channel | None = None
-        self._seconds = orders.settings.timeouts.drain_seconds
         self._drained: Deferred[int] | None = None
 
     # -- life --------------------------------------------------------------------------------
@@ -69,27 +78,32 @@ class Worker(Service):
         """Twisted calls this."""
         super().startService()
         self._channel = connect(self._reactor, self._end, self._hear, self._supervisor_gone)
-        begun = Deferred.fromCoroutine(self._begin(self._channel))
-        begun.addErrback(self._cannot_begin)
-
-    async def _begin(self, channel: Channel) -> None:
-        await self.crew.begin(self._orders)
         memory.settle()
-        channel.tell("ready", pid=os.getpid(), version=tlsgate.__version__)
+        self._channel.tell("here", pid=os.getpid(), version=tlsgate.__version__)
 
-    def _cannot_begin(self, failure: Any) -> None:
-        error = failure.value if failure.check(GateError) else GateError()
-        if not failure.check(GateError):
-            self.logger.failure("worker cannot start", failure=failure)
-        if self._channel is not None:
-            self._channel.tell("failed", error=error_fields(error))
-        self._leave(2)
-        self._stop_reactor()
+    async def _serve(self, fields: dict[str, Any], descriptors: list[int]) -> None:
+        """Take the first orders; done when they are served. On an error the process ends."""
+        try:
+            sockets = {
+                name: adopt(endpoint, descriptors.pop(0), tuple(inode) if inode else None)
+                for name, endpoint, inode in fields["sockets"]
+            }
+            settings = self._source.parse(fields["text"])
+            apply_log(self._log, settings)
+            orders = Orders(text=fields["text"], settings=settings, sockets=sockets)
+            crew = self._hire(settings, fields["worker"])
+            await crew.begin(orders)
+        except BaseException:
+            self._leave(2)
+            self._reactor.callLater(0, self._stop_reactor)
+            raise
+        self._crew, self._orders = crew, orders
 
     def terminate(self) -> None:
         """SIGTERM: somebody wants this one worker to go; the others stay."""
         if self.draining:
-            self.crew.cut()
+            if self._crew is not None:
+                self._crew.cut()
             return
         if self._channel is not None:
             self._channel.tell("leaving")
@@ -98,7 +112,8 @@ class Worker(Service):
 
     def _supervisor_gone(self) -> None:
         if not self.draining:
-            self.logger.error("the supervisor is gone: draining")
+            if self._crew is not None:
+                self.logger.error("the supervisor is gone: draining")
             self._stop_accepting(True)
         self._stop_reactor()
 
@@ -109,17 +124,19 @@ class Worker(Service):
 
     async def _finish(self) -> None:
         self._stop_accepting(False)
-        await self._drain(self._seconds)
+        if self._orders is not None:
+            await self._drain(self._orders.settings.timeouts.drain_seconds)
         if self._channel is not None:
             self._channel.hang_up()
 
     async def _drain(self, seconds: float) -> int:
         """Drain once, however often it is asked for."""
+        if self._crew is None:
+            return 0
         if self._drained is None:
-            self._drained = self.crew.drain(seconds)
+            self._drained = self._crew.drain(seconds)
             cut = await self._drained
-            self._drained = None
-            self._seconds = 0.0
+            self._crew = None
             if cut:
                 self._leave(1)
             return cut
@@ -136,7 +153,9 @@ class Worker(Service):
         if self.draining:
             return
         self.draining = True
-        self.crew.stop_accepting(finish)
+        if self._crew is None or self._orders is None:
+            return
+        self._crew.stop_accepting(finish)
         # Whoever starts next needs the ports; names of UNIX sockets are the supervisor's.
         for bound in self._orders.sockets.values():
             bound.close(leave_name=True)
@@ -149,7 +168,22 @@ class Worker(Service):
     # -- orders ------------------------------------------------------------------------------
 
     async def _hear(self, word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
-        crew = self.crew
+        match word:
+            case "serve":
+                return await self._serve(fields, descriptors)
+            case "stop":
+                return self._stop_accepting(fields["finish"])
+            case "drain":
+                self._stop_accepting(False)
+                cut = await self._drain(fields["seconds"])
+                # The answer leaves before the reactor stops.
+                self._reactor.callLater(0, self._stop_reactor)
+                return cut
+            case "reopen":
+                return self._reopen()
+        crew = self._crew
+        if crew is None:
+            return None
         match word:
             case "connections":
                 return await crew.connections()
@@ -158,26 +192,19 @@ class Worker(Service):
             case "explain":
                 return await crew.explain(**fields)
             case "prepare":
-                return await self._prepare(fields, descriptors)
+                return await self._prepare(crew, fields, descriptors)
             case "commit":
-                self._commit()
+                self._commit(crew)
             case "abort":
-                self._abort()
-            case "reopen":
-                crew.reopen_logs()
-            case "stop":
-                self._stop_accepting(fields["finish"])
-            case "drain":
-                self._stop_accepting(False)
-                cut = await self._drain(fields["seconds"])
-                # The answer leaves before the reactor stops.
-                self._reactor.callLater(0, self._stop_reactor)
-                return cut
+                self._abort(crew)
             case "cut":
                 crew.cut()
         return None
 
-    async def _prepare(self, fields: dict[str, Any], descriptors: list[int]) -> list[str]:
+    async def _prepare(
+        self, crew: ICrew, fields: dict[str, Any], descriptors: list[int]
+    ) -> list[str]:
+        assert self._orders is not None
         sockets: dict[str, Bound] = {}
         self._new = []
         for name, endpoint, inode, have in fields["sockets"]:
@@ -191,27 +218,27 @@ class Worker(Service):
             text = fields["text"]
             settings = self._source.parse(text)
             orders = Orders(text=text, settings=settings, sockets=sockets)
-            remarks = list(await self.crew.prepare(orders))
+            remarks = list(await crew.prepare(orders))
         except BaseException:
-            self._abort()
+            self._abort(crew)
             raise
         self._next = orders
         return remarks
 
-    def _commit(self) -> None:
+    def _commit(self, crew: ICrew) -> None:
         orders, self._next, self._new = self._next, None, []
-        if orders is None:
+        if orders is None or self._orders is None:
             return
-        self.crew.commit()
+        crew.commit()
         stays = {id(bound) for bound in orders.sockets.values()}
         for bound in self._orders.sockets.values():
             if id(bound) not in stays:
                 bound.close(leave_name=True)
         self._orders = orders
-        self._seconds = orders.settings.timeouts.drain_seconds
+        apply_log(self._log, orders.settings)
 
-    def _abort(self) -> None:
-        self.crew.abort()
+    def _abort(self, crew: ICrew) -> None:
+        crew.abort()
         for bound in self._new:
             bound.close(leave_name=True)
         self._next, self._new = None, []
