@@ -49,6 +49,14 @@ class PeekTests(DispatcherCase):
         self.assertEqual(read_all(self.rig, sock), bytes.fromhex("15030300020232"))
         self.assertEqual(self.refused(), "unknown_opening")
 
+    def test_a_protocol_that_no_route_serves_here(self) -> None:
+        """An SSH client at a port without an ssh route is told so in SSH."""
+        sock = self.rig.connect()
+        sock.send(b"SSH-2.0-OpenSSH_9.2\r\n")
+        self.assertTrue(read_all(self.rig, sock).startswith(b"SSH-2.0-"))
+        self.rig.advance(2.5)
+        self.assertEqual(self.refused(), "unknown_opening")
+
     def test_huge_hello(self) -> None:
         """A hello over the limit is refused before a TLS object exists."""
         sock = self.rig.connect()

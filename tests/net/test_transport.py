@@ -92,7 +92,9 @@ class ServedCase(SynchronousTestCase):
         """Connect."""
         recording = Recording(self.kind)
         known = {**registry.load(None).protocols, "recording": recording}
-        self.rig = Rig(protocols=known, extra="  timeouts: {idle_seconds: 60}")
+        self.rig = Rig(
+            protocols=known, extra="  timeouts: {idle_seconds: 60, write_stall_seconds: 50}"
+        )
         self.addCleanup(self.rig.close)
         self.client: Client = self.rig.secure(alpn=(b"record",)).shake()
         self.rig.until(lambda: recording.built)
@@ -206,6 +208,18 @@ class ServedTransportTests(ServedCase):
 
         transport.registerProducer(Producer(), False)
         self.assertEqual(self.client.read(15), b"piece" * 3)
+
+    def test_write_stall_though_the_client_talks(self) -> None:
+        """A client that only sends and never reads is cut off like a silent one (S49)."""
+        self.transport.write(bytes(8 << 20))
+        self.rig.settle()
+        for _ in range(14):
+            self.rig.advance(10)
+            with contextlib.suppress(SSL.Error):
+                self.client.tls.send(b"ping")
+        self.assertIsNotNone(self.served.lost)
+        self.rig.advance(3)
+        self.assertEqual(self.rig.journal[-1]["cause"], "write_stall")
 
     def test_idle(self) -> None:
         """idle_seconds holds for served protocols too."""

@@ -177,10 +177,11 @@ class Dispatcher(Connection):
         elif isinstance(opening, More):
             self.arrival.more(opening.lacks, self._sniff)
         elif opening is None:
-            own = self.entrance.listener.protocol
             error = UnknownOpening(self.listener, head[:16])
-            if own is not None and own in self.gate.protocols:
-                self._refuse_plain(own, error)
+            # Somebody who speaks another protocol of ours is told so in that one.
+            words = self.gate.stranger(head) or self.entrance.listener.protocol
+            if words is not None and words in self.gate.protocols:
+                self._refuse_plain(words, error)
             else:
                 self._refuse(error, reasons.alert_record(_DECODE_ERROR))
         else:

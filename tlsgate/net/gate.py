@@ -14,7 +14,7 @@ from attrs import evolve, frozen
 from tlsgate.config.settings import Listener, Settings
 from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, RouteTable
-from tlsgate.core.sniff import TLS_OPENING, Opening
+from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
 from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
 from tlsgate.interfaces import IGateProtocol
 from tlsgate.net.dial import Target, parse_target
@@ -112,6 +112,13 @@ class Gate:
             policies=policies,
             targets=targets,
         )
+
+    def stranger(self, head: bytes) -> str | None:
+        """The protocol that *head* opens and that no route serves where it came."""
+        for name, protocol in self.protocols.items():
+            if isinstance(sniff(head, protocol.openings), Opening):
+                return name
+        return None
 
     def refusal(self, protocol: str, error: GateError) -> bytes:
         """Say *error* in the words of *protocol*, or nothing if that is beyond it."""

@@ -90,6 +90,7 @@ class ServedTransport:
         self.sent = 0
         self.connected = True
         self._progress = (0, 0)
+        self._taken, self._taken_since = 0, now()
         self._now = now
         self._rest = ((-1, -1), 0.0)
         self._since = self._started = now()
@@ -201,14 +202,19 @@ class ServedTransport:
         if waits.lifetime_seconds is not None and now - self._started >= waits.lifetime_seconds:
             self._lost(Failure(ConnectionDone()), "lifetime")
             return None
-        progress = (self.received, self.sent)
+        # What the client takes is what counts, from us and from the kernel; that it sends
+        # (a ping, say) does not: see `relay.Flow.stalled_seconds`.
+        taken = self.sent - self._end.queued()
+        if taken != self._taken or not self._output:
+            self._taken, self._taken_since = taken, now
+        elif now - self._taken_since >= waits.write_stall_seconds:
+            self._lost(Failure(ConnectionLost("write stalled")), "write_stall", reset=True)
+            return None
+        progress = (self.received, taken)
         if progress != self._progress:
             self._progress, self._since = progress, now
             return waits.look_seconds
         silent = now - self._since
-        if self._output and silent >= waits.write_stall_seconds:
-            self._lost(Failure(ConnectionLost("write stalled")), "write_stall", reset=True)
-            return None
         if self._read_ended and silent >= waits.close_seconds:
             self._lost(Failure(ConnectionLost("close timer")), "close_timer", reset=True)
             return None
