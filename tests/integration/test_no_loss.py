@@ -18,7 +18,6 @@ from tests.support.ports import free_port
 _RELOADS = 20
 _UPGRADES = 3
 _STREAMS = sized(100, 200)
-_PATIENCE_SECONDS = 600.0
 
 _UNLIMITED = dict.fromkeys(
     ("unauthenticated_per_address", "handshakes_per_second_per_address"), 100_000
@@ -28,11 +27,16 @@ _UNLIMITED = dict.fromkeys(
 class Crowd:
     """Clients in a child process."""
 
-    def __init__(self, folder: Path, how: str, port: int, number: int) -> None:
+    def __init__(self, folder: Path, how: str, port: int, number: int, least: int) -> None:
         self._stop = folder / f"stop-{how}-{number}"
         self._log = folder / f"crowd-{how}-{number}"
         self.child = Child(
-            [sys.executable, "-m", "tests.support.flood", how, str(port), str(number), self._stop],
+            [
+                sys.executable,
+                "-m",
+                "tests.support.flood",
+                *(how, str(port), str(number), str(least), self._stop),
+            ],
             self._log,
             cwd=ROOT,
             env={"PYTHONPATH": str(ROOT), **alice()},
@@ -41,7 +45,7 @@ class Crowd:
     def end(self) -> dict[str, Any]:
         """Tell it to stop; what it says."""
         self._stop.touch()
-        code = self.child.wait(60)
+        code = self.child.wait(600)
         assert code == 0, self.child.tail()
         said: dict[str, Any] = json.loads(self._log.read_text().splitlines()[-1])
         return said
@@ -49,6 +53,8 @@ class Crowd:
 
 class NoLossTests(ReloadCase):
     """Changes of everything at 60 % of what the machine can."""
+
+    limit_seconds = 1800
 
     def source_gate(self, workers: int) -> Gate:
         """A daemon with an echo and a source behind it."""
@@ -76,9 +82,9 @@ class NoLossTests(ReloadCase):
         said["teleport"]["log"]["severity"] = "INFO"
         return said
 
-    def crowd(self, gate: Gate, how: str, number: int) -> Crowd:
+    def crowd(self, gate: Gate, how: str, number: int, least: int = 0) -> Crowd:
         """Clients of the daemon, ended with the test."""
-        crowd = Crowd(gate.folder, how, gate.port(), number)
+        crowd = Crowd(gate.folder, how, gate.port(), number, least)
         self.addCleanup(crowd.child.end)
         return crowd
 
@@ -97,7 +103,7 @@ class NoLossTests(ReloadCase):
             60,
             streams.child.tail,
         )
-        flood = self.crowd(gate, "connect", int(rate * 0.6))
+        flood = self.crowd(gate, "connect", int(rate * 0.6), connections)
         begun = time.monotonic()
         seconds = max(connections / (rate * 0.6), 30.0)
         port = free_port()
@@ -121,7 +127,7 @@ class NoLossTests(ReloadCase):
         flooded, streamed = flood.end(), streams.end()
         failed = flooded["failed"], streamed["failed"]
         self.assertEqual(failed, ({}, {}), f"{failed}\n{self._causes(gate)}")
-        self.assertGreaterEqual(flooded["count"], connections * 0.9)
+        self.assertGreaterEqual(flooded["count"], connections)
         self.assertGreater(streamed["bytes"], _STREAMS * (1 << 20) * seconds * 0.1)
 
     def _causes(self, gate: Gate) -> Counter[str]:

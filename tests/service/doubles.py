@@ -92,7 +92,7 @@ class FakeCrew:
             raise self.error
         return self.remarks
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """See `ICrew.commit`."""
         self.told.append("commit")
 
@@ -100,7 +100,7 @@ class FakeCrew:
         """See `ICrew.abort`."""
         self.told.append("abort")
 
-    def stop_accepting(self, finish: bool) -> None:
+    async def stop_accepting(self, finish: bool) -> None:
         """See `ICrew.stop_accepting`."""
         self.told.append(("stop", finish))
 

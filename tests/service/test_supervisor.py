@@ -288,8 +288,12 @@ class ReloadTests(SupervisorCase):
         two.answer(["remark"])
         self.assertEqual(self.successResultOf(prepared), ["remark"])
         self.assertEqual(one.told + two.told, [])
-        self.crew.commit()
-        self.assertEqual(one.told + two.told, ["commit", "commit"])
+        committed = Deferred.fromCoroutine(self.crew.commit())
+        self.assertEqual([child.asked[0][0] for child in (one, two)], ["commit", "commit"])
+        one.answer(None)
+        self.assertNoResult(committed)
+        two.answer(None)
+        self.successResultOf(committed)
         one.end(-9)
         self.assertEqual(self.children[2].serve()["text"], "two")
 
@@ -353,12 +357,29 @@ class ReloadTests(SupervisorCase):
             child.answer([])
         self.successResultOf(prepared)
         two.end(-9)
-        self.crew.commit()
+        committed = Deferred.fromCoroutine(self.crew.commit())
+        one.answer(None)
+        self.successResultOf(committed)
         self.assertEqual(self.children[2].signals, ["KILL"])
         self.children[2].end(-9)
         self.clock.advance(1)
         self.children[3].say("here")
         self.assertEqual(self.children[3].serve()["text"], "two")
+
+    def test_one_that_does_not_swap(self) -> None:
+        """A worker that is deaf is killed; its successor has the new orders."""
+        one, two = self.begin()
+        prepared = self.prepare(orders("two", web=self.web))
+        for child in (one, two):
+            child.answer([])
+        self.successResultOf(prepared)
+        committed = Deferred.fromCoroutine(self.crew.commit())
+        one.answer(None)
+        self.clock.advance(5)
+        self.successResultOf(committed)
+        self.assertEqual((one.signals, two.signals), ([], ["KILL"]))
+        two.end(-9)
+        self.assertEqual(self.children[2].serve()["text"], "two")
 
     def test_who_has_not_begun(self) -> None:
         """A process without orders yet gets those in force when it can take them."""
@@ -368,7 +389,9 @@ class ReloadTests(SupervisorCase):
             child.answer([])
         self.successResultOf(prepared)
         two.end(-9)
-        self.crew.commit()
+        committed = Deferred.fromCoroutine(self.crew.commit())
+        one.answer(None)
+        self.successResultOf(committed)
         self.children[2].say("here")
         self.assertEqual(self.children[2].serve()["text"], "two")
         self.assertEqual(self.children[2].signals, [])
@@ -413,7 +436,11 @@ class EndTests(SupervisorCase):
     def test_drains_all(self) -> None:
         """It is over when every process has ended; what was cut is added up."""
         one, two = self.begin()
-        self.crew.stop_accepting(True)
+        stopped = Deferred.fromCoroutine(self.crew.stop_accepting(True))
+        self.assertEqual(one.asked[0][:2], ("stop", {"finish": True}))
+        one.answer(None)
+        two.answer(None)
+        self.successResultOf(stopped)
         drained = self.crew.drain(20)
         one.answer(1)
         two.answer(2)

@@ -1,12 +1,13 @@
 """Clients in numbers, as child processes of a test: short connections, or long streams.
 
-    python -m tests.support.flood connect PORT RATE STOP
-    python -m tests.support.flood stream PORT COUNT STOP
+    python -m tests.support.flood connect PORT RATE LEAST STOP
+    python -m tests.support.flood stream PORT COUNT 0 STOP
 
 `connect` makes RATE (0: as many as go) TLS connections a second with alice's certificate and
 ALPN `echo`, has one byte echoed on each and closes it. `stream` holds COUNT connections with
 ALPN `source` and compares what a `Source` sends, byte by byte. Both go on until the file
-STOP exists, and then print one JSON line: how many, what failed, for how long.
+STOP exists, and `connect` until it has made LEAST; then they print one JSON line: how many,
+what failed, for how long.
 """
 
 from __future__ import annotations
@@ -81,14 +82,14 @@ def dial(tls: ssl.SSLContext, port: int, number: int) -> ssl.SSLSocket:
         raise
 
 
-def connect(port: int, rate: float, stop: Path) -> dict[str, Any]:
+def connect(port: int, rate: float, least: int, stop: Path) -> dict[str, Any]:
     """Short connections; see the module."""
     tls, failed, lock = context("echo"), Counter[str](), threading.Lock()
     counts = [0] * _THREADS
     begun = time.monotonic()
 
     def work(mine: int) -> None:
-        while not stop.exists():
+        while not (stop.exists() and sum(counts) >= least):
             if rate:
                 due = begun + (counts[mine] * _THREADS + mine) / rate
                 time.sleep(max(0.0, due - time.monotonic()))
@@ -110,7 +111,7 @@ def connect(port: int, rate: float, stop: Path) -> dict[str, Any]:
     return {"count": sum(counts), "failed": failed, "seconds": time.monotonic() - begun}
 
 
-def stream(port: int, count: int, stop: Path) -> dict[str, Any]:
+def stream(port: int, count: int, least: int, stop: Path) -> dict[str, Any]:
     """Long streams; see the module."""
     tls, failed = context("source"), Counter[str]()
     chosen = selectors.DefaultSelector()
@@ -149,10 +150,10 @@ def stream(port: int, count: int, stop: Path) -> dict[str, Any]:
 
 def main() -> None:
     """See the module."""
-    how, port, number, stop = sys.argv[1:]
+    how, port, number, least, stop = sys.argv[1:]
     os.nice(1)
     work = {"connect": connect, "stream": stream}[how]
-    print(json.dumps(work(int(port), int(number), Path(stop))), flush=True)
+    print(json.dumps(work(int(port), int(number), int(least), Path(stop))), flush=True)
 
 
 if __name__ == "__main__":

@@ -51,14 +51,14 @@ class ICrew(Interface):
             GateError: they cannot be taken; nothing has changed.
         """
 
-    def commit() -> None:
-        """Swap; it cannot fail any more."""
+    async def commit() -> None:
+        """Swap; it cannot fail any more. Done once everybody has swapped."""
 
     def abort() -> None:
         """Forget what was prepared."""
 
-    def stop_accepting(finish: bool) -> None:
-        """Accept no more.
+    async def stop_accepting(finish: bool) -> None:
+        """Accept no more; done once nobody of the crew holds a listening socket.
 
         Args:
             finish: nobody else serves the sockets, so what waits in their queues is

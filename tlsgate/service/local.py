@@ -145,7 +145,7 @@ class LocalGateway:
             raise
         return built.remarks
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         prepared, self._next, self._preparing = self._next, None, False
         if prepared is not None:
             self._take(prepared)
@@ -156,7 +156,7 @@ class LocalGateway:
             for port in prepared.ports.values():
                 port.stopListening()
 
-    def stop_accepting(self, finish: bool) -> None:
+    async def stop_accepting(self, finish: bool) -> None:
         for _, acceptor in self._acceptors.values():
             if finish:
                 acceptor.finish()

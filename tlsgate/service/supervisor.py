@@ -157,15 +157,17 @@ class Supervisor:
         self._next = orders
         return remarks
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         self._orders, self._next = self._next or self._orders, None
+        swapping = []
         for member in list(self._members.values()):
             if member.serves:
                 member.orders = self._orders  # type: ignore[assignment]
-                member.channel.tell("commit")
+                swapping.append(member)
             elif member.asked:
                 # It is starting with orders that are old by now.
                 member.child.kill("KILL")
+        await self._tell_all(swapping, "commit")
 
     def abort(self) -> None:
         self._next = None
@@ -173,10 +175,9 @@ class Supervisor:
             if member.serves:
                 member.channel.tell("abort")
 
-    def stop_accepting(self, finish: bool) -> None:
+    async def stop_accepting(self, finish: bool) -> None:
         self._ending = True
-        for member in self._members.values():
-            member.channel.tell("stop", finish=finish)
+        await self._tell_all(list(self._members.values()), "stop", finish=finish)
 
     def drain(self, seconds: float) -> Deferred[int]:
         self._ending = True
@@ -428,6 +429,17 @@ class Supervisor:
             table.append([name, bound.endpoint, bound.inode, have])
         asked = member.channel.ask("prepare", descriptors, text=orders.text, sockets=table)
         return asked.addTimeout(READY_SECONDS, self._reactor)
+
+    async def _tell_all(self, members: Sequence[Member], word: str, **fields: Any) -> None:
+        """Tell *word*, and wait until all have done it; who does not is killed."""
+        asked = [
+            member.channel.ask(word, **fields).addTimeout(_GRACE_SECONDS, self._reactor)
+            for member in members
+        ]
+        answers = await DeferredList(asked, consumeErrors=True)
+        for member, (good, _) in zip(members, answers, strict=True):
+            if not good:
+                member.child.kill("KILL")
 
     async def _ask_all(self, word: str) -> list[tuple[Member, Any]]:
         members = [

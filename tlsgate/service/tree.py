@@ -316,7 +316,7 @@ class Daemon(Service):
                 plan.abort()
                 raise
             # From here on nothing can fail.
-            self.crew.commit()
+            await self.crew.commit()
             if DIAG in plan.changes.replaced or DIAG in plan.changes.closed:
                 assert self._diag is not None
                 self._diag.stop()
@@ -377,7 +377,7 @@ class Daemon(Service):
                 await self._take_names_back()
                 raise
             notify.notify(f"MAINPID={said['pid']}", "STATUS=handed over, draining")
-            self._hand_over()
+            await self._hand_over()
             self.logger.info("upgrade: process {pid} serves; draining", pid=said["pid"])
             return said
         finally:
@@ -394,11 +394,11 @@ class Daemon(Service):
         self.admin.startService()
         self._admin_inode = _inode(admin_socket(self.settings.data_dir))
 
-    def _hand_over(self) -> None:
+    async def _hand_over(self) -> None:
         """Another process serves: accept no more, leave it what is its, and drain."""
         self._handed_over = True
         self.draining = True
-        self.crew.stop_accepting(False)
+        await self.crew.stop_accepting(False)
         if self._diag is not None:
             self._diag.stop()
             self._diag = None
@@ -464,11 +464,11 @@ class Daemon(Service):
         seconds = self.settings.timeouts.drain_seconds
         if self._plan is not None:
             # Not up yet: what was inherited goes on elsewhere, what was opened goes.
-            self.crew.stop_accepting(False)
+            await self.crew.stop_accepting(False)
             self._plan.abort()
             self._handed_over = True
         if not self._handed_over:
-            self.crew.stop_accepting(True)
+            await self.crew.stop_accepting(True)
             # A closed socket refuses at once; an open one nobody accepts on would let
             # clients wait for the whole drain.
             for name, bound in self.process.sockets.open.items():

@@ -155,7 +155,8 @@ class Worker(Service):
         self.draining = True
         if self._crew is None or self._orders is None:
             return
-        self._crew.stop_accepting(finish)
+        # The gateway of this process does it at once.
+        Deferred.fromCoroutine(self._crew.stop_accepting(finish))
         # Whoever starts next needs the ports; names of UNIX sockets are the supervisor's.
         for bound in self._orders.sockets.values():
             bound.close(leave_name=True)
@@ -194,7 +195,7 @@ class Worker(Service):
             case "prepare":
                 return await self._prepare(crew, fields, descriptors)
             case "commit":
-                self._commit(crew)
+                await self._commit(crew)
             case "abort":
                 self._abort(crew)
             case "cut":
@@ -225,11 +226,11 @@ class Worker(Service):
         self._next = orders
         return remarks
 
-    def _commit(self, crew: ICrew) -> None:
+    async def _commit(self, crew: ICrew) -> None:
         orders, self._next, self._new = self._next, None, []
         if orders is None or self._orders is None:
             return
-        crew.commit()
+        await crew.commit()
         stays = {id(bound) for bound in orders.sockets.values()}
         for bound in self._orders.sockets.values():
             if id(bound) not in stays:
