@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlsgate.config.read import read_text
 from tlsgate.service.lines import FIELD_LIMIT, Stamp, clean
-from tlsgate.service.logs import REFUSALS_A_SECOND, Journal, Log, Observer
+from tlsgate.service.logs import REFUSALS_A_SECOND, Journal, Log, Observer, output_of
+from tlsgate.service.sink import Sink
 
 #: What a peer may put into a name, a token, a banner or a path.
 NASTY = (
@@ -210,6 +216,52 @@ class ObserverTests(SynchronousTestCase):
         kept, where = log()
         Logger("tlsgate.x", observer=Observer(where)).info("{missing}")
         self.assertEqual(len(kept.text.splitlines()), 1)
+
+
+class LogTests(SynchronousTestCase):
+    """Tests for `Log`."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def settings(self, output: str, style: str = "text") -> Any:
+        """Settings that log there."""
+        text = (
+            f"teleport: {{data_dir: {self.folder}, log: {{output: {output}, severity: WARN, "
+            f"format: {{output: {style}}}}}}}\nproxy_service: {{public_addr: [gw.test]}}\n"
+        )
+        return read_text(text)
+
+    def test_follows(self) -> None:
+        """A reload may move the log; its old file is closed, and the turns of the clock stay."""
+        one, two = self.folder / "one.log", self.folder / "two.log"
+        where = Log(Sink(str(one)))
+        clock = Clock()
+        where.run_by(clock.callLater)
+        where.sink.write("first\n")
+        where.follow(self.settings(str(two), "json"))
+        self.assertEqual((where.json, where.least), (True, 2))
+        where.sink.write("second\n")
+        self.assertEqual((one.read_text(), two.read_text()), ("first\n", ""))
+        clock.advance(0)
+        self.assertEqual(two.read_text(), "second\n")
+        where.sink.close()
+
+    def test_stays_where_it_can_write(self) -> None:
+        """A file that cannot be opened is told of in the old one."""
+        one = self.folder / "one.log"
+        where = Log(Sink(str(one)))
+        where.follow(self.settings("/proc/none/x.log"))
+        where.sink.write("still here\n")
+        self.assertEqual(one.read_text(), "still here\n")
+        where.sink.close()
+
+    def test_background(self) -> None:
+        """In the background there is no stderr; a file of the data directory takes its place."""
+        settings = self.settings("stderr")
+        self.assertEqual(output_of(settings, False), "stderr")
+        self.assertEqual(output_of(settings, True), str(self.folder / "log" / "tlsgate.log"))
 
 
 class CleanTests(SynchronousTestCase):

@@ -169,6 +169,7 @@ class StartTests(SupervisorCase):
             one.fields,
             {
                 "log": "/var/log/tlsgate.log",
+                "background": False,
                 "format": "json",
                 "severity": "warn",
                 "data_dir": "/data",

@@ -402,14 +402,6 @@ class HelperTests(TreeCase):
         daemon = self.make(diag="tcp:9:interface=127.0.0.1")
         self.assertEqual([one.name for one in wanted(daemon.settings)], ["web", DIAG])
 
-    def test_log_file(self) -> None:
-        """In the background there is no stderr; a file of the data directory takes its place."""
-        settings = self.settings(self.make())
-        self.assertEqual(tree.log_file(settings, True), "stderr")
-        self.assertEqual(
-            tree.log_file(settings, False), str(self.folder / "data" / "log" / "tlsgate.log")
-        )
-
 
 def _starts(daemon: Daemon) -> int:
     """How often its admin socket was opened."""

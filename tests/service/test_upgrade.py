@@ -38,7 +38,7 @@ class SucceedTests(SynchronousTestCase):
         self.bound = fake_bound()
         command: Any = None
         self.done = Deferred.fromCoroutine(
-            succeed(self.reactor, command, {"web": self.bound}, 5, "stderr", ready_seconds=10)
+            succeed(self.reactor, command, {"web": self.bound}, 5, False, ready_seconds=10)
         )
 
     def spawn(self, reactor: Any, command: Any, **how: Any) -> tuple[FakeChild, int]:
@@ -104,7 +104,7 @@ class CannotStartTests(SynchronousTestCase):
 
         self.patch(upgrade, "spawn", spawn)
         command: Any = None
-        done = Deferred.fromCoroutine(succeed(FakeReactor(), command, {}, 5, "stderr"))
+        done = Deferred.fromCoroutine(succeed(FakeReactor(), command, {}, 5, False))
         self.assertIn("no memory", str(self.failureResultOf(done, UpgradeFailed).value))
 
 

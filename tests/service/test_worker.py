@@ -15,6 +15,12 @@ from tlsgate.service.spawn import Heritage
 from tlsgate.service.worker import Worker
 
 
+class FakeSink:
+    """A sink by name."""
+
+    output = "stderr"
+
+
 class FakeTimeouts:
     """How long a drain may take."""
 
@@ -24,6 +30,7 @@ class FakeTimeouts:
 class FakeLook:
     """How lines look."""
 
+    output = "stderr"
     format = "json"
     severity = "error"
 
@@ -58,7 +65,7 @@ class WorkerTests(SynchronousTestCase):
         self.hired: list[int] = []
         self.reopened = 0
         source: Any = FakeSource()
-        sink: Any = None
+        sink: Any = FakeSink()
         self.log = Log(sink, "text", "info")
         heritage = Heritage(role="worker", channel=3, sockets={}, claim=None, fields={})
         self.worker = Worker(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from twisted.logger import (
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     eventAsText,
     formatEvent,
@@ -25,7 +26,7 @@ from zope.interface import implementer
 from tlsgate.config.settings import Settings
 from tlsgate.errors import Fault
 from tlsgate.service.lines import Stamp, TextForm, clean, encode, json_form
-from tlsgate.service.sink import Sink
+from tlsgate.service.sink import Later, Sink
 
 #: How much of a whole message is kept; a traceback may have more.
 MESSAGE_LIMIT = 4096
@@ -47,20 +48,59 @@ _LEVEL_OF: dict[str, str] = {
 }
 
 
-class Log:
-    """Where this process's lines go and how they look; it may change at a reload."""
+def output_of(settings: Settings, background: bool) -> str:
+    """Where lines go: in the background stderr is gone, so a file takes its place."""
+    output = settings.log.output
+    if background and output in ("stderr", "stdout"):
+        return str(settings.data_dir / "log" / "tlsgate.log")
+    return output
 
-    def __init__(self, sink: Sink, style: str = "text", severity: str = "info") -> None:
+
+class Log:
+    """Where this process's lines go and how they look; a reload may change both.
+
+    Args:
+        sink: where to.
+        style, severity: as `LogSettings` has them.
+        background: nobody sees stderr.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        sink: Sink,
+        style: str = "text",
+        severity: str = "info",
+        *,
+        background: bool = False,
+    ) -> None:
         self.sink = sink
         self.json = style == "json"
         self.least = LEVELS[severity]
+        self.background = background
         self.stamp = Stamp()
+        self._later: Later | None = None
 
+    def run_by(self, later: Later | None) -> None:
+        """Write at the end of *later*'s turns from now on; None: at once."""
+        self._later = later
+        self.sink.run_by(later)
 
-def apply_log(log: Log, settings: Settings) -> None:
-    """Let lines look as *settings* say."""
-    log.json = settings.log.format == "json"
-    log.least = LEVELS[settings.log.severity]
+    def follow(self, settings: Settings) -> None:
+        """Let lines go where *settings* say, and look so."""
+        self.json = settings.log.format == "json"
+        self.least = LEVELS[settings.log.severity]
+        output = output_of(settings, self.background)
+        if output == self.sink.output:
+            return
+        try:
+            new = Sink(output, self._later)
+        except OSError as e:
+            self.log.error("cannot log to {file}: {why}", file=output, why=str(e))
+            return
+        self.sink.close()
+        self.sink = new
 
 
 @implementer(ILogObserver)

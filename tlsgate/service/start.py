@@ -16,11 +16,11 @@ from tlsgate.service.audit import AuditLog
 from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew
 from tlsgate.service.listeners import Sockets
-from tlsgate.service.logs import Journal, Log
+from tlsgate.service.logs import Journal, Log, output_of
 from tlsgate.service.reload import Source
 from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
-from tlsgate.service.tree import Daemon, Process, descriptor_limit, log_file, reopen, wanted
+from tlsgate.service.tree import Daemon, Process, descriptor_limit, reopen, wanted
 from tlsgate.service.worker import Worker
 
 #: What a worker loads before it has orders.
@@ -49,15 +49,12 @@ class Base:
     leave: Callable[[int], None]
 
     @classmethod
-    def make(
-        cls, output: str, data_dir: Path, *, reactor: Any, style: str, severity: str, **more: Any
-    ) -> Base:
+    def make(cls, log: Log, data_dir: Path, *, reactor: Any, **more: Any) -> Base:
         """Open the logs; they write at once until the reactor runs, and after it."""
-        log = Log(Sink(output), style, severity)
         audit = AuditLog(data_dir)
-        for sink in (log.sink, audit.sink):
-            reactor.callWhenRunning(sink.run_by, reactor.callLater)
-            reactor.addSystemEventTrigger("after", "shutdown", sink.run_by, None)
+        for one in (log, audit.sink):
+            reactor.callWhenRunning(one.run_by, reactor.callLater)
+            reactor.addSystemEventTrigger("after", "shutdown", one.run_by, None)
         return cls(reactor=reactor, log=log, audit=audit, **more)
 
     def gateway(self, settings: Settings, index: int) -> ICrew:
@@ -86,13 +83,13 @@ def worker(heritage: Heritage, **base: Any) -> tuple[Worker, Log]:
     for name in _SERVING:
         import_module(name)
     fields = heritage.fields
-    ours = Base.make(
-        fields["log"],
-        Path(fields["data_dir"]),
-        style=fields["format"],
-        severity=fields["severity"],
-        **base,
+    log = Log(
+        Sink(fields["log"]),
+        fields["format"],
+        fields["severity"],
+        background=fields["background"],
     )
+    ours = Base.make(log, Path(fields["data_dir"]), **base)
 
     made = Worker(
         ours.reactor,
@@ -112,7 +109,7 @@ def daemon(
     settings: Settings,
     heritage: Heritage | None,
     command: Command,
-    foreground: bool,
+    background: bool,
     **base: Any,
 ) -> tuple[Daemon, Log]:
     """Make the daemon; what it opens is open afterwards.
@@ -120,16 +117,15 @@ def daemon(
     Raises:
         GateError: it cannot start; nothing stays behind.
     """
-    output = log_file(settings, foreground)
     if heritage is not None:
-        output = str(heritage.fields["log"])
-    ours = Base.make(
-        output,
-        settings.data_dir,
-        style=settings.log.format,
-        severity=settings.log.severity,
-        **base,
+        background = bool(heritage.fields["background"])
+    log = Log(
+        Sink(output_of(settings, background)),
+        settings.log.format,
+        settings.log.severity,
+        background=background,
     )
+    ours = Base.make(log, settings.data_dir, **base)
     if heritage is not None and heritage.claim is not None:
         claim = Claim.inherit(settings.data_dir, heritage.claim)
     else:

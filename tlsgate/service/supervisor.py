@@ -263,6 +263,7 @@ class Supervisor:
                 claim=None,
                 fields={
                     "log": log.sink.output,
+                    "background": log.background,
                     "format": "json" if log.json else "text",
                     "severity": next(name for name, least in LEVELS.items() if least == log.least),
                     "data_dir": str(self._data_dir),

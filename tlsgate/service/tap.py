@@ -106,7 +106,7 @@ def makeService(options: Options) -> IService:
 
     from tlsgate.service import start
 
-    foreground = options.parent is None or bool(options.parent.get("nodaemon"))
+    background = options.parent is not None and not options.parent.get("nodaemon")
     base = {
         "reactor": reactor,
         "source": options.source,
@@ -124,7 +124,7 @@ def makeService(options: Options) -> IService:
                 settings=options.settings,
                 heritage=heritage,
                 command=Command.ours(options.source.file, options.source.data_dir),
-                foreground=foreground,
+                background=background,
                 **base,
             )
     except GateError as error:

@@ -40,7 +40,7 @@ from tlsgate.service.audit import AuditLog
 from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound, Plan, Sockets
-from tlsgate.service.logs import Log, apply_log
+from tlsgate.service.logs import Log
 from tlsgate.service.reload import Source, in_short, unchangeable
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.upgrade import Predecessor, succeed
@@ -332,7 +332,7 @@ class Daemon(Service):
             notify.notify("READY=1")
         self.settings, self._text, self._remarks = settings, text, tuple(remarks)
         said["ok"] = True
-        apply_log(self.process.log, settings)
+        self.process.log.follow(settings)
         self._serve_diag()
         changes = {
             "opened": [name for name in plan.changes.opened if name != DIAG],
@@ -370,7 +370,7 @@ class Daemon(Service):
                     process.command,
                     process.sockets.open,
                     process.claim.file,
-                    process.log.sink.output,
+                    process.log.background,
                 )
             except GateError as e:
                 self.logger.error("upgrade failed, this process goes on: {error}", error=str(e))
@@ -537,11 +537,3 @@ def complain(text: str) -> None:
     if stream is not None:
         stream.write(f"tlsgate: {text}\n")
         stream.flush()
-
-
-def log_file(settings: Settings, foreground: bool) -> str:
-    """Where lines go: in the background stderr is gone, so a file takes its place."""
-    output = settings.log.output
-    if foreground or output not in ("stderr", "stdout"):
-        return output
-    return str(Path(settings.data_dir) / "log" / "tlsgate.log")

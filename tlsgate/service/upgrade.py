@@ -32,14 +32,14 @@ async def succeed(
     command: Command,
     sockets: Mapping[str, Bound],
     claim: int,
-    log_output: str,
+    background: bool,
     ready_seconds: float = READY_SECONDS,
 ) -> dict[str, Any]:
     """Start a successor on *sockets*; done when it serves.
 
     Args:
         claim: the descriptor that holds the data directory.
-        log_output: where lines go now; a process in the background has no stderr.
+        background: nobody sees stderr.
 
     Returns:
         pid and version of the new process, as `IDaemon.upgrade` gives them.
@@ -82,7 +82,7 @@ async def succeed(
             role="successor",
             sockets=sockets,
             claim=claim,
-            fields={"log": log_output},
+            fields={"background": background},
             ended=ended,
         )
     except OSError as e:

@@ -24,7 +24,7 @@ from tlsgate.service import memory
 from tlsgate.service.channel import Channel, connect, error_fields
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.listeners import Bound, adopt
-from tlsgate.service.logs import Log, apply_log
+from tlsgate.service.logs import Log
 from tlsgate.service.reload import Source
 from tlsgate.service.spawn import Heritage
 
@@ -89,7 +89,7 @@ class Worker(Service):
                 for name, endpoint, inode in fields["sockets"]
             }
             settings = self._source.parse(fields["text"])
-            apply_log(self._log, settings)
+            self._log.follow(settings)
             orders = Orders(text=fields["text"], settings=settings, sockets=sockets)
             crew = self._hire(settings, fields["worker"])
             await crew.begin(orders)
@@ -236,7 +236,7 @@ class Worker(Service):
             if id(bound) not in stays:
                 bound.close(leave_name=True)
         self._orders = orders
-        apply_log(self._log, orders.settings)
+        self._log.follow(orders.settings)
 
     def _abort(self, crew: ICrew) -> None:
         crew.abort()
