@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tlsgate.errors import DaemonSaid, Fault, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.net.tally import Tally
-from tlsgate.service import counts, supervisor
+from tlsgate.service import counts, hands, supervisor
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.logs import Log
 from tlsgate.service.supervisor import Supervisor
@@ -109,8 +109,8 @@ class SupervisorCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.children: list[FakeChild] = []
-        self.patch(supervisor, "spawn", self.spawn)
-        self.patch(supervisor, "connect", self.connect)
+        self.patch(hands, "spawn", self.spawn)
+        self.patch(hands, "connect", self.connect)
         self.clock = Clock()
         command: Any = None
         sink: Any = FakeSink()

@@ -22,8 +22,9 @@ from tlsgate.interfaces import IDaemon
 from tlsgate.service import listeners, memory, tree
 from tlsgate.service.listeners import Sockets
 from tlsgate.service.logs import Log
+from tlsgate.service.process import DIAG, Process, wanted
 from tlsgate.service.reload import Source
-from tlsgate.service.tree import DIAG, Daemon, Process, wanted
+from tlsgate.service.tree import Daemon
 
 TEXT = """\
 version: v2

@@ -33,12 +33,13 @@ class SucceedTests(SynchronousTestCase):
         self.reactor = FakeReactor()
         self.child = FakeChild()
         self.how: dict[str, Any] = {}
+        self.wanted = True
         self.patch(upgrade, "spawn", self.spawn)
         self.patch(upgrade, "connect", self.connect)
         self.bound = fake_bound()
         command: Any = None
         self.done = Deferred.fromCoroutine(
-            succeed(self.reactor, command, {"web": self.bound}, 5, False, ready_seconds=10)
+            succeed(self.reactor, command, {"web": self.bound}, 5, False, lambda: self.wanted, 10)
         )
 
     def spawn(self, reactor: Any, command: Any, **how: Any) -> tuple[FakeChild, int]:
@@ -86,6 +87,12 @@ class SucceedTests(SynchronousTestCase):
         self.assertNoResult(self.done)
         self.reactor.advance(1)
         self.fails("hung up")
+
+    def test_stopped_meanwhile(self) -> None:
+        """A daemon that was told to stop has no successor."""
+        self.wanted = False
+        self.channel.say("ready", pid=7, version="2")
+        self.fails("stopping")
 
     def test_it_is_silent(self) -> None:
         """Nobody waits for ever."""

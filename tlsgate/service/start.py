@@ -17,10 +17,11 @@ from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew
 from tlsgate.service.listeners import Sockets
 from tlsgate.service.logs import Journal, Log, output_of
+from tlsgate.service.process import Process, descriptor_limit, reopen, wanted
 from tlsgate.service.reload import Source
 from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
-from tlsgate.service.tree import Daemon, Process, descriptor_limit, reopen, wanted
+from tlsgate.service.tree import Daemon
 from tlsgate.service.worker import Worker
 
 #: What a worker loads before it has orders.

@@ -1,10 +1,10 @@
 """N worker processes that serve the sockets of this one, which holds no TLS.
 
-1. A process starts without orders, loads everything and says "here"; `_employ` makes it a
+1. `service.hands` starts processes that load everything and wait; `_employ` makes one a
    worker. `begin` employs one; when it serves, the configuration is known to be good, and
    what a first start makes on disk is made; then the others follow.
-2. One spare process waits: a worker that ends is replaced in no time. One that cannot even
-   start is tried again with growing waits.
+2. A worker that ends is replaced by the spare process in no time. One that cannot even start
+   is tried again with growing waits.
 3. A reload has two phases: every worker prepares, and only then all of them swap.
 4. Each process hears of our end by the end of its channel, and drains.
 """
@@ -25,11 +25,12 @@ from zope.interface import implementer
 
 from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
-from tlsgate.service.channel import Channel, connect
+from tlsgate.service.channel import Channel
 from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.hands import Hand, Hands
 from tlsgate.service.listeners import Bound
-from tlsgate.service.logs import LEVELS, Log
-from tlsgate.service.spawn import Child, Command, spawn
+from tlsgate.service.logs import Log
+from tlsgate.service.spawn import Child, Command
 
 #: How long a worker may take to start, or to prepare a reload.
 READY_SECONDS = 60.0
@@ -41,22 +42,6 @@ _GRACE_SECONDS = 5.0
 _SPARE_SECONDS = 1.0
 #: A reload that meets a replacement looks so often, so many times.
 _REPLACING_SECONDS, _REPLACING_LOOKS = 0.1, 100
-
-
-@define(eq=False)
-class Hand:
-    """A process that can be a worker.
-
-    Attributes:
-        here: fires when it has loaded everything.
-        gone: fires with its exit code.
-    """
-
-    child: Child
-    channel: Channel
-    here: Deferred[None]
-    gone: Deferred[int]
-    member: Member | None = None
 
 
 @define(eq=False)
@@ -108,14 +93,11 @@ class Supervisor:
         self, reactor: Any, command: Command, count: int, log: Log, data_dir: Path
     ) -> None:
         self._reactor = reactor
-        self._command = command
         self._count = count
-        self._log = log
-        self._data_dir = data_dir
+        self._hands = Hands(reactor, command, log, data_dir, self._heard, self._gone)
         self._orders: Orders | None = None
         self._next: Orders | None = None
         self._members: dict[int, Member] = {}
-        self._spare: Hand | None = None
         #: Workers that serve no more and have connections still.
         self._leaving: set[Member] = set()
         self._begun = False
@@ -131,13 +113,13 @@ class Supervisor:
     async def begin(self, orders: Orders) -> None:
         self._orders = orders
         # All of them load meanwhile; the first one alone tries the orders.
-        hands = [self._spawn() for _ in range(self._count)]
+        hands = [self._hands.spawn() for _ in range(self._count)]
         await self._start(0, hands[0]).ready
         started = [self._start(index, hands[index]).ready for index in range(1, self._count)]
         for one in started:
             await one
         self._begun = True
-        self._keep_spare()
+        self._hands.keep_spare()
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
         members = await self._all_serve()
@@ -181,8 +163,7 @@ class Supervisor:
 
     def drain(self, seconds: float) -> Deferred[int]:
         self._ending = True
-        if self._spare is not None:
-            self._spare.child.kill("KILL")
+        self._hands.dismiss()
         drained = self._drained = Deferred()
         for member in (*self._members.values(), *self._leaving):
             if member.serves or member.leaving:
@@ -202,8 +183,7 @@ class Supervisor:
     def reopen_logs(self) -> None:
         for member in (*self._members.values(), *self._leaving):
             member.channel.tell("reopen")
-        if self._spare is not None:
-            self._spare.channel.tell("reopen")
+        self._hands.tell_spare("reopen")
 
     async def connections(self) -> list[dict[str, Any]]:
         return [
@@ -243,44 +223,9 @@ class Supervisor:
 
     # -- workers ---------------------------------------------------------------------------
 
-    def _spawn(self) -> Hand:
-        """Start a process that waits for orders.
-
-        Raises:
-            WorkerFailed: none can be started.
-        """
-
-        async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
-            self._heard(hand, word)
-
-        log = self._log
-        try:
-            child, end = spawn(
-                self._reactor,
-                self._command,
-                role="worker",
-                sockets={},
-                claim=None,
-                fields={
-                    "log": log.sink.output,
-                    "background": log.background,
-                    "format": "json" if log.json else "text",
-                    "severity": next(name for name, least in LEVELS.items() if least == log.least),
-                    "data_dir": str(self._data_dir),
-                },
-                ended=lambda code: self._gone(hand, code),
-            )
-        except OSError as e:
-            raise WorkerFailed(-1, str(e)) from e
-        channel = connect(self._reactor, end, hear, lambda: None)
-        hand = Hand(child, channel, Deferred(), Deferred())
-        return hand
-
     def _heard(self, hand: Hand, word: str) -> None:
-        member = hand.member
-        if word == "here":
-            hand.here.callback(None)
-        elif word == "leaving" and member is not None:
+        member = self._of(hand)
+        if word == "leaving" and member is not None:
             # Somebody has told this one worker to end: its place is filled at once.
             if self._members.get(member.index) is member:
                 del self._members[member.index]
@@ -290,25 +235,13 @@ class Supervisor:
 
     def _gone(self, hand: Hand, code: int) -> None:
         """A process has ended."""
-        if not hand.here.called:
-            hand.here.errback(Failure(ProcessGone()))
-            hand.here.addErrback(lambda _: None)
-        hand.gone.callback(code)
-        if hand is self._spare:
-            self._spare = None
-            if not self._ending:
-                self._reactor.callLater(_LONGEST_WAIT_SECONDS, self._keep_spare)
-        if hand.member is not None:
-            self._ended(hand.member, code)
+        if (member := self._of(hand)) is not None:
+            self._ended(member, code)
 
-    def _keep_spare(self) -> None:
-        """Have one process wait that has loaded everything."""
-        if self._spare is None and not self._ending:
-            try:
-                self._spare = self._spawn()
-            except WorkerFailed as e:
-                self.log.error("{error}", error=str(e))
-                self._reactor.callLater(_LONGEST_WAIT_SECONDS, self._keep_spare)
+    def _of(self, hand: Hand) -> Member | None:
+        """The worker that *hand* is, if it is one."""
+        members = (*self._members.values(), *self._leaving)
+        return next((member for member in members if member.hand is hand), None)
 
     def _start(self, index: int, hand: Hand | None = None) -> Member:
         """Fill a place; the member's `ready` fires when it serves, or fails.
@@ -317,10 +250,9 @@ class Supervisor:
             WorkerFailed: no process can be started.
         """
         if hand is None:
-            hand, self._spare = self._spare or self._spawn(), None
+            hand = self._hands.take()
         assert self._orders is not None
         member = Member(index, self._orders, time.time(), hand, Deferred())
-        hand.member = member
         self._members[index] = member
         limit = self._reactor.callLater(READY_SECONDS, hand.child.kill, "KILL")
 
@@ -343,10 +275,7 @@ class Supervisor:
         """
         hand = member.hand
         try:
-            if not hand.here.called:
-                here: Deferred[None] = Deferred()
-                hand.here.addBoth(_passed_to(here))
-                await here
+            await hand.is_here()
             orders = member.orders = self._orders or member.orders
             member.asked = True
             table = [[name, one.endpoint, one.inode] for name, one in orders.sockets.items()]
@@ -358,9 +287,7 @@ class Supervisor:
                 sockets=table,
             )
         except ProcessGone:
-            gone: Deferred[int] = Deferred()
-            hand.gone.addBoth(_passed_to(gone))
-            raise WorkerFailed(member.index, _how(await gone)) from None
+            raise WorkerFailed(member.index, _how(await hand.is_gone())) from None
         except GateError as e:
             member.why = e
             raise
@@ -368,7 +295,7 @@ class Supervisor:
         self._failures = 0
         if self._begun:
             self.log.info("worker {index} serves", index=member.index)
-            self._reactor.callLater(_SPARE_SECONDS, self._keep_spare)
+            self._reactor.callLater(_SPARE_SECONDS, self._hands.keep_spare)
 
     def _ended(self, member: Member, code: int) -> None:
         """The process of *member* has ended."""
@@ -467,19 +394,6 @@ class Supervisor:
             if member.child.alive:
                 self._cut += 1
                 member.child.kill("KILL")
-
-
-def _passed_to(other: Deferred[Any]) -> Any:
-    """A callback that tells *other* as well; several may wait for one end."""
-
-    def tell(result: Any) -> Any:
-        if isinstance(result, Failure):
-            other.errback(result)
-        else:
-            other.callback(result)
-        return None if isinstance(result, Failure) else result
-
-    return tell
 
 
 def _how(code: int) -> str:

@@ -14,14 +14,11 @@
 from __future__ import annotations
 
 import os
-import resource
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from attrs import define, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
@@ -36,58 +33,24 @@ from tlsgate.interfaces import IDaemon
 from tlsgate.service import memory, notify
 from tlsgate.service.acceptor import Acceptor, Descriptors
 from tlsgate.service.admin import AdminService
-from tlsgate.service.audit import AuditLog
-from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew, Orders
-from tlsgate.service.listeners import Bound, Plan, Sockets
-from tlsgate.service.logs import Log
-from tlsgate.service.reload import Source, in_short, unchangeable
-from tlsgate.service.spawn import Command, Heritage
+from tlsgate.service.listeners import Bound, Plan
+from tlsgate.service.process import (
+    DIAG,
+    Process,
+    complain,
+    descriptor_limit,
+    reopen,
+    told_changes,
+    told_listeners,
+    wanted,
+)
+from tlsgate.service.reload import in_short, unchangeable
+from tlsgate.service.spawn import Heritage
 from tlsgate.service.upgrade import Predecessor, succeed
 
 #: Between the answer to `tgctl upgrade` and the old process's end.
 _FAREWELL_SECONDS = 0.25
-#: The name under which the diagnostic port stands among the listeners' sockets.
-DIAG = "(diag)"
-
-
-@frozen
-class _Diag:
-    """The diagnostic port, as far as `Sockets` asks."""
-
-    endpoint: str
-    name: str = DIAG
-
-    @property
-    def written(self) -> str:
-        """As the operator wrote it."""
-        return self.endpoint
-
-
-@define(kw_only=True)
-class Process:
-    """What belongs to this process whatever its settings: made once, by `tap`.
-
-    Attributes:
-        reactor: Twisted's.
-        source: where settings come from.
-        command: how a child is started.
-        log, audit: where lines and events go.
-        claim: on the data directory.
-        sockets: what is open.
-        in_thread: `twisted.internet.threads.deferToThread`.
-        leave: called with the exit code before the reactor stops.
-    """
-
-    reactor: Any
-    source: Source
-    command: Command
-    log: Log
-    audit: AuditLog
-    claim: Claim
-    sockets: Sockets
-    in_thread: Callable[..., Deferred[Any]]
-    leave: Callable[[int], None]
 
 
 @implementer(IDaemon)
@@ -256,27 +219,8 @@ class Daemon(Service):
 
     async def listeners(self) -> list[dict[str, Any]]:
         """See `IDaemon.listeners`."""
-        tally = await self.crew.tally()
-        refused: dict[str, int] = {}
-        for listener, _, count in tally["refused"]:
-            refused[listener] = refused.get(listener, 0) + count
-        sockets = self._sockets_of_listeners()
-        found = []
-        for one in self.settings.listeners:
-            bound = sockets.get(one.name)
-            found.append(
-                {
-                    "name": one.name,
-                    "protocol": one.protocol,
-                    "endpoint": one.endpoint,
-                    "address": None if bound is None or self.draining else bound.address,
-                    "proxy_protocol": one.proxy_protocol.on,
-                    "accepted": tally["accepted"].get(one.name, 0),
-                    "active": tally["active"].get(one.name, 0),
-                    "refused": refused.get(one.name, 0),
-                }
-            )
-        return found
+        sockets = {} if self.draining else self._sockets_of_listeners()
+        return told_listeners(self.settings, sockets, await self.crew.tally())
 
     async def connections(self) -> list[dict[str, Any]]:
         """See `IDaemon.connections`."""
@@ -334,12 +278,7 @@ class Daemon(Service):
         said["ok"] = True
         self.process.log.follow(settings)
         self._serve_diag()
-        changes = {
-            "opened": [name for name in plan.changes.opened if name != DIAG],
-            "closed": [name for name in plan.changes.closed if name != DIAG],
-            "replaced": [name for name in plan.changes.replaced if name != DIAG],
-            "kept": [name for name in plan.changes.kept if name != DIAG],
-        }
+        changes = told_changes(plan.changes)
         self.logger.info(
             "reloaded {file}: opened {opened}, closed {closed}, replaced {replaced}",
             file=str(self.process.source.file),
@@ -371,6 +310,7 @@ class Daemon(Service):
                     process.sockets.open,
                     process.claim.file,
                     process.log.background,
+                    lambda: not self.draining,
                 )
             except GateError as e:
                 self.logger.error("upgrade failed, this process goes on: {error}", error=str(e))
@@ -460,7 +400,8 @@ class Daemon(Service):
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
-        notify.notify("STOPPING=1")
+        if not self._handed_over:
+            notify.notify("STOPPING=1")
         seconds = self.settings.timeouts.drain_seconds
         if self._plan is not None:
             # Not up yet: what was inherited goes on elsewhere, what was opened goes.
@@ -498,42 +439,8 @@ def _orders(text: str, settings: Settings, plan: Plan) -> Orders:
     return Orders(text=text, settings=settings, sockets=sockets)
 
 
-# -- helpers of start ---------------------------------------------------------------------------
-
-
-def wanted(settings: Settings) -> list[Any]:
-    """Everything that *settings* open: listeners and the diagnostic port."""
-    ports: list[Any] = list(settings.listeners)
-    if settings.diag is not None:
-        ports.append(_Diag(settings.diag))
-    return ports
-
-
-def descriptor_limit() -> int:
-    """How many descriptors this process may open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (1 << 20) if soft == resource.RLIM_INFINITY else soft
-
-
 def _inode(path: Path) -> int | None:
     try:
         return path.lstat().st_ino
     except OSError:
         return None
-
-
-def reopen(log: Log, audit: AuditLog) -> None:
-    """Open log files anew, after somebody has renamed them."""
-    for sink in (log.sink, audit.sink):
-        try:
-            sink.reopen()
-        except OSError as e:
-            Daemon.logger.error("cannot reopen {file}: {why}", file=sink.output, why=str(e))
-
-
-def complain(text: str) -> None:
-    """Say *text* where an operator who starts the daemon looks."""
-    stream = sys.__stderr__
-    if stream is not None:
-        stream.write(f"tlsgate: {text}\n")
-        stream.flush()

@@ -12,7 +12,7 @@ say "named". For a moment both serve, so nobody ever waits.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -33,6 +33,7 @@ async def succeed(
     sockets: Mapping[str, Bound],
     claim: int,
     background: bool,
+    wanted: Callable[[], bool] = lambda: True,
     ready_seconds: float = READY_SECONDS,
 ) -> dict[str, Any]:
     """Start a successor on *sockets*; done when it serves.
@@ -40,6 +41,7 @@ async def succeed(
     Args:
         claim: the descriptor that holds the data directory.
         background: nobody sees stderr.
+        wanted: false once this process has been told to stop; then nobody shall succeed it.
 
     Returns:
         pid and version of the new process, as `IDaemon.upgrade` gives them.
@@ -60,6 +62,9 @@ async def succeed(
 
     async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
         if word == "ready":
+            if not wanted():
+                settle(None, "the daemon is stopping")
+                return
             said.update(fields)
             if channel is not None:
                 channel.tell("go on")

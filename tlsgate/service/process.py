@@ -1,0 +1,124 @@
+"""What belongs to a process of the daemon whatever its settings, and what its start uses."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import asdict, define, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from tlsgate.config.settings import Settings
+from tlsgate.service.audit import AuditLog
+from tlsgate.service.claim import Claim
+from tlsgate.service.listeners import Bound, Changes, Sockets
+from tlsgate.service.logs import Log
+from tlsgate.service.reload import Source
+from tlsgate.service.spawn import Command
+
+_log = Logger()
+
+#: The name under which the diagnostic port stands among the listeners' sockets.
+DIAG = "(diag)"
+
+
+@frozen
+class _Diag:
+    """The diagnostic port, as far as `Sockets` asks."""
+
+    endpoint: str
+    name: str = DIAG
+
+    @property
+    def written(self) -> str:
+        """As the operator wrote it."""
+        return self.endpoint
+
+
+@define(kw_only=True)
+class Process:
+    """What belongs to this process whatever its settings: made once, by `tap`.
+
+    Attributes:
+        reactor: Twisted's.
+        source: where settings come from.
+        command: how a child is started.
+        log, audit: where lines and events go.
+        claim: on the data directory.
+        sockets: what is open.
+        in_thread: `twisted.internet.threads.deferToThread`.
+        leave: called with the exit code before the reactor stops.
+    """
+
+    reactor: Any
+    source: Source
+    command: Command
+    log: Log
+    audit: AuditLog
+    claim: Claim
+    sockets: Sockets
+    in_thread: Callable[..., Deferred[Any]]
+    leave: Callable[[int], None]
+
+
+def wanted(settings: Settings) -> list[Any]:
+    """Everything that *settings* open: listeners and the diagnostic port."""
+    ports: list[Any] = list(settings.listeners)
+    if settings.diag is not None:
+        ports.append(_Diag(settings.diag))
+    return ports
+
+
+def told_listeners(
+    settings: Settings, sockets: Mapping[str, Bound], tally: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """The listeners of *settings*, as `IDaemon.listeners` tells them."""
+    refused: dict[str, int] = {}
+    for listener, _, count in tally["refused"]:
+        refused[listener] = refused.get(listener, 0) + count
+    return [
+        {
+            "name": one.name,
+            "protocol": one.protocol,
+            "endpoint": one.endpoint,
+            "address": sockets[one.name].address if one.name in sockets else None,
+            "proxy_protocol": one.proxy_protocol.on,
+            "accepted": tally["accepted"].get(one.name, 0),
+            "active": tally["active"].get(one.name, 0),
+            "refused": refused.get(one.name, 0),
+        }
+        for one in settings.listeners
+    ]
+
+
+def told_changes(changes: Changes) -> dict[str, list[str]]:
+    """What a reload did to the listeners, as `IDaemon.reload` tells it."""
+    return {
+        word: [name for name in names if name != DIAG] for word, names in asdict(changes).items()
+    }
+
+
+def descriptor_limit() -> int:
+    """How many descriptors this process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (1 << 20) if soft == resource.RLIM_INFINITY else soft
+
+
+def reopen(log: Log, audit: AuditLog) -> None:
+    """Open log files anew, after somebody has renamed them."""
+    for sink in (log.sink, audit.sink):
+        try:
+            sink.reopen()
+        except OSError as e:
+            _log.error("cannot reopen {file}: {why}", file=sink.output, why=str(e))
+
+
+def complain(text: str) -> None:
+    """Say *text* where an operator who starts the daemon looks."""
+    stream = sys.__stderr__
+    if stream is not None:
+        stream.write(f"tlsgate: {text}\n")
+        stream.flush()
