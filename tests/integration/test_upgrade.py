@@ -103,6 +103,19 @@ class UpgradeTests(ReloadCase):
         self.assertTrue(listening(port))
         self.say(connection)
 
+    def test_the_diagnostic_port_goes_along(self) -> None:
+        """It answers before, during and after, on the same socket, also with workers."""
+        for workers in (1, 2):
+            gate = self.echo_gate(proxy={"workers": workers}, teleport={"diag_addr": "127.0.0.1:0"})
+            connection = self.talk(gate)
+            where = gate.admin("GET", "/v1/status")["diag"]
+            self.assertIn(b"200", _get(where, "/readyz"))
+            gate.admin("POST", "/v1/upgrade")
+            self.assertEqual(gate.admin("GET", "/v1/status")["diag"], where)
+            self.assertIn(b"200", _get(where, "/readyz"))
+            self.assertIn(b"tlsgate", _get(where, "/metrics"))
+            self.say(connection)
+
     def test_unix_sockets_keep_their_names(self) -> None:
         """The old process's end removes no name that the new one serves."""
         path = self.folder() / "web.sock"
@@ -130,6 +143,14 @@ class UpgradeTests(ReloadCase):
         for connection in live:
             self.say(connection)
         self.assertFalse(gate.events(event="connection.refused"))
+
+
+def _get(where: str, path: str) -> bytes:
+    """What a plain HTTP server says."""
+    host, _, port = where.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as client:
+        client.sendall(f"GET {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
+        return b"".join(iter(lambda: client.recv(1 << 16), b""))
 
 
 def _dial(port: int) -> ssl.SSLSocket:

@@ -167,9 +167,9 @@ def listen_for_signals(reactor: Any, service: Daemon | Worker) -> None:
         on(signal.SIGHUP, service.hang_up)
         on(signal.SIGUSR2, service.user_signal)
     else:
-        # A terminal sends these to the whole group; the supervisor tells its workers.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # They may be sent to the whole group; the supervisor tells its workers.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
     def when_running() -> None:
         # The reactor has just installed its own, which would not wait for a drain to end.

@@ -142,7 +142,8 @@ class Daemon(Service):
             version=tlsgate.__version__,
             file=str(self.process.source.file),
             addresses=", ".join(
-                f"{name} {bound.address}" for name, bound in self._sockets_of_listeners().items()
+                f"{name.strip('()')} {bound.address}"
+                for name, bound in self.process.sockets.open.items()
             )
             or "no listener",
         )
@@ -198,7 +199,7 @@ class Daemon(Service):
     async def status(self) -> dict[str, Any]:
         """See `IDaemon.status`."""
         tally = await self.crew.tally()
-        settings = self.settings
+        settings, diag = self.settings, self.process.sockets.open.get(DIAG)
         return {
             "version": tlsgate.__version__,
             "pid": os.getpid(),
@@ -207,6 +208,7 @@ class Daemon(Service):
             "cluster_name": settings.cluster_name,
             "mode": settings.mode,
             "config_version": settings.version,
+            "diag": None if diag is None else diag.address,
             "workers": settings.workers,
             "members": self.crew.members(),
             "started": self._started,

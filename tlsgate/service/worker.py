@@ -98,6 +98,7 @@ class Worker(Service):
             self._reactor.callLater(0, self._stop_reactor)
             raise
         self._crew, self._orders = crew, orders
+        memory.settle()
 
     def terminate(self) -> None:
         """SIGTERM: somebody wants this one worker to go; the others stay."""
