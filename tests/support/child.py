@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
@@ -17,6 +18,9 @@ PATIENCE_SECONDS = 30.0
 
 #: Between two looks at what is waited for.
 _LOOK_SECONDS = 0.02
+
+_PR_SET_PDEATHSIG = 1  #: linux/prctl.h
+_prctl = ctypes.CDLL(None).prctl
 
 
 class NotInTime(AssertionError):
@@ -77,6 +81,11 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
+def _end_with_parent() -> None:
+    """Have the kernel end this process with the test run, however that ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def temporary(name: str) -> Path:
     """A new folder with a short path, since socket names end at 107 bytes."""
     return Path(tempfile.mkdtemp(prefix=f"tlsgate-{name}-"))
@@ -110,6 +119,7 @@ class Child:
                 user=user,
                 group=user,
                 extra_groups=[] if user else None,
+                preexec_fn=_end_with_parent,
             )
 
     @property

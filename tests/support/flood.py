@@ -140,6 +140,8 @@ def stream(port: int, count: int, least: int, stop: Path) -> dict[str, Any]:
             except (OSError, EOFError, ValueError) as e:
                 failed[f"{type(e).__name__}: {e}"] += 1
                 chosen.unregister(connection)
+    for connection in received:
+        connection.close()
     return {
         "count": count,
         "failed": failed,
