@@ -8,6 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate import errors
+from tlsgate.errors import base, gateway, identity
 
 #: Something for a field of each type that an error may have.
 _SAMPLES: dict[str, Any] = {
@@ -21,16 +22,20 @@ _SAMPLES: dict[str, Any] = {
     "tuple[bytes, ...]": (b"h2", b"\xff{}\n"),
     "tuple[str, ...]": ("a", "b"),
     "Sequence[str]": ("one", "two"),
+    "Sequence[tuple[str, str]]": (("a.b", "no"),),
     "Sequence[Problem]": (errors.Problem(errors.Place("f", 1, 2), "a.b", "no"),),
 }
 
 
 def kinds() -> list[type[errors.GateError]]:
-    """Every kind of error that the module has."""
+    """Every kind of error that the family has."""
     return [
         kind
-        for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.GateError)
+        for module in (base, gateway, identity)
+        for kind in vars(module).values()
+        if isinstance(kind, type)
+        and issubclass(kind, errors.GateError)
+        and kind.__module__ == module.__name__
     ]
 
 
@@ -52,6 +57,10 @@ class GateErrorTests(SynchronousTestCase):
             and kind.fault is errors.Fault.GATE
         ]
         self.assertEqual(silent, [])
+
+    def test_one_door(self) -> None:
+        """Every error is found in the package itself, whichever file has it."""
+        self.assertEqual([k for k in kinds() if getattr(errors, k.__name__, None) is not k], [])
 
     def test_reasons_are_distinct_words(self) -> None:
         """Metrics are counted by the reason, so no two errors share one."""

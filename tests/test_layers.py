@@ -21,12 +21,16 @@ MAY: dict[str, set[str]] = {
     "interfaces": _VALUES,
     "config": _VALUES,
     "tls": _VALUES | {"config", "interfaces"},
+    "store": _VALUES | {"config", "interfaces"},
     "net": _EDGE | {"tls"},
-    "protocols": _EDGE | {"net", "tls"},
+    "auth": _EDGE | {"tls"},
+    "cluster": _EDGE | {"tls", "net"},
+    "protocols": _EDGE | {"net", "tls", "cluster"},
     "registry": _VALUES | {"interfaces", "plugins"},
     "testing": _EDGE | {"registry"},
     "plugins": _EDGE | {"protocols"},
-    "service": _EDGE | {"tls", "net", "protocols", "plugins", "registry"},
+    "service": _EDGE
+    | {"tls", "store", "net", "auth", "cluster", "protocols", "plugins", "registry"},
     "cli": _EDGE | {"tls", "registry", "service"},
 }
 

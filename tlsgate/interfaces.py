@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from zope.interface import Attribute, Interface
 
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.keeping import Change, Event, Item
 from tlsgate.core.routing import CertRule, Choice, Route
 from tlsgate.core.sniff import Matcher, Opening, Then
 from tlsgate.errors import GateError
@@ -25,6 +26,8 @@ __all__ = [
     "IGateProtocol",
     "ILedger",
     "IRouteContext",
+    "IStore",
+    "IWatch",
     "ListenerSpec",
     "Matcher",
     "Opening",
@@ -183,6 +186,51 @@ class ILedger(Interface):
 
     def closed(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
         """That connection ended."""
+
+
+class IWatch(Interface):
+    """A watch that runs."""
+
+    def stop() -> None:
+        """Hear nothing more; may be called again."""
+
+
+class IStore(Interface):
+    """Where a cluster's state is; see `core.keeping`.
+
+    Nothing here assumes that this process alone writes. Every method may raise
+    `StoreFailed`: the disk or the server does not do what it is asked; nothing was changed,
+    or the caller cannot know (the sentence says which).
+    """
+
+    async def get(key: str) -> Item | None:
+        """Give the item of *key*; None when there is none, or it has expired."""
+
+    async def scan(prefix: str, after: str = "", limit: int = 1000) -> Sequence[Item]:
+        """Give the items whose keys begin with *prefix* and come after *after*, by key."""
+
+    async def commit(changes: Sequence[Change]) -> int:
+        """Apply all of *changes* or none, durably; give the new revision.
+
+        Raises:
+            Conflict: a key is not as a change expects; nothing was changed.
+        """
+
+    def watch(prefix: str, since: int | None, heard: Callable[[Sequence[Event]], None]) -> IWatch:
+        """Tell *heard* of every change after revision *since*, in order, none lost or twice.
+
+        Args:
+            prefix: of the keys.
+            since: None: from now on.
+            heard: called in the reactor's thread, never from within this call, with the
+                events of one commit or of several.
+
+        Raises:
+            Compacted: *since* is too long ago; scan again and watch from there.
+        """
+
+    async def revision() -> int:
+        """Give the newest revision; take it before a scan that a watch is to follow."""
 
 
 class IDaemon(Interface):

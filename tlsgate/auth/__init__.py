@@ -1,0 +1,1 @@
+"""The auth service: authorities, users, roles, tokens, locks, and the API over them."""
