@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from zope.interface.verify import verifyObject
 
@@ -21,8 +21,6 @@ from tlsgate.core.keeping import (
 from tlsgate.errors import Compacted, Conflict, StoreFailed
 from tlsgate.interfaces import IStore, IWatch
 
-T = TypeVar("T")
-
 
 class StoreTests:
     """A mixin: `store` is an empty store whose clock shows `seconds`."""
@@ -30,7 +28,7 @@ class StoreTests:
     store: Any
     seconds: float
 
-    def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run_now(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """The result of *coroutine*; a provider that needs to wait does so here."""
         raise NotImplementedError
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store.conformance import StoreTests
 from tlsgate.store.memory import MemoryStore
-
-T = TypeVar("T")
 
 
 class MemoryStoreTests(StoreTests, SynchronousTestCase):
@@ -21,13 +19,13 @@ class MemoryStoreTests(StoreTests, SynchronousTestCase):
         self.seconds = 1000.0
         self.store = MemoryStore(lambda: self.seconds)
 
-    def run_now(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run_now(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         result = self.successResultOf(
             Deferred.fromCoroutine(coroutine).addErrback(lambda f: f.value)
         )
         if isinstance(result, Exception):
             raise result
-        return result  # type: ignore[no-any-return]
+        return result
 
     def turn(self) -> None:
         self.store.turn()
