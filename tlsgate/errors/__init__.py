@@ -41,6 +41,7 @@ from tlsgate.errors.gateway import (
     WorkerFailed,
 )
 from tlsgate.errors.identity import (
+    AuditFailed,
     BadResource,
     BadSeal,
     BadToken,
@@ -48,17 +49,21 @@ from tlsgate.errors.identity import (
     Conflict,
     Exists,
     Forbidden,
+    InUse,
     Locked,
     LockedOut,
     LoginFailed,
+    NeedsConfirm,
     NoSuch,
     StoreFailed,
     Unreachable,
     Untrusted,
     WeakPassword,
+    WouldBreak,
 )
 
 __all__ = [
+    "AuditFailed",
     "BadAsk",
     "BadBytes",
     "BadCertificate",
@@ -85,10 +90,12 @@ __all__ = [
     "GateError",
     "HandshakeFailed",
     "Hangup",
+    "InUse",
     "Locked",
     "LockedOut",
     "LoginFailed",
     "NameTaken",
+    "NeedsConfirm",
     "NoCertificate",
     "NoRoute",
     "NoSuch",
@@ -109,4 +116,5 @@ __all__ = [
     "UpgradeFailed",
     "WeakPassword",
     "WorkerFailed",
+    "WouldBreak",
 ]

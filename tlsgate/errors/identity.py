@@ -199,3 +199,54 @@ class BadSeal(GateError):
 
     def __str__(self) -> str:
         return f"{self.what} cannot be decrypted: {self.why}"
+
+
+@define(eq=False)
+class InUse(GateError):
+    """A resource that others stand on cannot go."""
+
+    fault = Fault.OPERATOR
+    reason = "in_use"
+    kind: str
+    name: str
+    users: Sequence[str]  #: the first few who use it: "user alice"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name!r} is used by {', '.join(self.users)}: change that first"
+
+
+@define(eq=False)
+class WouldBreak(GateError):
+    """A change that would cut somebody off; it can be forced."""
+
+    fault = Fault.OPERATOR
+    reason = "would_break"
+    what: str
+    who: Sequence[str]  #: a sentence for each that would break
+
+    def __str__(self) -> str:
+        return f"{self.what}: {'; '.join(self.who)}. Add --force to do it nevertheless"
+
+
+@define(eq=False)
+class NeedsConfirm(GateError):
+    """What a configuration file manages is changed only by one who knows that it does."""
+
+    fault = Fault.OPERATOR
+    reason = "needs_confirm"
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what} is managed by the configuration file: {self.why}"
+
+
+@define(eq=False)
+class AuditFailed(GateError):
+    """The audit trail cannot be written, and this cluster does nothing without it."""
+
+    fault = Fault.OPERATOR
+    reason = "audit_failed"
+
+    def __str__(self) -> str:
+        return "the audit trail cannot be written; nothing is changed until it can"
