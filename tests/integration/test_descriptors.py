@@ -46,17 +46,19 @@ class ExhaustionTests(EchoCase):
         until(lambda: "accepting waits" in gate.text(), "it says that it waits")
         lines, cpu, since = len(gate.text().splitlines()), _cpu(pid), time.monotonic()
         for _ in during(_SECONDS):
+            pass  # nobody asks anything: what it uses now, the silent crowd costs
+        self.assertLess((_cpu(pid) - cpu) / (time.monotonic() - since), 0.05)
+        for _ in during(_SECONDS):
             # The admin socket and what is open go on from the reserve.
             self.assertTrue(gate.admin("GET", "/v1/status", seconds=5)["ready"])
             self.assertEqual(self._health(diag), 200)
             self.say(held)
         took = time.monotonic() - since
         self.assertLess((len(gate.text().splitlines()) - lines) / took, 10)
-        self.assertLess((_cpu(pid) - cpu) / took, 0.15)
         self.assertLess(len(os.listdir(f"/proc/{pid}/fd")), _ALLOWED - 40)
         for one in crowd:
             one.close()
-        until(lambda: self._serves(gate), "it serves again", 2)
+        until(lambda: self._serves(gate), "it serves again", 1)
         self.say(held)
 
     def _health(self, port: int) -> int:

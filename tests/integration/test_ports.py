@@ -5,8 +5,16 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from tests.support.child import program
 from tests.support.echo import Echo
-from tests.support.harness import CLIENT_SECONDS, Gate, GateCase, drain, receive, secure
+from tests.support.harness import (
+    CLIENT_SECONDS,
+    Gate,
+    GateCase,
+    drain,
+    receive,
+    secure,
+)
 from tests.support.ports import listening_ports
 
 #: The separate ports of v1, each on a port of its own.
@@ -43,6 +51,16 @@ class PortsTests(GateCase):
         ports = self.ports(self.gate(version="v1", proxy=_V1))
         self.assertEqual(set(ports), {"web", "ssh", "tunnel"})
         self.assertEqual(len(set(ports.values())), 3)
+
+    def test_the_default_ports(self) -> None:
+        """Without any address v1 opens 3080, 3023 and 3024, and v2 opens 3080.
+
+        In a network of their own, where nobody else has these ports.
+        """
+        alone = [program("unshare", "util-linux"), "--net", "--map-root-user"]
+        for version, ports in (("v1", [3023, 3024, 3080]), ("v2", [3080])):
+            gate = self.gate(version=version, proxy={"web_listen_addr": None}, before=alone)
+            self.assertEqual(listening_ports(gate.pid), ports)
 
     def test_explicit_ports_are_added(self) -> None:
         """Each key opens its port, in v1 and in v2."""

@@ -57,11 +57,18 @@ def settings(
         data_dir: the daemon's folder.
         routes: static routes; those that ask for a certificate trust the test CA.
         version: v1, v2 or v3.
-        proxy: more keys of proxy_service; they win.
+        proxy: more keys of proxy_service; they win, and None leaves one out.
         teleport: more keys of the teleport block; they win.
         auth: keys of auth_service.
     """
     pair = pki().keypair("server")
+    proxy_service: dict[str, object] = {
+        "web_listen_addr": "127.0.0.1:0",
+        "public_addr": ["gw.test:443"],
+        "https_keypairs": [{"cert_file": str(pair.cert_file), "key_file": str(pair.key_file)}],
+        "routes": [route(**one) for one in routes],
+        **(proxy or {}),
+    }
     return {
         "version": version,
         "teleport": {
@@ -70,13 +77,7 @@ def settings(
             **(teleport or {}),
         },
         **({"auth_service": dict(auth)} if auth else {}),
-        "proxy_service": {
-            "web_listen_addr": "127.0.0.1:0",
-            "public_addr": ["gw.test:443"],
-            "https_keypairs": [{"cert_file": str(pair.cert_file), "key_file": str(pair.key_file)}],
-            "routes": [route(**one) for one in routes],
-            **(proxy or {}),
-        },
+        "proxy_service": {key: one for key, one in proxy_service.items() if one is not None},
     }
 
 

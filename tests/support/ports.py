@@ -28,10 +28,10 @@ def free_port(host: str = "127.0.0.1") -> int:
     raise AssertionError("100 ports in a row are taken")
 
 
-def _listeners() -> Iterator[tuple[int, str]]:
-    """Each (port, inode) of a listening TCP socket, IPv4 and IPv6."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in Path(table).read_text().splitlines()[1:]:
+def _listeners(of: str = "self") -> Iterator[tuple[int, str]]:
+    """Each (port, inode) of a listening TCP socket, IPv4 and IPv6, in the network of *of*."""
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{of}/net/{table}").read_text().splitlines()[1:]:
             fields = line.split()
             if fields[3] == _LISTEN:
                 yield int(fields[1].rpartition(":")[2], 16), fields[9]
@@ -52,4 +52,4 @@ def listening_ports(pid: int) -> list[int]:
             continue  # closed meanwhile
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
-    return sorted({port for port, inode in _listeners() if inode in inodes})
+    return sorted({port for port, inode in _listeners(str(pid)) if inode in inodes})
