@@ -30,6 +30,8 @@ def _text(done: dict[str, Any]) -> str:
         for what in ("opened", "closed", "replaced")
         if done.get(what)
     ]
-    lines = ["reloaded; " + ("; ".join(changes) if changes else "no listener changed")]
+    # What else has changed (routes, certificates, plug-ins) is in force too, and not listed.
+    same = "in force for new connections; listeners are as before"
+    lines = ["reloaded; " + ("; ".join(changes) if changes else same)]
     lines += [f"warning: {warning}" for warning in done.get("warnings", ())]
     return "\n".join(plain(line) for line in lines)
