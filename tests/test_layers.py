@@ -47,6 +47,7 @@ PURE = {
     "hashlib",
     "ipaddress",
     "itertools",
+    "json",
     "operator",
     "re",
     "string",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import field, frozen
+
+from tlsgate.core.claims import Claims
 
 
 class Kind(enum.Enum):
@@ -32,6 +34,13 @@ class Identity:
     """What a verified certificate says about who holds it.
 
     Only `tls.verify` makes one, from a certificate that OpenSSL has verified.
+
+    Attributes:
+        claims: what the cluster's extension says; None where there is none. They count only
+            where *anchor* is one of the cluster's own authorities: who trusts another CA
+            does not trust it to name a cluster's users.
+        anchor: SHA-256 of the DER of the last certificate of the verified chain; b"" where
+            there are no claims.
     """
 
     common_names: tuple[str, ...] = ()
@@ -39,6 +48,8 @@ class Identity:
     dns_names: tuple[str, ...] = ()
     serial: int = 0
     not_after: float = 0.0  #: seconds since the epoch
+    claims: Claims | None = None
+    anchor: bytes = field(default=b"", repr=False)
 
     @property
     def name(self) -> str:
