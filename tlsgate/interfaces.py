@@ -21,7 +21,9 @@ from tlsgate.errors import GateError
 __all__ = [
     "IArrival",
     "IAudit",
+    "IAuthDoor",
     "IAuthorizer",
+    "ICluster",
     "IDaemon",
     "IGateProtocol",
     "ILedger",
@@ -81,6 +83,15 @@ class IGateProtocol(Interface):
         "it becomes NotServed.advice. Empty where the own listener serves."
     )
 
+    holders: tuple[str, ...] = Attribute(
+        "Whose certificates of the cluster `client_cert` takes: 'user', 'host'. (): those of "
+        "proxy_service.client_ca_files."
+    )
+    shows_cluster: bool = Attribute(
+        "True: its tokens and names show the certificate that the cluster's host authority "
+        "issued; there are none of them without a cluster."
+    )
+
     def server_names(public: Sequence[str]) -> Sequence[str]:
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
 
@@ -132,9 +143,49 @@ class IRouteContext(Interface):
     own_settings: object = Attribute("What `settings()` gave for this protocol.")
     protocols: Mapping[str, IGateProtocol] = Attribute("Every protocol of this gate, by name.")
     clock: IReactorTime = Attribute("For timers.")
+    cluster: ICluster | None = Attribute("The cluster that the gateway is part of, or None.")
 
     def claims(server_name: str | None) -> str | None:
         """The name class of *server_name*, see `RouteTable.claims` (S05)."""
+
+
+class IAuthDoor(Interface):
+    """How a gateway asks the auth service of its cluster, in this process or elsewhere."""
+
+    async def ask(
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        address: str | None = None,
+        as_anyone: bool = False,
+    ) -> tuple[int, Any]:
+        """Give the HTTP status and the JSON value of one request of the API.
+
+        Args:
+            method, path: such as "POST", "/v1/web/login".
+            body: JSON; None: no body.
+            address: of the client for whom the gateway asks.
+            as_anyone: ask without our own identity, as somebody who has none yet.
+
+        Raises:
+            Unreachable: the auth service does not answer.
+        """
+
+    def watch(heard: Callable[[Mapping[str, Any]], None]) -> IWatch:
+        """Tell *heard* each line of /v1/watch; reconnects by itself, with a new snapshot."""
+
+
+class ICluster(Interface):
+    """What a gateway knows of its cluster."""
+
+    name: str = Attribute("Of the cluster.")
+    door: IAuthDoor = Attribute("How to ask its auth service.")
+    api: Any = Attribute("The `auth.api.Api` itself where it is in this process; else None.")
+    mode: str = Attribute("'multiplex' or 'separate': what clients are told to use now.")
+
+    def is_ours(identity: Identity) -> bool:
+        """Whether one of the cluster's authorities has issued the certificate."""
 
 
 class IArrival(Interface):

@@ -38,7 +38,7 @@ from tlsgate.config.settings import (
 )
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
-from tlsgate.interfaces import IGateProtocol, IRouteContext, RelayTo
+from tlsgate.interfaces import ICluster, IGateProtocol, IRouteContext, RelayTo
 
 __all__ = [
     "Conversation",
@@ -146,6 +146,7 @@ class FakeContext:
     Attributes:
         token: the ALPN token that counts as confirmed.
         table: where `claims` looks; by default it holds the routes of the settings.
+    cluster: ICluster | None = None
         clock: a `Clock`, so that a test moves time with `advance`.
     """
 

@@ -75,6 +75,13 @@ class Route:
     client_cert: CertRule = CertRule.NONE
     client_ca_files: tuple[str, ...] = ()
     allow: tuple[Rule, ...] = ()
+    #: Any of these roles lets the bearer of a user certificate of the cluster in.
+    require_role: tuple[str, ...] = ()
+    #: Authorities of the cluster whose certificates are taken beside `client_ca_files`:
+    #: "user", "host".
+    trusts: tuple[str, ...] = ()
+    #: Show the certificate that the cluster's host authority issued, not the web one.
+    shows_cluster: bool = False
     unsafe_anyone: bool = False
     passthrough: bool = False  #: relayed from the hello on, TLS untouched
     plain: bool = False  #: also taken by the protocol's opening without TLS

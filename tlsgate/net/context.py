@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import Choice, Route, RouteTable
-from tlsgate.interfaces import IGateProtocol, IRouteContext
+from tlsgate.interfaces import ICluster, IGateProtocol, IRouteContext
 
 
 @implementer(IRouteContext)
@@ -31,6 +31,7 @@ class RouteContext:
     protocols: Mapping[str, IGateProtocol]
     clock: IReactorTime
     table: RouteTable
+    cluster: ICluster | None = None
 
     @property
     def route(self) -> Route:

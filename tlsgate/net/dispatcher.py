@@ -376,6 +376,7 @@ class Dispatcher(Connection):
             protocols=gate.protocols,
             clock=gateway.reactor,
             table=gate.table,
+            cluster=gateway.cluster,
         )
         try:
             built = gate.protocols[route.protocol].build(context)

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from tlsgate.config.settings import Listener, Settings
+from tlsgate.config.settings import KeyPair, Listener, Settings
 from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, RouteTable
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
@@ -42,6 +42,19 @@ class Entrance:
     waits: Waits
 
 
+@frozen(kw_only=True)
+class Trust:
+    """What a gate takes from its cluster.
+
+    Attributes:
+        ca_files: PEM files with the certificates of an authority, by "user" and "host".
+        keypairs: what is shown where a protocol `shows_cluster`.
+    """
+
+    ca_files: Mapping[str, str]
+    keypairs: tuple[KeyPair, ...]
+
+
 @frozen(eq=False, kw_only=True)
 class Gate:
     """One configuration at work; see the module."""
@@ -57,8 +70,18 @@ class Gate:
     targets: Mapping[str, Target]  #: by endpoint string
 
     @classmethod
-    def build(cls, settings: Settings, protocols: Mapping[str, IGateProtocol]) -> Gate:
+    def build(
+        cls,
+        settings: Settings,
+        protocols: Mapping[str, IGateProtocol],
+        trust: Trust | None = None,
+    ) -> Gate:
         """Make a gate of *settings*; touches files, and no socket.
+
+        Args:
+            settings: the configuration.
+            protocols: by name.
+            trust: of the cluster; None: there is none, or nothing is known of it yet.
 
         Raises:
             BadSettings: with every problem that was found.
@@ -80,15 +103,20 @@ class Gate:
         for route in settings.routes:
             if route.protocol not in protocols:
                 blame(f"proxy_service.routes.{route.name}", f"no protocol {route.protocol!r}")
-        routes = (*settings.routes, *protocol_routes(settings, protocols))
+        static = tuple(_in_cluster(route, trust) for route in settings.routes)
+        routes = (*static, *protocol_routes(settings, protocols, trust))
         try:
             certificates = _certificates(settings)
-            contexts = ContextStore(certificates)
+            contexts = ContextStore(
+                certificates, None if trust is None else CertificateStore.load(trust.keypairs)
+            )
             policies = {
-                route.name: TlsPolicy(route.client_cert, route.client_ca_files)
+                route.name: policy
                 for route in routes
-                if not route.passthrough
+                if not route.passthrough and (policy := _policy(route, trust)) is not None
             }
+            # What nobody can be verified for is closed, until the cluster is known.
+            routes = tuple(one for one in routes if one.passthrough or one.name in policies)
             contexts.prepare(policies.values())
         except BadSettings as error:
             raise BadSettings([*problems, *error.problems]) from error
@@ -126,7 +154,37 @@ class Gate:
         return b"" if found is None else found.refusal(error)
 
 
-def protocol_routes(settings: Settings, protocols: Mapping[str, IGateProtocol]) -> Iterable[Route]:
+def cluster_names(settings: Settings, protocols: Mapping[str, IGateProtocol]) -> tuple[str, ...]:
+    """The names for which the cluster's certificate is shown, public ones first."""
+    public = tuple(_hosts(settings.public.web))
+    names = [
+        name for one in protocols.values() if one.shows_cluster for name in one.server_names(public)
+    ]
+    return tuple(dict.fromkeys((*public, *names)))
+
+
+def _in_cluster(route: Route, trust: Trust | None) -> Route:
+    """A static route that takes certificates takes those of the cluster's users, too."""
+    if trust is None or route.passthrough or route.client_cert is CertRule.NONE:
+        return route
+    return evolve(route, trusts=("user",))
+
+
+def _policy(route: Route, trust: Trust | None) -> TlsPolicy | None:
+    """What the handshake of *route* demands; None where nobody could meet it."""
+    if route.shows_cluster and trust is None:
+        return None
+    files = route.client_ca_files
+    if trust is not None:
+        files = (*files, *(trust.ca_files[whose] for whose in route.trusts))
+    if route.client_cert is not CertRule.NONE and not files:
+        return None
+    return TlsPolicy(route.client_cert, files, route.shows_cluster)
+
+
+def protocol_routes(
+    settings: Settings, protocols: Mapping[str, IGateProtocol], trust: Trust | None = None
+) -> Iterable[Route]:
     """The routes that protocols bring by themselves, tokens before names.
 
     A protocol that demands certificates nobody can verify yet has no route: closed.
@@ -134,13 +192,19 @@ def protocol_routes(settings: Settings, protocols: Mapping[str, IGateProtocol]) 
     public = tuple(_hosts(settings.public.web))
     for name, protocol in sorted(protocols.items()):
         open_to_anyone = protocol.client_cert is CertRule.NONE
-        if not protocol.stands_alone or not (open_to_anyone or settings.client_ca_files):
+        holders = () if trust is None else protocol.holders
+        if not protocol.stands_alone or (protocol.shows_cluster and trust is None):
+            continue
+        if not (open_to_anyone or settings.client_ca_files or holders):
             continue
         base = Route(
             name=name,
             protocol=name,
             client_cert=protocol.client_cert,
-            client_ca_files=() if open_to_anyone else settings.client_ca_files,
+            # The cluster's own protocols take nobody else's certificates.
+            client_ca_files=() if open_to_anyone or holders else settings.client_ca_files,
+            trusts=holders,
+            shows_cluster=protocol.shows_cluster,
             unsafe_anyone=True,  # no target; the protocol itself decides
         )
         names = tuple(protocol.server_names(public))

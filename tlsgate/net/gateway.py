@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from tlsgate.errors import Hangup
-from tlsgate.interfaces import IAudit, IAuthorizer, ILedger
+from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, ILedger
 from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
@@ -45,6 +45,7 @@ class Gateway:
         journal: called once for each connection that has ended or was refused; a
             connection that sent no byte (a health check) is counted, not told.
         binding: use pyOpenSSL's private binding in the relay.
+        cluster: that the gateway is part of; None: it stands alone.
 
     Attributes:
         gate: the configuration for new connections; `take` must come before the first.
@@ -60,6 +61,7 @@ class Gateway:
         ledger: ILedger,
         journal: Journal,
         binding: bool = HAS_BINDING,
+        cluster: ICluster | None = None,
     ) -> None:
         self.reactor = reactor
         self.gate: Gate
@@ -68,6 +70,7 @@ class Gateway:
         self.ledger = ledger
         self.journal = journal
         self.binding = binding
+        self.cluster = cluster
         self.tally = Tally()
         self.poller = Poller(reactor)
         self.wheel = Wheel(reactor)

@@ -31,6 +31,8 @@ class GateProtocol:
     openings: tuple[Opening, ...] = ()
     listener: ListenerSpec | None = None
     stands_alone: bool = True
+    holders: tuple[str, ...] = ()
+    shows_cluster: bool = False
     advice: str = ""
 
     #: Keys that `settings` takes; a subclass with settings of its own overrides both.

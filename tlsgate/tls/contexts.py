@@ -79,10 +79,12 @@ class TlsPolicy:
         client_cert: the rule.
         ca_files: PEM files; who is trusted to issue client certificates. Without
             meaning where the rule is `none`.
+        cluster: show the cluster's certificate, not the web one.
     """
 
     client_cert: CertRule
     ca_files: tuple[str, ...] = ()
+    cluster: bool = False
 
 
 @frozen(eq=False)
@@ -96,16 +98,23 @@ class _Trust:
 class ContextStore:
     """All contexts of one configuration.
 
+    Args:
+        certificates: what the web and static routes show.
+        cluster: what policies with `cluster` show; None: no such policy comes.
+
     Attributes:
         notes: what is odd about the CA files and not wrong, as sentences.
     """
 
-    def __init__(self, certificates: CertificateStore) -> None:
+    def __init__(
+        self, certificates: CertificateStore, cluster: CertificateStore | None = None
+    ) -> None:
         self._certificates = certificates
+        self._cluster = cluster
         self._contexts: dict[tuple[TlsPolicy, CertSet], SSL.Context] = {}
         self._clients: dict[tuple[tuple[str, ...], tuple[bytes, ...]], SSL.Context] = {}
         self._trusts: dict[tuple[str, ...], _Trust] = {}
-        self._generation = certificates.generation
+        self._generation = self._newest()
 
     def server(self, policy: TlsPolicy, server_name: str | None) -> SSL.Context:
         """The context for a connection that asked for *server_name* (normalised).
@@ -115,7 +124,11 @@ class ContextStore:
         Raises:
             BadKeyPair: a CA file cannot be used; never after `prepare`.
         """
-        chosen = self._certificates.pick(server_name)
+        store = self._certificates
+        if policy.cluster:
+            assert self._cluster is not None
+            store = self._cluster
+        chosen = store.pick(server_name)
         context = self._contexts.get((policy, chosen))
         if context is None:
             context = self._add(policy, chosen)
@@ -139,7 +152,7 @@ class ContextStore:
                 found.setdefault(error.file, error)
         scratch = SSL.Context(SSL.TLS_SERVER_METHOD)
         scratch.set_cipher_list(_TLS12)  # its security level decides what a pair may be
-        for pair in {pair for chosen in self._certificates.sets() for pair in chosen.pairs}:
+        for pair in {pair for chosen in self._sets() for pair in chosen.pairs}:
             try:
                 _use_pair(scratch, pair)
             except BadKeyPair as error:
@@ -172,9 +185,9 @@ class ContextStore:
         return tuple(dict.fromkeys(note for one in self._trusts.values() for note in one.notes))
 
     def _add(self, policy: TlsPolicy, chosen: CertSet) -> SSL.Context:
-        if self._generation != self._certificates.generation:
-            self._generation = self._certificates.generation
-            live = self._certificates.sets()
+        if self._generation != self._newest():
+            self._generation = self._newest()
+            live = self._sets()
             for key in [key for key in self._contexts if key[1] not in live]:
                 del self._contexts[key]  # a reload has replaced its certificate
         trust = _Trust(())
@@ -185,6 +198,14 @@ class ContextStore:
         context = _server_context(policy, chosen, trust)
         self._contexts[policy, chosen] = context
         return context
+
+    def _newest(self) -> tuple[int, int]:
+        cluster = self._cluster
+        return self._certificates.generation, 0 if cluster is None else cluster.generation
+
+    def _sets(self) -> frozenset[CertSet]:
+        cluster = self._cluster
+        return self._certificates.sets() | (frozenset() if cluster is None else cluster.sets())
 
     def _trust(self, files: tuple[str, ...]) -> _Trust:
         if (trust := self._trusts.get(files)) is None:
