@@ -146,7 +146,6 @@ class FakeContext:
     Attributes:
         token: the ALPN token that counts as confirmed.
         table: where `claims` looks; by default it holds the routes of the settings.
-    cluster: ICluster | None = None
         clock: a `Clock`, so that a test moves time with `advance`.
     """
 
@@ -163,6 +162,7 @@ class FakeContext:
     protocols: Mapping[str, IGateProtocol] = field(factory=dict)
     clock: Clock = field(factory=Clock)
     table: RouteTable | None = None
+    cluster: ICluster | None = None
 
     @property
     def choice(self) -> Choice:
