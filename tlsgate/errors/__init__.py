@@ -60,6 +60,7 @@ from tlsgate.errors.identity import (
     Untrusted,
     WeakPassword,
     WouldBreak,
+    WrongCode,
 )
 
 __all__ = [
@@ -117,4 +118,5 @@ __all__ = [
     "WeakPassword",
     "WorkerFailed",
     "WouldBreak",
+    "WrongCode",
 ]

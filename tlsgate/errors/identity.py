@@ -250,3 +250,17 @@ class AuditFailed(GateError):
 
     def __str__(self) -> str:
         return "the audit trail cannot be written; nothing is changed until it can"
+
+
+@define(eq=False)
+class WrongCode(GateError):
+    """A one-time code that is not of the authenticator that is being added."""
+
+    fault = Fault.CLIENT
+    reason = "wrong_code"
+
+    def __str__(self) -> str:
+        return (
+            "the one-time code is wrong: type the six digits that the authenticator shows now, "
+            "and see that the clock of the device is right"
+        )
