@@ -37,10 +37,22 @@ class Sink:
         output: "stderr", "stdout" or a file's path; its folder is made.
         later: a clock's `callLater`; None: each line is written at once, as is right
             before the reactor runs and after it has stopped.
+        lost_line: makes the line that tells how many were lost.
+        again: of a line that went out in part, such as on a full disk, the whole is sent
+            again as a line of its own: others may have written between the two parts.
     """
 
-    def __init__(self, output: str, later: Later | None = None) -> None:
+    def __init__(
+        self,
+        output: str,
+        later: Later | None = None,
+        *,
+        lost_line: Callable[[int], str] | None = None,
+        again: bool = False,
+    ) -> None:
         self.output = output
+        self._lost_line = lost_line
+        self._again = again
         self.lost = 0  #: lines that could not be kept, ever
         self._later = later
         self._lines: list[str] = []
@@ -80,6 +92,15 @@ class Sink:
         ours = os.fstat(self._file)
         return (ours.st_dev, ours.st_ino) == (found.st_dev, found.st_ino)
 
+    @property
+    def waits(self) -> bool:
+        """Whether something is kept that could not be written."""
+        return bool(self._rest)
+
+    def copy_of_file(self) -> int:
+        """Give a descriptor of its own for the open file, to be closed; -1 without one."""
+        return os.dup(self._file) if self._file >= 0 else -1
+
     def close(self) -> None:
         """Write what is kept, as far as that goes without waiting, and close the file."""
         self.flush()
@@ -92,7 +113,8 @@ class Sink:
         if not self._lines and not self._rest:
             return
         if self._untold and len(self._rest) < LIMIT_BYTES // 2:
-            self._lines.append(f"{self._untold} log lines were lost: {self.output} took none\n")
+            told = f"{self._untold} log lines were lost: {self.output} took none\n"
+            self._lines.append(told if self._lost_line is None else self._lost_line(self._untold))
             self._untold = 0
         wire = self._rest + "".join(self._lines).encode("utf-8", "backslashreplace")
         count = len(self._lines)
@@ -101,6 +123,9 @@ class Sink:
         self._rest = wire[sent:]
         if not self._rest:
             return
+        if self._again and sent and wire[sent - 1] != 0x0A:
+            begin = wire.rfind(b"\n", 0, sent) + 1
+            self._rest = b"\n" + wire[begin:]
         if len(self._rest) > LIMIT_BYTES:
             keep = self._rest.rfind(b"\n", 0, LIMIT_BYTES) + 1
             dropped = self._rest.count(b"\n", keep) or count

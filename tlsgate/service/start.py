@@ -53,8 +53,9 @@ class Base:
     def make(cls, log: Log, data_dir: Path, *, reactor: Any, **more: Any) -> Base:
         """Open the logs; they write at once until the reactor runs, and after it."""
         audit = AuditLog(data_dir)
-        for one in (log, audit.sink):
-            reactor.callWhenRunning(one.run_by, reactor.callLater)
+        reactor.callWhenRunning(log.run_by, reactor.callLater)
+        reactor.callWhenRunning(audit.run_by, reactor.callLater, more["in_thread"])
+        for one in (log, audit):
             reactor.addSystemEventTrigger("after", "shutdown", one.run_by, None)
         return cls(reactor=reactor, log=log, audit=audit, **more)
 
