@@ -132,6 +132,9 @@ class StoreTests:
             [Put("a", bytes(VALUE_BYTES + 1))],
             [Put(f"a{n}", b"") for n in range(CHANGES + 1)],
             [Put("a", b"1"), Delete("a")],
+            [Put("\ud800", b"1")],
+            [Put("a", b"1", expires=float("nan"))],
+            [Put("a", b"1", expires=float("inf"))],
         ):
             self.refuse(StoreFailed, *changes)
         self.assertEqual(self.values(), [])
@@ -181,6 +184,105 @@ class StoreTests:
         for n in range(90):
             self.commit(*(Put(f"a{n}/{m}", b"") for m in range(CHANGES)))
         self.assertRaises(Compacted, self.store.watch, "", 1, lambda events: None)
+
+    def test_watch_never_has_a_gap(self: Any) -> None:
+        """From each revision on a watch hears all of what came after, or is refused."""
+        for n in range(85):
+            self.commit(*(Put(f"a{n}/{m}", b"") for m in range(CHANGES)))
+        newest = self.run_now(self.store.revision())
+        served = 0
+        for since in range(newest + 1):
+            events: list[Event] = []
+            try:
+                self.store.watch("", since, events.extend)
+            except Compacted:
+                self.assertEqual(served, 0, "an older watch was served")
+                continue
+            self.turn()
+            served += 1
+            revisions = [event.revision for event in events]
+            self.assertEqual(len(events), (newest - since) * CHANGES)
+            self.assertEqual(revisions, sorted(revisions))
+        self.assertGreater(served, 70)
+
+    def test_watch_of_the_future(self: Any) -> None:
+        """A revision that was never given out is from another course of things."""
+        revision = self.commit(Put("a", b"1"))
+        self.assertRaises(Compacted, self.store.watch, "", revision + 1, lambda events: None)
+        self.store.watch("", revision, lambda events: None).stop()
+
+    def test_watch_that_fails(self: Any) -> None:
+        """One that raises takes nothing from the others."""
+
+        def fail(events: Sequence[Event]) -> None:
+            raise ValueError("a watcher's own bug")
+
+        self.addCleanup(self.store.watch("", None, fail).stop)
+        events = self.heard("")
+        self.commit(Put("a", b"1"))
+        self.turn()
+        self.assertEqual([event.key for event in events], ["a"])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_watch_from_within_a_watch(self: Any) -> None:
+        """A watcher may stop itself, stop others and begin new ones."""
+        heard: list[str] = []
+        watches: list[Any] = []
+
+        def first(events: Sequence[Event]) -> None:
+            heard.append("first")
+            for watch in watches:
+                watch.stop()
+            watches.append(self.store.watch("", None, lambda events: heard.append("new")))
+
+        watches.append(self.store.watch("", None, first))
+        watches.append(self.store.watch("", None, lambda events: heard.append("second")))
+        self.commit(Put("a", b"1"))
+        self.turn()
+        self.commit(Put("a", b"2"))
+        self.turn()
+        self.turn()
+        self.addCleanup(watches[-1].stop)
+        self.assertEqual(heard, ["first", "new"])
+
+    def test_values_of_any_bytes(self: Any) -> None:
+        """Keys and values come back as they were, whatever stands in them."""
+        for key in ("a\0b", "a b", "\U0001f511", "a'b\"", "a\nb"):
+            for value in (b"", b"\0", bytes(range(256))):
+                self.commit(Put(key, value))
+                self.assertEqual(self.run_now(self.store.get(key)).value, value)
+            self.assertEqual([found for found, _ in self.values(key)], [key])
+
+    def test_a_watch_hears_each_value(self: Any) -> None:
+        """A late watch is told the items as they stood then, their end included."""
+        before = self.commit(Put("a", b"0"))
+        for value in (b"1", b"2"):
+            self.commit(Put("a", value, expires=self.seconds + 50))
+        self.commit(Delete("a"))
+        events = self.heard("a", before)
+        self.turn()
+        self.assertEqual(
+            [event.item and (event.item.value, event.item.expires) for event in events],
+            [(b"1", self.seconds + 50), (b"2", self.seconds + 50), None],
+        )
+
+    def test_new_life(self: Any) -> None:
+        """An item that is written again before its end lives as long as it was said then."""
+        self.commit(Put("a", b"1", expires=self.seconds + 10))
+        self.commit(Put("a", b"2", expires=self.seconds + 30))
+        self.commit(Put("b", b"1", expires=self.seconds + 10))
+        self.commit(Put("b", b"2"))
+        self.seconds += 20
+        self.assertEqual(self.values(), [("a", b"2"), ("b", b"2")])
+        self.seconds += 20
+        self.assertEqual(self.values(), [("b", b"2")])
+
+    def test_asking_for_what_is_no_key(self: Any) -> None:
+        """Half a character is in no key; asking for one finds nothing."""
+        self.commit(Put("a", b"1"))
+        self.assertIsNone(self.run_now(self.store.get("\ud800")))
+        self.assertEqual(self.values("\ud800"), [])
+        self.assertEqual(self.values("", "", -1), [])
 
     def test_watch_of_expiry(self: Any) -> None:
         """The end of an item's life is told like a deletion."""

@@ -6,23 +6,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from tlsgate.core.keeping import (
     ABSENT,
     ANY,
-    CHANGES,
-    KEY_BYTES,
     PAGE,
-    VALUE_BYTES,
     Change,
     Check,
     Event,
     Item,
     Put,
 )
-from tlsgate.errors import Compacted, Conflict, StoreFailed
+from tlsgate.errors import Compacted, Conflict
 from tlsgate.interfaces import IStore, IWatch
+from tlsgate.store.bounds import check
 
 #: Events that a late watch can still be told.
 _REMEMBERED = 10_000
@@ -31,6 +30,8 @@ _REMEMBERED = 10_000
 @implementer(IWatch)
 class _Watch:
     """One watcher and what it has not been told yet."""
+
+    _log = Logger()
 
     def __init__(
         self, store: MemoryStore, prefix: str, heard: Callable[[Sequence[Event]], None]
@@ -50,7 +51,10 @@ class _Watch:
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         if waiting and self in self._store.watches:
-            self._heard(waiting)
+            try:
+                self._heard(waiting)
+            except Exception:
+                self._log.failure("a watch of {prefix} failed", prefix=self._prefix)
 
     def stop(self) -> None:
         if self in self._store.watches:
@@ -75,7 +79,8 @@ class MemoryStore:
         self._now = now
         self._items: dict[str, Item] = {}
         self._revision = 0
-        self._events: deque[Event] = deque(maxlen=_REMEMBERED)
+        self._events: deque[Event] = deque()
+        self._floor = 0  # of the events after this revision none is missing
         self._calls: list[Callable[[], None]] = []
         self.later = self._calls.append if later is None else later
         self.watches: list[_Watch] = []
@@ -93,7 +98,7 @@ class MemoryStore:
     async def scan(self, prefix: str, after: str = "", limit: int = PAGE) -> Sequence[Item]:
         self._expire()
         found = sorted(key for key in self._items if key.startswith(prefix) and key > after)
-        return [self._items[key] for key in found[: min(limit, PAGE)]]
+        return [self._items[key] for key in found[: max(0, min(limit, PAGE))]]
 
     async def commit(self, changes: Sequence[Change]) -> int:
         check(changes)
@@ -127,8 +132,8 @@ class MemoryStore:
         self, prefix: str, since: int | None, heard: Callable[[Sequence[Event]], None]
     ) -> IWatch:
         past: list[Event] = []
-        if since is not None and since < self._revision:
-            if not self._events or self._events[0].revision > since + 1:
+        if since is not None:
+            if not self._floor <= since <= self._revision:
                 raise Compacted(since)
             past = [event for event in self._events if event.revision > since]
         watch = _Watch(self, prefix, heard)
@@ -151,23 +156,10 @@ class MemoryStore:
 
     def _publish(self, events: Sequence[Event]) -> None:
         self._events.extend(events)
+        while len(self._events) > _REMEMBERED:
+            # Whole revisions only: a watch hears all of one, or is refused.
+            self._floor = self._events[0].revision
+            while self._events and self._events[0].revision == self._floor:
+                self._events.popleft()
         for watch in list(self.watches):
             watch.tell(events)
-
-
-def check(changes: Sequence[Change]) -> None:
-    """Hold *changes* to the bounds of `core.keeping`.
-
-    Raises:
-        StoreFailed: they are too many or too big, or one key is changed twice.
-    """
-    if len(changes) > CHANGES:
-        raise StoreFailed(f"{len(changes)} changes in one commit; {CHANGES} are the limit")
-    keys = [change.key for change in changes if not isinstance(change, Check)]
-    if len(set(keys)) != len(keys):
-        raise StoreFailed("one commit changes a key twice")
-    for change in changes:
-        if not change.key or len(change.key.encode()) > KEY_BYTES:
-            raise StoreFailed(f"a key has 1 to {KEY_BYTES} bytes")
-        if isinstance(change, Put) and len(change.value) > VALUE_BYTES:
-            raise StoreFailed(f"{change.key}: a value has at most {VALUE_BYTES} bytes")
