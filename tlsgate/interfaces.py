@@ -225,8 +225,14 @@ class IAudit(Interface):
 class IAuthorizer(Interface):
     """Who may use which route."""
 
-    def decide(route: Route, identity: Identity | None) -> Decision:
-        """Decide for one connection; never blocks, never raises."""
+    def decide(route: Route, identity: Identity | None, address: str | None) -> Decision:
+        """Decide for one connection; never blocks, never raises.
+
+        Args:
+            route: whose target is to be reached.
+            identity: from the verified certificate.
+            address: of the client, without a port; None where it has none.
+        """
 
 
 class ILedger(Interface):

@@ -40,9 +40,9 @@ class ExampleTests(SynchronousTestCase):
         return read_text(_OFF.sub(r"\1", self.text), str(self.folder / "tlsgate.yaml"))
 
     def test_it_loads_as_it_stands(self) -> None:
-        """The file is valid beside the files that it names, without a warning but auth's."""
+        """The file is valid beside the files that it names, without a warning."""
         settings = read_file(self.folder / "tlsgate.yaml")
-        self.assertEqual([warning.path for warning in settings.warnings], ["auth_service"])
+        self.assertEqual([warning.path for warning in settings.warnings], [])
         self.assertEqual([one.name for one in settings.listeners], ["web"])
         self.assertEqual(
             [(route.name, route.client_cert.value, route.plain) for route in settings.routes],

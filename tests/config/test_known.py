@@ -52,12 +52,8 @@ class ServiceTests(SynchronousTestCase):
         ):
             self.assertRaises(BadSettings, read_text, text)
 
-    def test_auth_service_is_taken_with_a_word(self) -> None:
-        """auth_service counts in part, which is said where it is written and not off."""
-        self.assertEqual(
-            [one.path for one in read_text("auth_service: {enabled: yes}").warnings],
-            ["auth_service"],
-        )
-        self.assertEqual(read_text("auth_service: {enabled: no}").warnings, ())
-        self.assertEqual(read_text("version: v2").warnings, ())
+    def test_auth_service_is_on_unless_it_is_off(self) -> None:
+        """Without a word about it, a daemon is its own cluster."""
+        self.assertTrue(read_text("auth_service: {enabled: yes}").auth_enabled)
+        self.assertFalse(read_text("auth_service: {enabled: no}").auth_enabled)
         self.assertTrue(read_text("version: v2").auth_enabled)

@@ -84,7 +84,10 @@ class ReadTests(SynchronousTestCase):
 
     def test_two_faults_of_different_kinds(self) -> None:
         """A fault of the YAML does not hide one of the schema, or of a route."""
-        text = "a: 1\na: 2\nproxy_service:\n  routes: [{name: x, alpn: y, target: z}]"
+        text = (
+            "a: 1\na: 2\nproxy_service:\n  routes: [{name: x, alpn: y, target: z}]\n"
+            "auth_service: {enabled: no}"
+        )
         self.assertEqual(
             [line.split(": ")[0] for line in self.refusal(text).split("\n")],
             [

@@ -175,7 +175,7 @@ class Witness:
         """See `IAudit`."""
         self.events.append((event, fields))
 
-    def decide(self, route: Route, identity: Identity | None) -> Decision:
+    def decide(self, route: Route, identity: Identity | None, address: str | None) -> Decision:
         """See `IAuthorizer`."""
         return decide(route.allow, identity)
 

@@ -21,9 +21,9 @@ class DoorsTests(SynchronousTestCase):
         verifyObject(IAuthorizer, rules)
         alice = Identity(common_names=("alice",))
         route = Route(name="r", protocol="raw", allow=(Rule(Kind.CN, "alice"),))
-        self.assertEqual(rules.decide(route, alice), Decision(True, "rule cn: alice"))
-        self.assertFalse(rules.decide(route, None).allowed)
-        self.assertFalse(rules.decide(Route(name="r", protocol="raw"), alice).allowed)
+        self.assertEqual(rules.decide(route, alice, None), Decision(True, "rule cn: alice"))
+        self.assertFalse(rules.decide(route, None, None).allowed)
+        self.assertFalse(rules.decide(Route(name="r", protocol="raw"), alice, None).allowed)
 
     def test_ledger(self) -> None:
         """Nothing is recorded, and nothing fails."""

@@ -50,7 +50,14 @@ class Assembly:
         diag = self._diag(teleport, reader)
         public = self._public(proxy, listeners)
         names = frozenset(address.rpartition(":")[0] for address in public.web)
-        router = RouteReader(proxy, frozenset(reader.asked), names, self.files, self.findings)
+        router = RouteReader(
+            proxy,
+            frozenset(reader.asked),
+            names,
+            self.files,
+            self.findings,
+            cluster=auth.enabled,
+        )
         routes = router.read()
         protocols = self._protocols(proxy)
         places = {

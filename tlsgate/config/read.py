@@ -146,12 +146,6 @@ class _Reading:
                 self.findings.warn(
                     (name,), f"{_UNBUILT}: the block is read, and does nothing{tail}"
                 )
-        if found.wrote("auth_service") and found.auth_service.enabled:
-            self.findings.warn(
-                ("auth_service",),
-                "identities are not issued by this version: cluster_name, proxy_listener_mode and "
-                "authentication count, nothing else",
-            )
         nothing = not found.auth_service.enabled and not found.proxy_service.enabled
         if nothing and self.findings.trusts("auth_service", "enabled"):
             self.findings.wrong(

@@ -36,6 +36,8 @@ class RouteReader:
     public: frozenset[str]
     files: Files
     findings: Findings
+    #: Whether certificates of a cluster are verified besides those of `client_ca_files`.
+    cluster: bool = False
     at: Path = ("proxy_service", "routes")
     _read: list[tuple[Route, Path]] = field(factory=list)
 
@@ -98,6 +100,7 @@ class RouteReader:
             client_cert=rule,
             client_ca_files=() if rule is CertRule.NONE else cas or default_cas,
             allow=tuple(map(_rule, block.allow)),
+            require_role=block.require_role,
             unsafe_anyone=block.unsafe_anyone,
             passthrough=block.passthrough,
             plain=plain,
@@ -160,7 +163,8 @@ class RouteReader:
     # -- what depends on two keys ----------------------------------------------------
 
     def _check_passthrough(self, block: RouteBlock, path: Path) -> None:
-        for key in ("client_cert", "client_ca_files", "allow", "unsafe_anyone", "plain"):
+        checks = ("client_cert", "client_ca_files", "allow", "require_role", "unsafe_anyone")
+        for key in (*checks, "plain"):
             if block.wrote(key):
                 self._wrong(
                     path, key, "does not go with passthrough, where the target checks", key=True
@@ -181,14 +185,15 @@ class RouteReader:
                     f"{block.client_cert} lets anyone reach the target; write required with "
                     "allow, or unsafe_anyone: yes",
                 )
-            if block.wrote("allow"):
-                self._wrong(path, "allow", "has no effect without client_cert: required", key=True)
+            for key in ("allow", "require_role"):
+                if block.wrote(key):
+                    self._wrong(path, key, "has no effect without client_cert: required", key=True)
         if block.client_cert == "none":
             if block.wrote("client_ca_files"):
                 self._wrong(
                     path, "client_ca_files", "has no effect with client_cert: none", key=True
                 )
-        elif not cas and self.findings.trusts(*path, "client_ca_files"):
+        elif not cas and not self.cluster and self.findings.trusts(*path, "client_ca_files"):
             self._wrong(
                 path,
                 "client_cert",
@@ -197,12 +202,20 @@ class RouteReader:
             )
 
     def _check_required(self, block: RouteBlock, path: Path) -> None:
-        if not block.allow and self.findings.trusts(*path, "allow"):
+        if block.require_role and not self.cluster and self.findings.trusts(*path, "require_role"):
+            self._wrong(
+                path,
+                "require_role",
+                "roles are a cluster's, and auth_service is off; write allow",
+                key=True,
+            )
+        named = block.allow or block.require_role
+        if not named and self.findings.trusts(*path, "allow"):
             self._wrong(
                 path,
                 "allow",
                 "client_cert: required needs a rule that names who may come in, "
-                "such as allow: [{cn: alice}]",
+                "such as allow: [{cn: alice}] or require_role: [access]",
             )
         if block.unsafe_anyone:
             self._wrong(

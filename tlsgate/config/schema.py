@@ -207,7 +207,7 @@ TOLD: Final[dict[str, Any]] = {
 
 
 class AuthService(Block):
-    """auth_service: until identities are issued, what the gateway tells of the cluster."""
+    """auth_service: the cluster, and how people log in to it."""
 
     enabled: Flag = True
     cluster_name: Text | None = None
@@ -346,6 +346,7 @@ class RouteBlock(Block):
     client_cert: Annotated[str, BeforeValidator(words("none", "optional", "required"))] = "required"
     client_ca_files: Texts = ()
     allow: Annotated[tuple[RuleBlock, ...], BeforeValidator(a_list)] = ()
+    require_role: Texts = ()
     unsafe_anyone: Flag = False
     passthrough: Flag = False
     plain: Flag = False

@@ -59,10 +59,18 @@ class Identity:
 
 @frozen
 class Decision:
-    """Allowed or not, and the rule or the lack that decided it."""
+    """Allowed or not, and the rule or the lack that decided it.
+
+    Attributes:
+        idle_seconds: the connection may be silent for so long at most; None: as its route
+            says.
+        until: the connection ends then, in seconds since the epoch; None: it need not.
+    """
 
     allowed: bool
     why: str
+    idle_seconds: float | None = None
+    until: float | None = None
 
 
 def decide(rules: Sequence[Rule], identity: Identity | None) -> Decision:

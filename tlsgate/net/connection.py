@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
-from tlsgate.core.access import Identity
+from tlsgate.core.access import Decision, Identity
 from tlsgate.core.hello import Hello
 from tlsgate.core.routing import TLS, Choice
 from tlsgate.errors import Fault, GateError, Hangup, TooLate
@@ -55,6 +55,7 @@ class Connection(Protocol):
     choice: Choice | None = None
     token: bytes | None = None  #: what the ALPN callback confirms
     identity: Identity | None = None
+    allowed: Decision | None = None  #: set where it limits the connection
     stage: str = "arriving"
     pair: Pair | None = None
     served: ServedTransport | None = None

@@ -16,11 +16,13 @@ Each step either goes on at once or asks the arrival for more bytes; every way o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from ipaddress import IPv6Address as IPv6Address_
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
@@ -347,10 +349,12 @@ class Dispatcher(Connection):
         self.identity = self.tls.recheck(route.client_cert, self.hello.server_name)
         if route.unsafe_anyone:
             return
-        decision = self.gateway.authorizer.decide(route, self.identity)
+        decision = self.gateway.authorizer.decide(route, self.identity, self._source)
         if not decision.allowed:
             who = "anyone" if self.identity is None else self.identity.name
             raise Denied(route.name, who, decision.why)
+        if decision.idle_seconds is not None or decision.until is not None:
+            self.allowed = decision
 
     # -- 7: the protocol --
 
@@ -407,15 +411,16 @@ class Dispatcher(Connection):
         self.served.start(protocol)
 
     def _waits(self, route: Route) -> Waits:
-        waits = self.entrance.waits
-        if route.idle_seconds is None:
+        waits, allowed = self.entrance.waits, self.allowed
+        if route.idle_seconds is None and allowed is None:
             return waits
-        return Waits(
-            idle_seconds=route.idle_seconds,
-            write_stall_seconds=waits.write_stall_seconds,
-            close_seconds=waits.close_seconds,
-            lifetime_seconds=waits.lifetime_seconds,
-        )
+        idle, lifetime = route.idle_seconds or waits.idle_seconds, waits.lifetime_seconds
+        if allowed is not None:
+            idle = _least(idle, allowed.idle_seconds)
+            if allowed.until is not None:
+                # Counted from here: a clock that is set back revives no certificate (R16).
+                lifetime = _least(lifetime, max(0.0, allowed.until - time.time()))
+        return evolve(waits, idle_seconds=idle, lifetime_seconds=lifetime)
 
     def _client_end(self, lease: Lease) -> End:
         if self.tls is None:
@@ -472,6 +477,13 @@ class Dispatcher(Connection):
     def _missed(self, error: GateError) -> None:
         self.dial = None
         self._refuse_built(error)
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    """The shorter of two waits, of which each may be off."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)
 
 
 _NO_CERT: Final = TlsPolicy(CertRule.NONE)

@@ -14,7 +14,7 @@ from tlsgate.interfaces import IAuthorizer, ILedger
 class StaticRules:
     """Allows whom the route itself names."""
 
-    def decide(self, route: Route, identity: Identity | None) -> Decision:
+    def decide(self, route: Route, identity: Identity | None, address: str | None) -> Decision:
         return decide(route.allow, identity)
 
 

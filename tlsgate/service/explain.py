@@ -345,7 +345,7 @@ class _Telling:
                 return Decision(True, f"{route.protocol} decides for itself what it serves to whom")
             return Decision(True, "unsafe_anyone: the route is open to anyone")
         if authorizer is not None:
-            return authorizer.decide(route, identity)
+            return authorizer.decide(route, identity, None)
         return decide(route.allow, identity)
 
     def _follow(self, route: Route) -> str:

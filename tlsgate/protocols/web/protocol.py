@@ -103,7 +103,12 @@ class Web(GateProtocol):
             own = context.own_settings
             show = own.show_routes if isinstance(own, WebSettings) else True
             site = GateSite(
-                context.settings, context.protocols, here, context.clock, show_routes=show
+                context.settings,
+                context.protocols,
+                here,
+                context.clock,
+                show_routes=show,
+                cluster=context.cluster,
             )
             self._site = site
         return Visit(site, context)

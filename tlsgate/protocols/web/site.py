@@ -5,10 +5,12 @@ The documents and the page depend on the configuration alone, so they are made o
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import attrs
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.web import http
@@ -16,9 +18,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlsgate.config.settings import Settings
-from tlsgate.interfaces import IGateProtocol
+from tlsgate.interfaces import ICluster, IGateProtocol
 from tlsgate.protocols import addresses
 from tlsgate.protocols.web import answers, page, ping
+from tlsgate.protocols.web.anyone import Anyone
 
 
 class GateSite(Site):
@@ -36,13 +39,26 @@ class GateSite(Site):
         clock: IReactorTime,
         *,
         show_routes: bool = True,
+        cluster: ICluster | None = None,
     ) -> None:
-        super().__init__(
-            _tree(settings, protocols, web_address, show_routes),
-            reactor=clock,
-            parsePOSTFormSubmission=False,
-        )
         self.settings = settings
+        self._mode = settings.mode if cluster is None else cluster.mode
+        self._cluster = cluster
+        self._grow = functools.partial(
+            _tree, protocols=protocols, web_address=web_address, show_routes=show_routes
+        )
+        super().__init__(self._tree(), reactor=clock, parsePOSTFormSubmission=False)
+
+    def _tree(self) -> Resource:
+        settings = attrs.evolve(self.settings, mode=self._mode)
+        return self._grow(settings, cluster=self._cluster)
+
+    def getResourceFor(self, request: Any) -> Any:
+        """Find what answers; the documents follow the cluster's mode, reload or not."""
+        if self._cluster is not None and self._cluster.mode != self._mode:
+            self._mode = self._cluster.mode
+            self.resource = self._tree()
+        return super().getResourceFor(request)
 
     def log(self, request: http.Request) -> None:
         """Write nothing: the gate logs each connection at its end."""
@@ -118,6 +134,7 @@ def _tree(
     protocols: Mapping[str, IGateProtocol],
     web_address: IAddress | None,
     show_routes: bool,
+    cluster: ICluster | None = None,
 ) -> Resource:
     listeners = listeners_of(settings, web_address)
     parts = list(_parts(settings, protocols, listeners))
@@ -129,6 +146,8 @@ def _tree(
     webapi.putChild(
         b"find", Constant(answers.JSON_TYPE, answers.json_body(ping.find(settings, parts)))
     )
+    if cluster is not None:
+        root.putChild(b"v1", Anyone(cluster))
     return root
 
 

@@ -39,7 +39,7 @@ from tlsgate.protocols.web.host import asked_for
 
 #: A connection without a request is closed after so long.
 IDLE_SECONDS = 75.0
-#: No resource takes a body; what a client sends nevertheless is dropped, up to here.
+#: A longer body ends the connection: logins and the like are far shorter.
 BODY_LIMIT_BYTES = 65536
 
 
@@ -50,14 +50,16 @@ class GateRequest(Request):
     _body_bytes = 0
 
     def gotLength(self, length: int | None) -> None:
-        """Keep no body: the stock file would take gigabytes from anybody."""
+        """Keep a body in memory, which is bounded: the stock file takes gigabytes."""
         self.content = io.BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Drop body bytes; too many of them end the connection."""
+        """Keep body bytes; too many of them end the connection."""
         self._body_bytes += len(data)
         if self._body_bytes > BODY_LIMIT_BYTES:
             self.visit.hang_up()
+        else:
+            super().handleContentChunk(data)
 
     def requestReceived(self, command: bytes, path: bytes | None, version: bytes) -> None:
         """Take a request without a path too: HTTP/2 has one, CONNECT (RFC 9113 section 8.5)."""
