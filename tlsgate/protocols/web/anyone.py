@@ -1,0 +1,88 @@
+"""/v1 on the web port: what the auth service answers to somebody without a certificate.
+
+The gateway only carries the question to the auth service, wherever that is, and says whose
+address it comes from; the auth service knows what anybody may ask.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from tlsgate.errors import GateError
+from tlsgate.interfaces import ICluster
+from tlsgate.protocols.web import answers
+
+_log = Logger()
+
+
+class Anyone(Resource):
+    """Every path below /v1."""
+
+    isLeaf = True
+
+    def __init__(self, cluster: ICluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+
+    def render(self, request: Request) -> int:
+        """Answer *request* (Twisted calls this)."""
+        answering = Deferred.fromCoroutine(self._answer(request))
+        answering.addErrback(lambda failure: _log.failure("the web API failed", failure=failure))
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request) -> None:
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        status, value = await self._ask(request)
+        if gone:
+            return
+        if status == 429 and isinstance(value, dict):
+            request.setHeader(b"Retry-After", b"30")
+        answers.send(request, status, answers.JSON_TYPE, json.dumps(value).encode() + b"\n")
+
+    async def _ask(self, request: Request) -> tuple[int, Any]:
+        method = request.method.decode("latin-1")
+        path = request.path.decode("latin-1")
+        body = None
+        if method == "POST":
+            kinds = request.requestHeaders.getRawHeaders("content-type", [""])
+            # A form on another site can send anything but this without asking first (S29).
+            if kinds[0].partition(";")[0].strip().lower() != "application/json":
+                return 415, _said("a body must be application/json")
+            assert request.content is not None
+            try:
+                body = json.loads(request.content.read())
+            except (ValueError, RecursionError):
+                return 400, _said("the body is no JSON")
+            if not isinstance(body, dict):
+                return 400, _said("the body has to be a JSON object")
+        elif method not in ("GET", "HEAD"):
+            return 405, _said("this address takes GET and POST")
+        context = request.visit.context  # type: ignore[attr-defined]
+        address = getattr(context.peer, "host", None)
+        try:
+            return await self._cluster.door.ask(
+                "GET" if method == "HEAD" else method,
+                path,
+                body,
+                address=address,
+                as_anyone=True,
+            )
+        except GateError as error:
+            return 503, {
+                "error": {
+                    "reason": error.reason,
+                    "fault": error.fault.value,
+                    "message": str(error),
+                }
+            }
+
+
+def _said(message: str) -> dict[str, Any]:
+    return {"error": {"reason": "bad_ask", "fault": "client", "message": message}}
