@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from OpenSSL.crypto import FILETYPE_ASN1, X509, dump_certificate
 from twisted.logger import Logger
@@ -25,6 +26,7 @@ try:
         for name in (
             "SSL_CTX_set1_curves_list",
             "SSL_CTX_set_verify",
+            "SSL_get0_verified_chain",
             "SSL_get_ex_data_X509_STORE_CTX_idx",
             "SSL_get_peer_cert_chain",
             "SSL_get_verify_result",
@@ -43,6 +45,7 @@ try:
             "X509_get_pubkey",
             "i2d_X509_bio",
             "sk_X509_num",
+            "sk_X509_value",
         )
     )
 except (ImportError, AttributeError):  # pragma: no cover - a pyOpenSSL of another make
@@ -120,6 +123,17 @@ def peer_certificates(connection: SSL.Connection) -> int:
     # On the server's side the stack is without the leaf (SSL_get_peer_cert_chain(3)).
     stack = lib.SSL_get_peer_cert_chain(connection._ssl)
     return 1 if stack == ffi.NULL else int(lib.sk_X509_num(stack)) + 1
+
+
+def anchor_der(connection: SSL.Connection) -> bytes | None:
+    """The DER of the last certificate of the chain that was verified; None when none was."""
+    if not PRIVATE:
+        chain = connection.get_verified_chain(as_cryptography=True)
+        return chain[-1].public_bytes(Encoding.DER) if chain else None
+    stack = lib.SSL_get0_verified_chain(connection._ssl)
+    if stack == ffi.NULL or (count := lib.sk_X509_num(stack)) < 1:
+        return None
+    return _der(lib.sk_X509_value(stack, count - 1))
 
 
 def resumed(connection: SSL.Connection) -> bool:

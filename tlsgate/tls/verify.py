@@ -10,12 +10,14 @@ What a certificate says is read once and remembered by its bytes.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from ipaddress import ip_address
 from typing import Generic, TypeVar
 
 import service_identity
+from attrs import evolve
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -29,8 +31,15 @@ from service_identity.cryptography import (
 )
 
 from tlsgate.core.access import Identity
+from tlsgate.core.claims import CLAIMS_OID, Claims, decode
 from tlsgate.core.routing import CertRule
-from tlsgate.errors import BadCertificate, HandshakeFailed, NoCertificate, TargetUntrusted
+from tlsgate.errors import (
+    BadBytes,
+    BadCertificate,
+    HandshakeFailed,
+    NoCertificate,
+    TargetUntrusted,
+)
 from tlsgate.tls import binding
 
 #: RFC 5280, ub-common-name, counted in bytes.
@@ -56,6 +65,8 @@ _MALFORMED = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+
+_CLAIMS = x509.ObjectIdentifier(CLAIMS_OID)
 
 #: How many certificates are remembered, at the least.
 _REMEMBERED = 2048
@@ -142,7 +153,10 @@ def judge_chain(chain: Sequence[x509.Certificate]) -> Identity | str:
         key = X509.from_cryptography(one).get_pubkey()
         if (why := judge_issuer(key.type(), key.bits())) is not None:
             return why
-    return judge_leaf(chain[0].public_bytes(Encoding.DER))
+    found = judge_leaf(chain[0].public_bytes(Encoding.DER))
+    if isinstance(found, Identity) and found.claims is not None:
+        return _anchored(found, chain[-1].public_bytes(Encoding.DER))
+    return found
 
 
 def identity_of(connection: SSL.Connection) -> Identity | None:
@@ -159,7 +173,16 @@ def identity_of(connection: SSL.Connection) -> Identity | None:
         return None
     if (count := binding.peer_certificates(connection)) > _CERTIFICATES:
         raise BadCertificate(f"{count} certificates came, {_CERTIFICATES} are allowed")
-    return found
+    if found.claims is None:  # of another CA, and nobody asks for its anchor
+        return found
+    if (anchor := binding.anchor_der(connection)) is None:
+        raise BadCertificate("it was not verified")
+    return _anchored(found, anchor)
+
+
+def _anchored(identity: Identity, anchor_der: bytes) -> Identity:
+    """*identity* with the CA that it leads to in this connection; one leaf may lead to two."""
+    return evolve(identity, anchor=hashlib.sha256(anchor_der).digest())
 
 
 def recheck(
@@ -254,6 +277,7 @@ def _read(certificate: x509.Certificate) -> Identity:
         raise _Odd("it has extensions and is not of version 3")
     dns: tuple[str, ...] = ()
     uris: tuple[str, ...] = ()
+    claims: Claims | None = None
     for extension in extensions:
         match extension.value:
             case x509.BasicConstraints(ca=True):
@@ -263,16 +287,29 @@ def _read(certificate: x509.Certificate) -> Identity:
                     raise _Odd(f"it has more than {_NAMES} names")
                 dns = tuple(names.get_values_for_type(x509.DNSName))
                 uris = tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
+            case x509.UnrecognizedExtension(oid=oid, value=value) if oid == _CLAIMS:
+                claims = _claims(value)
     for name in (*dns, *uris):
         if not name or not all("!" <= letter <= "~" for letter in name):
             raise _Odd("a name in it is empty or has bytes that no name has")
+    common_names = tuple(_common_names(certificate))
+    if claims is not None and common_names != (claims.name,):
+        raise _Odd("its common name is not the name in the cluster's extension")
     return Identity(
-        common_names=tuple(_common_names(certificate)),
+        common_names=common_names,
         uris=uris,
         dns_names=dns,
         serial=serial,
         not_after=certificate.not_valid_after_utc.timestamp(),
+        claims=claims,
     )
+
+
+def _claims(der: bytes) -> Claims:
+    try:
+        return decode(der)
+    except BadBytes as error:
+        raise _Odd(f"the cluster's extension in it cannot be taken: {error.why}") from error
 
 
 def _common_names(certificate: x509.Certificate) -> list[str]:
