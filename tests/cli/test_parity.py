@@ -106,11 +106,14 @@ class ParityTests(SynchronousTestCase):
                 self.assertEqual((row.verb, ours in there), (row.verb, row.state == "done"))
 
     def test_nothing_is_hidden(self) -> None:
-        """Every command of tgctl is on the page: Teleport's, or its own."""
-        teleports = {row.ours.partition(" ")[2] for row in verbs("tctl") if row.state == "done"}
-        own = {cells[0] for cells in rows("tgctl's own")}
-        self.assertEqual(teleports | own, commands("tgctl"))
-        self.assertEqual(teleports & own, set())
+        """Every command of ours is on the page: Teleport's, or its own."""
+        for section, program in (("tctl", "tgctl"), ("tsh", "tgsh")):
+            teleports = {
+                row.ours.partition(" ")[2] for row in verbs(section) if row.state == "done"
+            }
+            own = {cells[0] for cells in rows(f"{program}'s own")}
+            self.assertEqual(teleports | own, commands(program))
+            self.assertEqual(teleports & own, set())
 
     def test_help_lists_them(self) -> None:
         """--help shows exactly these commands."""

@@ -19,7 +19,8 @@ class TableDoor:
     """Answers "METHOD path" from a table, or raises what stands there."""
 
     answers: Mapping[str, Any]
-    asked: list[tuple[str, dict[str, str] | None]] = field(factory=list)
+    asked: list[tuple[str, Mapping[str, str] | None]] = field(factory=list)
+    bodies: list[Any] = field(factory=list)
     opened: list[Path] = field(factory=list)
 
     def open(self, data_dir: Path) -> TableDoor:
@@ -28,11 +29,19 @@ class TableDoor:
         return self
 
     def ask(
-        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 15.0,
+        body: Any = None,
     ) -> Any:
         """Give the table's answer."""
         self.asked.append((f"{method} {path}", query))
+        self.bodies.append(body)
         answer = self.answers[f"{method} {path}"]
+        if callable(answer):
+            answer = answer(query, body)
         if isinstance(answer, GateError):
             raise answer
         return answer

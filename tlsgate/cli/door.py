@@ -10,6 +10,7 @@ import http.client
 import json
 import pwd
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -19,15 +20,29 @@ from tlsgate.errors import BadAsk, DaemonAway, DaemonSaid, DoorClosed, Fault, Pl
 
 #: Twisted's HTTP server takes lines of 16,384 bytes; the method and the version need some.
 _LINE_BYTES = 16_000
+#: A page of resources is far smaller; nothing may fill our memory.
+ANSWER_BYTES = 64 << 20
 
 
 class Asks(Protocol):
     """What a command needs of the door; tests give their own."""
 
     def ask(
-        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 15.0,
+        body: Any = None,
     ) -> Any:
         """Give the daemon's answer (JSON types).
+
+        Args:
+            method: GET, POST, PUT or DELETE.
+            path: from /v1 on, each part quoted.
+            query: fields of the question.
+            seconds: how long to wait for a word.
+            body: JSON types to send along.
 
         Raises:
             DaemonAway: nobody answers.
@@ -44,17 +59,19 @@ class Door:
         self.socket = admin_socket(data_dir)
 
     def ask(
-        self, method: str, path: str, query: dict[str, str] | None = None, seconds: float = 15.0
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        seconds: float = 15.0,
+        body: Any = None,
     ) -> Any:
         """Ask once; see `Asks.ask`."""
-        line = f"{path}?{urlencode(query)}" if query else path
-        if len(line) > _LINE_BYTES:
-            raise BadAsk(f"the question has {len(line)} bytes; {_LINE_BYTES} are possible")
+        line = question(path, query)
         connection = _OverSocket(self.socket, seconds)
         try:
-            connection.request(method, line, headers={"Accept": "application/json"})
-            answer = connection.getresponse()
-            return read_answer(str(self.socket), answer.status, answer.read())
+            status, answer = exchange(connection, method, line, body)
+            return read_answer(str(self.socket), status, answer)
         except PermissionError as e:
             raise DoorClosed(str(self.socket), _owner(self.socket)) from e
         except FileNotFoundError as e:
@@ -67,6 +84,40 @@ class Door:
             raise DaemonAway(str(self.socket), str(e) or type(e).__name__) from e
         finally:
             connection.close()
+
+
+def question(path: str, query: Mapping[str, str] | None) -> str:
+    """The path and query of a request line.
+
+    Raises:
+        BadAsk: it is longer than a server of ours reads.
+    """
+    line = f"{path}?{urlencode(query)}" if query else path
+    if len(line) > _LINE_BYTES:
+        raise BadAsk(f"the question has {len(line)} bytes; {_LINE_BYTES} are possible")
+    return line
+
+
+def exchange(
+    connection: http.client.HTTPConnection, method: str, line: str, body: Any
+) -> tuple[int, bytes]:
+    """Send one request over *connection* and read its answer: status, body.
+
+    Raises:
+        OSError: the connection fails.
+        http.client.HTTPException: what comes back is no HTTP, or too much of it.
+    """
+    headers = {"Accept": "application/json"}
+    sent = None
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+        sent = json.dumps(body).encode()
+    connection.request(method, line, body=sent, headers=headers)
+    answer = connection.getresponse()
+    read = answer.read(ANSWER_BYTES + 1)
+    if len(read) > ANSWER_BYTES:
+        raise http.client.HTTPException(f"an answer of more than {ANSWER_BYTES} bytes")
+    return answer.status, read
 
 
 class _OverSocket(http.client.HTTPConnection):
@@ -92,6 +143,8 @@ def read_answer(door: str, status: int, body: bytes) -> Any:
         DaemonAway: it is not what a daemon of ours says.
     """
     try:
+        if status == 204:
+            return None
         value = json.loads(body)
         if status < 300:
             return value
@@ -102,14 +155,19 @@ def read_answer(door: str, status: int, body: bytes) -> Any:
             text=str(error["message"]),
             problems=tuple(
                 Problem(
-                    Place(str(found["file"]), int(found["line"]), int(found["column"])),
+                    # A problem with a resource has a path only: its file is on our side.
+                    Place(
+                        str(found.get("file", "")),
+                        int(found.get("line", 0)),
+                        int(found.get("column", 0)),
+                    ),
                     str(found["path"]),
                     str(found["message"]),
                 )
                 for found in error.get("problems", ())
             ),
         )
-    except (ValueError, LookupError, TypeError) as e:
+    except (ValueError, LookupError, TypeError, AttributeError) as e:
         raise DaemonAway(door, f"something else answers there (HTTP {status})") from e
 
 

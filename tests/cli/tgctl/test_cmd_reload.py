@@ -38,4 +38,7 @@ class ReloadTests(SynchronousTestCase):
     def test_nothing_changed(self) -> None:
         """A reload that changes no listener says so."""
         door = TableDoor({"POST /v1/reload": {"opened": [], "closed": [], "kept": ["web"]}})
-        self.assertEqual(run("reload", door=door).stdout, "reloaded; in force for new connections; listeners are as before\n")
+        self.assertEqual(
+            run("reload", door=door).stdout,
+            "reloaded; in force for new connections; listeners are as before\n",
+        )

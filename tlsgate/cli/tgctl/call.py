@@ -92,8 +92,22 @@ def data_dir_of(config: Path) -> Path:
 
 def with_call(command: F) -> F:
     """Give *command* the options of `Call`, and the call itself as its first argument."""
+    return with_call_and()(command)
 
-    @click.option("--format", "how", type=click.Choice(FORMATS), help="How the answer looks.")
+
+def with_call_and(*files: str) -> Callable[[F], F]:
+    """The same for a command whose --format may also name what --out writes.
+
+    The command gets that as `out_format`, None where it is not one of *files*.
+    """
+    return functools.partial(_with_call, files)
+
+
+def _with_call(files: tuple[str, ...], command: F) -> F:
+
+    kinds = (*FORMATS, *files)
+
+    @click.option("--format", "how", type=click.Choice(kinds), help="How the answer looks.")
     @click.option(
         "--data-dir", type=click.Path(path_type=Path), help="The daemon's data directory."
     )
@@ -112,7 +126,10 @@ def with_call(command: F) -> F:
         call.config = config or call.config
         call.config_written = config is not None or call.config_written
         call.data_dir = data_dir or call.data_dir
-        call.format = how or call.format
+        if files:
+            rest["out_format"] = how if how in files else None
+        if how not in files:
+            call.format = how or call.format
         return command(call, *args, **rest)
 
     return wrapped  # type: ignore[return-value]  # click's decorators keep the shape

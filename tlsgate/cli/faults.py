@@ -1,0 +1,62 @@
+"""What may go wrong for somebody at a terminal, and nowhere else."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from tlsgate.errors import Fault, GateError
+
+
+@define(eq=False)
+class NotLoggedIn(GateError):
+    """There is no certificate to be shown, or none that is still good."""
+
+    fault = Fault.CLIENT
+    reason = "not_logged_in"
+    why: str
+    login: str  #: the command that heals it
+
+    def __str__(self) -> str:
+        return f"{self.why}: run `{self.login}`"
+
+
+@define(eq=False)
+class ClockWrong(GateError):
+    """This machine and the cluster do not agree about the time."""
+
+    fault = Fault.CLIENT
+    reason = "clock"
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.why}: check the clock of this machine, and the gateway's"
+
+
+@define(eq=False)
+class GatewayRefused(GateError):
+    """The gateway ended the handshake with an alert."""
+
+    fault = Fault.CLIENT
+    reason = "gateway_refused"
+    gateway: str
+    alert: int
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.gateway} refused the connection (TLS alert {self.alert}): {self.why}"
+
+
+@define(eq=False)
+class TooOld(GateError):
+    """This program is older than the gateway takes."""
+
+    fault = Fault.OPERATOR
+    reason = "too_old"
+    ours: str
+    least: str
+
+    def __str__(self) -> str:
+        return (
+            f"this tgsh is version {self.ours}, and the gateway takes {self.least} or later: "
+            "install a newer one, or try --skip-version-check"
+        )

@@ -1,0 +1,62 @@
+"""A program of many commands: each is imported when it is chosen; errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from tlsgate.errors import GateError
+
+
+class Commands(click.Group):
+    """Commands of a package: `cmd_<name>.command` each, in their own order."""
+
+    #: What the program is called in messages.
+    program = ""
+    #: Where the commands are.
+    package = ""
+    names: Sequence[str] = ()
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in our order, not in the alphabet's."""
+        return list(self.names)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the command *name*."""
+        if name not in self.names:
+            return None
+        found: click.Command = importlib.import_module(f"{self.package}.cmd_{name}").command
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; of a misspelt one say what may be meant, as click does of options."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            from tlsgate.config.findings import nearest
+
+            if (hint := nearest(args[0], self.names)) is None:
+                raise
+            raise click.UsageError(f"{e.message} Did you mean '{hint}'?", ctx) from e
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; say what went wrong on stderr."""
+        try:
+            return super().invoke(ctx)
+        except GateError as e:
+            from tlsgate.cli.report import exit_code, sentences
+
+            first, *rest = sentences(e, self.config_of(ctx))
+            click.echo(f"{self.program}: {first}", err=True)
+            for line in rest:
+                click.echo(f"  {line}", err=True)
+            ctx.exit(exit_code(e))
+
+    def config_of(self, ctx: click.Context) -> str | None:
+        """The configuration file that the advice is to name."""
+        return None

@@ -1,0 +1,229 @@
+"""`tgsh login`: a password and a code for a certificate of some hours.
+
+1. The gateway is found and asked what it wants; who answers is checked (`trust`).
+2. A key is made here; its private half never leaves this machine.
+3. Name, password, code and public key go to the cluster; a certificate comes back.
+4. Key and certificates are written, then the profile, which is taken into use.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+from attrs import evolve
+
+import tlsgate
+from tlsgate.cli.faults import NotLoggedIn, TooOld
+from tlsgate.cli.show import plain
+from tlsgate.cli.tgsh.call import Call, with_call_and
+from tlsgate.cli.tgsh.cmd_status import blocks, listed
+from tlsgate.cli.tgsh.gateway import Found, parse_proxy, too_old
+from tlsgate.cli.tgsh.home import Profile
+from tlsgate.cli.tgsh.secrets import HELP, Secrets
+from tlsgate.errors import BadAsk
+
+#: What --out writes; `cli.issued` has how.
+OUT_FORMATS = ("file", "openssh", "tls", "pkcs12")
+#: Hashing a password takes the cluster a while, and it does four at once.
+LOGIN_SECONDS = 60.0
+
+
+@click.command("login")
+@click.argument("cluster", required=False)
+@click.option("--ttl", type=click.IntRange(min=1), help="The certificate's life in minutes.")
+@click.option("--ca-pin", multiple=True, help="sha256:… of the cluster's host CA.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write files of this name instead.")
+@click.option("--overwrite", is_flag=True, help="Replace what --out finds.")
+@click.option("--password-file", type=click.Path(path_type=Path), help=HELP + "password, code.")
+@click.option("--skip-version-check", is_flag=True, help="Log in with a tgsh that is too old.")
+@click.option(
+    "--unsafe-send-password",
+    is_flag=True,
+    help="With --insecure: send the password to whoever answers.",
+)
+@with_call_and(*OUT_FORMATS)
+def command(
+    call: Call,
+    cluster: str | None,
+    ttl: int | None,
+    ca_pin: tuple[str, ...],
+    out: Path | None,
+    out_format: str | None,
+    overwrite: bool,
+    password_file: Path | None,
+    skip_version_check: bool,
+    unsafe_send_password: bool,
+) -> None:
+    """Log in to the gateway of --proxy, or of the profile in use.
+
+    Asks for the password and the one-time code. Without a public web certificate --ca-pin
+    says whom to believe: it is in the line that `tgctl users add` prints. Where a
+    certificate of the same user is still good, its profile is taken into use and nothing
+    is asked; --ttl or --out always logs in anew.
+    """
+    if out_format is not None and out is None:
+        raise BadAsk(f"--format={out_format} says what --out writes: add --out=NAME")
+    if ttl is None and out is None and _already(call, cluster):
+        return
+    Login(call, ca_pin, ttl, unsafe_send_password).run(
+        cluster,
+        Secrets(call, password_file),
+        None if out is None else (out_format or OUT_FORMATS[0], out, overwrite),
+        check_version=not skip_version_check,
+    )
+
+
+def _already(call: Call, cluster: str | None) -> bool:
+    """Whether a certificate is there already; its profile is then taken into use."""
+    try:
+        saved = call.logged_in()
+    except NotLoggedIn:
+        return False
+    _, port = (None, None) if call.proxy is None else parse_proxy(call.proxy)
+    profile = saved.profile
+    if port is not None and not profile.web_proxy_addr.endswith(f":{port}"):
+        return False
+    if cluster is not None and profile.cluster != cluster:
+        return False
+    call.profiles().use(profile.host)
+    call.show(listed([evolve(saved, active=True)], call), lambda _: blocks([saved], call))
+    return True
+
+
+class Login:
+    """One login, from the gateway's address to the files."""
+
+    def __init__(self, call: Call, pins: tuple[str, ...], ttl: int | None, unsafe: bool) -> None:
+        self._call = call
+        self._pins = pins
+        self._ttl_seconds = None if ttl is None else ttl * 60
+        self._unsafe = unsafe
+
+    def run(
+        self,
+        cluster: str | None,
+        secrets: Secrets,
+        out: tuple[str, Path, bool] | None,
+        *,
+        check_version: bool,
+    ) -> None:
+        """Log in, and write what is issued."""
+        from tlsgate.cli.issued import check_clock, read_issued, write_out
+        from tlsgate.cli.newkey import make_key
+        from tlsgate.cli.tgsh.trust import find_gateway, login_way
+
+        call = self._call
+        found = find_gateway(call, self._proxy(), self._pins)
+        if check_version:
+            check_client(found)
+        way = login_way(call, found, self._pins, self._unsafe)
+        if cluster is not None and found.text("cluster_name") != cluster:
+            raise BadAsk(f"{found.address} is the gateway of {found.text('cluster_name')}")
+        user = self._user(found)
+        password = secrets.next(f"Password of {plain(user)}")
+        code = secrets.next("One-time code") if found.second_factor else None
+        key = make_key()
+        call.trace(f"POST /v1/login to {way.address} over {way.door}")
+        answer = call.open_way(way).ask(
+            "POST",
+            "/v1/login",
+            seconds=LOGIN_SECONDS,
+            body={
+                "user": user,
+                "password": password,
+                "otp": code,
+                "tls_public_key": key.public_pem,
+                "ssh_public_key": key.ssh_public,
+                "ttl_seconds": self._ttl_seconds,
+            },
+        )
+        issued = read_issued(answer, str(way.address))
+        if (warning := check_clock(issued, call.now())) is not None:
+            click.echo(f"tgsh: warning: {warning}", err=True)
+        if out is not None:
+            how, name, overwrite = out
+            files = [str(file) for file in write_out(issued, key, how, name, overwrite=overwrite)]
+            call.show({"files": files}, lambda _: "\n".join(map(plain, files)))
+            return
+        self._save(found, way, issued, key)
+
+    def _proxy(self) -> str:
+        if self._call.proxy is not None:
+            return self._call.proxy
+        home = self._call.profiles()
+        current = home.current()
+        profile = None if current is None else home.profile(current)
+        if profile is None:
+            raise BadAsk("name the gateway: tgsh login --proxy=HOST[:PORT]")
+        return profile.web_proxy_addr
+
+    def _user(self, found: Found) -> str:
+        if self._call.user is not None:
+            return self._call.user
+        profile = self._call.profiles().profile(found.address.host)
+        return getpass.getuser() if profile is None else profile.user
+
+    def _save(self, found: Found, way: object, issued: object, key: object) -> None:
+        from tlsgate.cli.api import Way
+        from tlsgate.cli.issued import Issued
+        from tlsgate.cli.newkey import NewKey
+        from tlsgate.cli.tgsh.trust import web_authorities
+
+        assert isinstance(way, Way) and isinstance(issued, Issued) and isinstance(key, NewKey)
+        home, host, user = self._call.profiles(), found.address.host, issued.user
+        files = {
+            home.web_authorities(host): web_authorities(found, way, issued.roots),
+            home.authorities(host, issued.cluster): issued.roots.encode(),
+            home.known_hosts: home.with_known_hosts(host, issued.cluster, [*issued.ssh_host_cas]),
+            home.key(host, user): key.private_pem,
+            home.key(host, user).with_name(f"{user}.pub"): f"{key.ssh_public}\n".encode(),
+            home.certificate(host, user): issued.certificate.strip().encode() + b"\n",
+        }
+        if issued.ssh_certificate is not None:
+            file = home.ssh_certificate(host, user, issued.cluster)
+            files[file] = f"{issued.ssh_certificate}\n".encode()
+        home.save(profile_of(found, user, issued.cluster), files)
+        saved = home.saved(host)
+        assert saved is not None
+        self._call.show(listed([saved], self._call), lambda _: blocks([saved], self._call))
+
+
+def check_client(found: Found) -> None:
+    """See that this program is new enough for the gateway, before it is told anything.
+
+    Raises:
+        TooOld: it is not.
+    """
+    least = found.text("min_client_version")
+    if too_old(tlsgate.__version__, least):
+        raise TooOld(tlsgate.__version__, least)
+
+
+def profile_of(found: Found, user: str, cluster: str) -> Profile:
+    """The profile that the answer of a gateway makes."""
+    host = found.address.host
+
+    def address(*path: str) -> str:
+        """What is advertised, with our host where it listens on any."""
+        written = found.text("proxy", *path)
+        name, _, port = written.rpartition(":")
+        anywhere = name in ("", "0.0.0.0", "[::]")
+        return f"{host}:{port}" if port and anywhere else written
+
+    routing = found.ping.get("proxy", {}).get("tls_routing_enabled") is not False
+    return Profile(
+        web_proxy_addr=str(found.address),
+        user=user,
+        cluster=cluster,
+        ssh_proxy_addr=address("ssh", "ssh_public_addr") or address("ssh", "listen_addr"),
+        kube_proxy_addr=address("kube", "public_addr") or address("kube", "listen_addr"),
+        postgres_proxy_addr=address("db", "postgres_public_addr")
+        or address("db", "postgres_listen_addr"),
+        mysql_proxy_addr=address("db", "mysql_public_addr") or address("db", "mysql_listen_addr"),
+        mongo_proxy_addr=address("db", "mongo_public_addr") or address("db", "mongo_listen_addr"),
+        tls_routing_enabled=routing,
+        auth_connector=found.text("auth", "type") or "local",
+        private_key_policy=found.text("auth", "private_key_policy") or "none",
+    )

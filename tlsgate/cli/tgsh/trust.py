@@ -1,0 +1,136 @@
+"""Whom a login believes: the first good one of several ways to the gateway.
+
+1. With --ca-pin the password goes over `tlsgate-join`, whose chain shows the pinned
+   authority. The web certificate is looked at, but nothing depends on it.
+2. Without a pin the web certificate has to be good: by the machine's authorities, or by
+   those that an earlier login has kept.
+3. Failing that, a gateway whose cluster is known from an earlier login is believed by the
+   cluster's host authorities, over `tlsgate-join` again.
+4. --insecure believes anybody. A password goes there only over loopback, or where
+   --unsafe-send-password says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from tlsgate.cli.faults import ClockWrong
+from tlsgate.cli.tgsh.gateway import PORTS, Found, find, is_loopback, parse_proxy
+from tlsgate.errors import BadAsk, GateError, Untrusted
+
+if TYPE_CHECKING:
+    from tlsgate.cli.api import Way
+    from tlsgate.cli.tgsh.call import Call
+
+
+def find_gateway(call: Call, proxy: str, pins: Sequence[str] = ()) -> Found:
+    """The gateway at *proxy*, and its answer to /webapi/ping.
+
+    Its `way` says who it proved to be: by `roots`, by the machine's authorities, or, with
+    `anyone`, nobody.
+
+    Raises:
+        Unreachable: nobody answers there.
+        Untrusted: its certificate is not good, and neither a pin nor --insecure is given.
+    """
+    from tlsgate.cli.api import Address, Way
+
+    host, port = parse_proxy(proxy)
+    addresses = [Address(host, one) for one in ((port,) if port else PORTS)]
+    trusts = [Way(addresses[0])]
+    if (roots := _roots(call.profiles().web_authorities(host))) is not None:
+        trusts.insert(0, evolve(trusts[0], roots=roots))
+    if pins or call.insecure or _authorities(call, host):
+        trusts.append(evolve(trusts[0], roots=None, anyone=True))
+    first: GateError | None = None
+    for trust in trusts:
+        call.trace(f"asking {', '.join(map(str, addresses))} for /webapi/ping")
+        try:
+            return find([evolve(trust, address=one) for one in addresses], call.open_way)
+        except (Untrusted, ClockWrong) as e:
+            call.trace(str(e))
+            first = first or e
+    assert first is not None
+    raise first
+
+
+def login_way(call: Call, found: Found, pins: Sequence[str], unsafe: bool) -> Way:
+    """The way for a password to the gateway that was found.
+
+    Raises:
+        BadAsk: nobody there is known well enough.
+    """
+    from tlsgate.cli.api import JOIN, Way
+
+    way = found.way
+    if pins:
+        return Way(way.address, JOIN, pins=tuple(map(checked_pin, pins)))
+    if not way.anyone:
+        return way
+    if not call.insecure:
+        roots, cluster = _authorities(call, way.address.host) or ("", None)
+        return Way(way.address, JOIN, roots=roots, cluster=cluster)
+    if is_loopback(way.address.host) or unsafe:
+        return way
+    raise BadAsk(
+        f"--insecure sends no password to {way.address}, since anybody could answer there: log "
+        "in with the --ca-pin that `tgctl status` shows, or add --unsafe-send-password"
+    )
+
+
+def web_authorities(found: Found, way: Way, roots: str) -> bytes:
+    """What certs.pem is to hold: the authority of the web certificate, or `system`.
+
+    Args:
+        found: the gateway.
+        way: how the login went; it has proven more than *found* where that is nobody.
+        roots: the cluster's host authorities, PEM.
+    """
+    from tlsgate.cli.api import JOIN
+    from tlsgate.cli.certfile import to_pem
+
+    if not found.way.anyone:
+        return b"system\n" if found.way.roots is None else found.way.roots.encode()
+    if way.door == JOIN:
+        return roots.encode()
+    # Believed once and only here; from anywhere else it could be anybody's.
+    if is_loopback(way.address.host) and found.presented:
+        return to_pem(found.presented[-1]).encode()
+    return b"system\n"
+
+
+def checked_pin(pin: str) -> str:
+    """*pin* as it is compared.
+
+    Raises:
+        BadAsk: it is no pin.
+    """
+    digest = pin.lower().removeprefix("sha256:")
+    if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+        raise BadAsk("--ca-pin is sha256: and 64 hexadecimal digits, as `tgctl status` shows it")
+    return f"sha256:{digest}"
+
+
+def _authorities(call: Call, host: str) -> tuple[str, str] | None:
+    """The cluster's host authorities and its name, from an earlier login."""
+    profile = call.profiles().profile(host)
+    if profile is None:
+        return None
+    roots = _roots(call.profiles().authorities(host, profile.cluster))
+    return (roots, profile.cluster) if roots else None
+
+
+def _roots(file: Path) -> str | None:
+    """The authorities that an earlier login has kept in *file*; None where it has not."""
+    from tlsgate.cli.api import roots_in
+
+    try:
+        return roots_in(file)
+    except FileNotFoundError:
+        return None
+    except OSError as e:
+        raise BadAsk(f"{file} cannot be read: {e.strerror}") from e
