@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from attrs import field, frozen
+from attrs import frozen
 
-if TYPE_CHECKING:
-    from tlsgate.core.roles import Person
+from tlsgate.core.access import Identity
+from tlsgate.core.claims import Claims
+from tlsgate.core.roles import Person
+from tlsgate.errors import Untrusted
 
 Kind = Literal["local", "user", "host", "nobody"]
 
@@ -25,31 +26,34 @@ class Principal:
 
     Attributes:
         name: the user's or the host's; of "local" the user id.
-        roles: what the certificate says; the API counts those that the user still has.
+        claims: what the certificate says; of users and hosts only.
         address: of the client, without a port, as audit events and lockouts know it.
-        pinned_address: the only address that the certificate may be used from.
-        not_after: the certificate's end, seconds since the epoch; None without one.
-        certificate: SHA-256 of its DER in hex; "" without one.
+        serial: of the certificate.
+        not_after: its end, seconds since the epoch.
     """
 
     kind: Kind
     name: str = ""
-    roles: tuple[str, ...] = ()
-    system_roles: tuple[str, ...] = ()
-    traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
-    routes: Mapping[str, str] = field(factory=dict)
+    claims: Claims | None = None
     address: str | None = None
-    pinned_address: str | None = None
-    generation: int = 0
+    serial: int | None = None
     not_after: float | None = None
-    certificate: str = ""
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What the certificate says; the API counts those that the user still has."""
+        return () if self.claims is None else tuple(self.claims.roles)
+
+    @property
+    def system_roles(self) -> tuple[str, ...]:
+        """What a host is."""
+        return () if self.claims is None else tuple(self.claims.system_roles)
 
     @property
     def person(self) -> Person:
-        """What the rules of roles are held against."""
-        from tlsgate.core.roles import Person
-
-        return Person(name=self.name, roles=self.roles, traits=self.traits)
+        """The user as the certificate has it."""
+        traits = {} if self.claims is None else self.claims.traits
+        return Person(name=self.name, roles=self.roles, traits=traits)
 
     def __str__(self) -> str:
         """How audit events name it: "alice", "local:0", "gateway:gw1", "nobody"."""
@@ -68,3 +72,28 @@ def nobody(address: str | None = None) -> Principal:
 def local(uid: int) -> Principal:
     """The user *uid* of this machine, at the admin socket; may do everything."""
     return Principal(kind="local", name=str(uid))
+
+
+def of_certificate(identity: Identity, address: str | None) -> Principal:
+    """The holder of a certificate that one of the cluster's own authorities has issued.
+
+    Raises:
+        Untrusted: the certificate says nothing of a cluster.
+    """
+    claims = identity.claims
+    if claims is None:
+        raise Untrusted("the certificate", "it is not of this cluster")
+    return Principal(
+        kind=claims.kind,
+        name=claims.name,
+        claims=claims,
+        address=address,
+        serial=identity.serial,
+        not_after=identity.not_after,
+    )
+
+
+def gateway(cluster: str, name: str) -> Principal:
+    """A gateway in this very process or a worker of it, that needs no certificate."""
+    claims = Claims(cluster=cluster, kind="host", name=name, system_roles=(GATEWAY,))
+    return Principal(kind="host", name=name, claims=claims)

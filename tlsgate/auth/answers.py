@@ -1,0 +1,316 @@
+"""What each verb of the API gives, as schemas.
+
+Answers are plain JSON types; tests hold them to these.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """An answer; a reader takes what it knows, so keys may be added."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+Labels = dict[str, str]
+Traits = dict[str, list[str]]
+
+
+class Problem(Answer):
+    """One thing that is wrong, and where."""
+
+    path: str
+    message: str
+
+
+class Error(Answer):
+    """Why something was refused."""
+
+    reason: str = Field(description="a short, stable word")
+    fault: Literal["client", "operator", "target", "gate"]
+    message: str = Field(description="one sentence that says what to do")
+    problems: list[Problem] = []
+
+
+class Refusal(Answer):
+    """The answer where the status is not 200."""
+
+    error: Error
+
+
+class Trusted(Answer):
+    """What to trust, by authority: PEM certificates, or OpenSSH public keys as lines."""
+
+    user: list[str]
+    host: list[str]
+    db: list[str]
+    ssh_user: list[str]
+    ssh_host: list[str]
+
+
+class Issued(Answer):
+    """Certificates for the keys that were sent."""
+
+    cluster: str
+    certificate: str = Field(description="PEM")
+    ssh_certificate: str | None = Field(description="an OpenSSH certificate as one line")
+    not_before: float = Field(description="seconds since the epoch")
+    not_after: float
+    cas: Trusted
+    revision: int
+
+
+class UserCertificates(Issued):
+    """A user's."""
+
+    user: str
+    roles: list[str]
+    traits: Traits
+
+
+class HostCertificate(Issued):
+    """A host's."""
+
+    name: str
+    system_roles: list[str]
+    names: list[str] = Field(description="DNS names that it is good for")
+    labels: Labels = {}
+
+
+class Certificates(Issued):
+    """A user's or a host's, as the one that asked."""
+
+
+class InviteBegun(Answer):
+    """A link, opened."""
+
+    user: str
+    kind: Literal["invite", "reset"]
+    otpauth: str | None
+    secret: str | None = Field(description="base32; for authenticators without a camera")
+    expires: float
+
+
+class UserNamed(Answer):
+    """A user."""
+
+    user: str
+
+
+class Cas(Answer):
+    """What to trust."""
+
+    cluster: str
+    cas: Trusted
+    pins: list[str] = Field(description="sha256: and hex, over the host authority's public key")
+
+
+class Me(Answer):
+    """Who asks."""
+
+    name: str
+    kind: Literal["user", "host", "local"]
+    cluster: str
+    roles: list[str]
+    system_roles: list[str]
+    traits: Traits
+    logins: list[str]
+    not_after: float | None
+
+
+class Device(Answer):
+    """A second factor."""
+
+    name: str
+    type: str
+    added: float
+    last_used: float | None
+
+
+class Devices(Answer):
+    """Second factors."""
+
+    devices: list[Device]
+
+
+class LoggedOut(Answer):
+    """How many web sessions have ended."""
+
+    user: str
+    ended: int
+
+
+class WebLoggedOut(Answer):
+    """Whose web session has ended; null where there was none."""
+
+    user: str | None
+    ended: int
+
+
+class Metadata(Answer):
+    """What stands around every resource's spec."""
+
+    name: str
+    description: str = ""
+    labels: Labels = {}
+    expires: str | None = Field(None, description="RFC 3339")
+    revision: int = Field(0, description="of the newest write; 0 or absent: nothing is kept")
+
+
+class Resource(Answer):
+    """A resource; `spec` is described in the guide, kind by kind."""
+
+    kind: str
+    version: str
+    metadata: Metadata
+    spec: dict[str, Any]
+    warnings: list[Problem] = Field([], description="what was written and does nothing here")
+
+
+class Resources(Answer):
+    """A page of resources."""
+
+    items: list[Resource]
+    next: str | None = Field(description="`after` of the next page; null: this is the last")
+
+
+class ResourceNamed(Answer):
+    """The resource that is gone."""
+
+    kind: str
+    name: str
+
+
+class Invite(Answer):
+    """A link to choose a password by."""
+
+    kind: Literal["invite", "reset"]
+    token: str
+    url: str | None = Field(description="null where no public address is configured")
+    expires: float
+
+
+class Invitation(Answer):
+    """A user and the link."""
+
+    user: str
+    invite: Invite
+    pins: list[str]
+    proxy: str | None
+
+
+class Token(Answer):
+    """A join token; the secret is shown this once."""
+
+    id: str
+    secret: str
+    types: list[str]
+    expires: float
+    uses: int | Literal["unlimited"]
+    pins: list[str]
+    proxy: str | None
+
+
+class Authority(Answer):
+    """The public part of an authority."""
+
+    type: str
+    phase: str
+    since: float
+    signing: str
+    fingerprint: str
+    keys: list[dict[str, Any]]
+    revision: int
+
+
+class Authorities(Answer):
+    """Authorities by type."""
+
+    cluster: str
+    authorities: dict[str, Authority]
+
+
+class Events(Answer):
+    """A page of the audit trail; there may be another although this one is short."""
+
+    events: list[dict[str, Any]]
+    next: str | None
+
+
+class Phase(Answer):
+    """How far an authority's rotation is."""
+
+    phase: str
+    since: float
+    fingerprint: str
+
+
+class Cluster(Answer):
+    """What the cluster is."""
+
+    cluster_name: str
+    version: str
+    authorities: dict[str, Phase]
+    pins: list[str]
+    networking: Resource
+    public_addresses: list[str]
+    users: int | None = Field(description="how many; null for who may not list them")
+
+
+class Explained(Answer):
+    """A decision and the rule that made it."""
+
+    allowed: bool
+    why: str
+    roles: list[str]
+
+
+class BackedUp(Answer):
+    """The copy."""
+
+    file: str
+    revision: int
+    bytes: int
+
+
+class GatewayCertificates(Answer):
+    """A certificate for names."""
+
+    certificate: str
+    chain: str
+    not_before: float
+    not_after: float
+
+
+class WatchLine(Answer):
+    """One line: a snapshot first, then events; alive when nothing happens; end is the last."""
+
+    kind: Literal["snapshot", "event", "alive", "end"]
+
+
+class WebSession(Answer):
+    """A web session; cookie and bearer are shown this once."""
+
+    cookie: str
+    bearer: str
+    user: str
+    expires: float
+
+
+class WebUser(Answer):
+    """Whose a web session is."""
+
+    user: str
+    roles: list[str]
+    traits: Traits
+    proved: bool
+    sid: str
+    expires: float
+
+
+class Anything(Answer):
+    """An object."""

@@ -1,0 +1,74 @@
+"""What the API stands on; the daemon puts it together, tests put doubles in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.issue import Issuer
+from tlsgate.auth.locks import Locks
+from tlsgate.auth.sessions import Sessions
+from tlsgate.auth.tokens import Tokens
+from tlsgate.auth.users import Users
+from tlsgate.interfaces import IAudit, IStore
+
+
+class ITrail(Protocol):
+    """The audit trail, read back."""
+
+    async def read(
+        self, *, since: float | None, until: float | None, event: str, limit: int, after: str
+    ) -> tuple[Sequence[Mapping[str, Any]], str | None]:
+        """Give a page of events, oldest first, and where the next one begins."""
+        ...
+
+
+async def _at_once() -> None:
+    return None
+
+
+def _nobody_breaks(old: str, new: str) -> Sequence[str]:
+    return ()
+
+
+@frozen(kw_only=True)
+class Parts:
+    """All that answers are made from.
+
+    Attributes:
+        locks: started.
+        authorities: started.
+        cluster: the cluster's name.
+        now: seconds since the epoch.
+        clock: for timers.
+        public_addresses: "host:port" under which the gateway's web port is reached.
+        version: of the daemon.
+        audit_kept: returns when every event that was emitted is on the disk; raises
+            `AuditFailed` where the trail cannot be written and must be (R18).
+        trail: None: the trail cannot be read here.
+        backup: writes a copy of the store to a file; gives its revision and its size.
+        may_switch: a sentence for each who would break if the mode went from the first
+            word to the second.
+    """
+
+    store: IStore
+    users: Users
+    tokens: Tokens
+    locks: Locks
+    sessions: Sessions
+    authorities: Authorities
+    issuer: Issuer
+    audit: IAudit
+    cluster: str
+    now: Callable[[], float]
+    clock: IReactorTime
+    version: str = ""
+    public_addresses: Callable[[], Sequence[str]] = tuple
+    audit_kept: Callable[[], Awaitable[None]] = _at_once
+    trail: ITrail | None = None
+    backup: Callable[[str], Awaitable[tuple[int, int]]] | None = None
+    may_switch: Callable[[str, str], Sequence[str]] = field(default=_nobody_breaks)

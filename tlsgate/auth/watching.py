@@ -1,0 +1,212 @@
+"""What a watcher of the API hears: the whole state, then each change, then that we live.
+
+1. A snapshot is taken at a revision and told first. One who comes back with the revision of
+   the last line that it heard is spared it, where the store still knows what came after.
+2. Each change of a role, a lock, an authority or a setting of the cluster is one line, in
+   the order of revisions, none lost and none twice.
+3. Every 15 seconds something is said, so that silence means trouble.
+4. A lock on the watcher itself, or its certificate's end, ends the watch with a last line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlsgate.auth import networking, resources
+from tlsgate.auth.authorities import PREFIX as AUTHORITIES
+from tlsgate.auth.kinds import KINDS, as_json, defaults
+from tlsgate.auth.parts import Parts
+from tlsgate.auth.principal import Principal
+from tlsgate.auth.rights import rights_of
+from tlsgate.core.keeping import Event, Item
+from tlsgate.errors import Compacted, GateError
+from tlsgate.interfaces import IWatch
+
+#: How long nothing may be said.
+ALIVE_SECONDS: Final = 15.0
+#: Rounds against others who change more than a store remembers while a snapshot is taken.
+_TRIES = 8
+
+Heard = Callable[[Mapping[str, Any]], None]
+
+_SINGLE: Final = {
+    resources.PREFIXES[kind]: kind for kind in (networking.NETWORKING, networking.PREFERENCE)
+}
+_MANY: Final = {resources.PREFIXES[kind]: kind for kind in ("role", "lock")}
+
+
+@implementer(IWatch)
+class StateWatch:
+    """One watcher.
+
+    Args:
+        since: the revision that it knows; None: none.
+        heard: takes each line; never called from within this call.
+    """
+
+    log = Logger()
+
+    def __init__(self, parts: Parts, principal: Principal, since: int | None, heard: Heard) -> None:
+        self._parts = parts
+        self._principal = principal
+        self._heard = heard
+        self._over = False
+        self._revision = since or 0
+        self._watch: IWatch | None = None
+        self._alive: IDelayedCall | None = None
+        self._start: IDelayedCall | None = parts.clock.callLater(0, self._begin, since)
+
+    def stop(self) -> None:
+        self._over = True
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+        for call in (self._alive, self._start):
+            if call is not None and call.active():
+                call.cancel()
+        self._alive = self._start = None
+
+    def _begin(self, since: int | None) -> None:
+        beginning = Deferred.fromCoroutine(self._run(since))
+        beginning.addErrback(self._fail)
+
+    async def _run(self, since: int | None) -> None:
+        await rights_of(self._principal, self._parts)
+        if since is not None and since <= await self._parts.store.revision():
+            try:
+                self._follow(since)
+            except Compacted:
+                pass
+            else:
+                self._say_alive()
+                return
+        for left in reversed(range(_TRIES)):
+            revision = await self._parts.store.revision()
+            snapshot = await self._snapshot(revision)
+            if self._over:
+                return
+            try:
+                self._follow(revision)
+            except Compacted:
+                if not left:
+                    raise
+            else:
+                self._revision = revision
+                self._tell(snapshot)
+                self._rest()
+                return
+
+    def _follow(self, revision: int) -> None:
+        if not self._over:
+            self._watch = self._parts.store.watch("", revision, self._changed)
+
+    async def _snapshot(self, revision: int) -> dict[str, Any]:
+        store = self._parts.store
+        setting = await networking.current(store, networking.NETWORKING)
+        preference = await networking.current(store, networking.PREFERENCE)
+        return {
+            "kind": "snapshot",
+            "revision": revision,
+            "cluster": self._parts.cluster,
+            "authorities": self._parts.authorities.public(),
+            "roles": [_line(one) async for one in resources.all_of(store, "roles/")],
+            "locks": [_line(one) async for one in resources.all_of(store, "locks/")],
+            "networking": as_json(setting),
+            "auth_preference": as_json(preference),
+        }
+
+    def _changed(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if self._over:
+                return
+            self._revision = max(self._revision, event.revision)
+            told = self._told(event)
+            if told is not None:
+                kind, name, resource = told
+                line = {"kind": "event", "revision": event.revision, "resource_kind": kind}
+                self._tell({**line, "name": name, "resource": resource})
+                if kind == "lock":
+                    self._check_own()
+
+    def _told(self, event: Event) -> tuple[str, str, Any] | None:
+        """Kind, name and resource of what has changed; None: nobody's business here."""
+        key, item = event.key, event.item
+        if key in _SINGLE:
+            kind = _SINGLE[key]
+            name = KINDS[kind].singleton or key
+            return kind, name, _line(item) if item else as_json(defaults(kind))
+        if key.startswith(AUTHORITIES):
+            name = key.removeprefix(AUTHORITIES)
+            public = self._parts.authorities.public().get(name)
+            if public is not None and public["revision"] < event.revision:
+                # Its owner reads it again; what it says then is told under its own revision.
+                self._parts.clock.callLater(0, self._authority, name, event.revision, _ROUNDS)
+                return None
+            return "cert_authority", name, public
+        for prefix, kind in _MANY.items():
+            if key.startswith(prefix):
+                return kind, key.removeprefix(prefix), None if item is None else _line(item)
+        return None
+
+    def _authority(self, name: str, revision: int, rounds: int) -> None:
+        """Tell of an authority when what this process knows of it is new enough."""
+        if self._over:
+            return
+        public = self._parts.authorities.public().get(name)
+        if public is None or (public["revision"] < revision and rounds):
+            again = (name, revision, rounds - 1)
+            self._parts.clock.callLater(_ROUND_SECONDS, self._authority, *again)
+            return
+        line = {"kind": "event", "revision": self._revision, "resource_kind": "cert_authority"}
+        self._tell({**line, "name": name, "resource": public})
+
+    def _check_own(self) -> None:
+        """End the watch of one who may not watch any more."""
+        checking = Deferred.fromCoroutine(rights_of(self._principal, self._parts))
+        checking.addErrback(self._fail)
+
+    def _say_alive(self) -> None:
+        self._tell({"kind": "alive", "revision": self._revision})
+        self._check_own()
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._over:
+            self._alive = self._parts.clock.callLater(ALIVE_SECONDS, self._say_alive)
+
+    def _tell(self, line: Mapping[str, Any]) -> None:
+        if not self._over:
+            self._heard(line)
+
+    def _fail(self, failure: Failure) -> None:
+        """Say the last line."""
+        error = failure.value
+        if self._over:
+            return
+        if not isinstance(error, GateError):
+            self.log.failure("api: a watch failed", failure=failure)
+        reason = error.reason if isinstance(error, GateError) else "error"
+        message = str(error) if isinstance(error, GateError) else "a bug of tlsgate"
+        heard = self._heard
+        self.stop()
+        heard({"kind": "end", "reason": reason, "message": message})
+
+
+#: How long an authority's owner has to read what has changed: 50 rounds of 20 ms.
+_ROUNDS = 50
+_ROUND_SECONDS = 0.02
+
+
+def _line(item: Item) -> dict[str, Any]:
+    """A resource as a watcher gets it; a lock's end is a number, as clocks are compared."""
+    resource = resources.shown(item)
+    if resource.get("kind") == "lock":
+        resource["spec"] = {**resource.get("spec", {}), "expires": item.expires}
+    return resource
