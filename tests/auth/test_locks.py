@@ -130,6 +130,12 @@ class ReadLockTests(AuthTestCase):
             resource = json.loads(json.dumps(as_resource(lock)))
             self.assertEqual(read_lock(lock.id, resource), lock)
 
+    def test_an_end_may_stand_in_two_places(self) -> None:
+        """A lock ends by its spec or by its metadata, whichever is first."""
+        lock = Lock(id="2", target={"user": "alice"}, message="m", expires=5.0)
+        for where, want in (({"metadata": {"expires": "1970-01-01T00:00:03Z"}}, 3.0), ({}, 5.0)):
+            self.assertEqual(read_lock("2", {**as_resource(lock), **where}).expires, want)
+
     def test_certificates_as_people_write_them(self) -> None:
         """Serial numbers as openssl shows them, fingerprints in either case."""
         for text, want in (

@@ -46,12 +46,14 @@ class TokensTests(AuthTestCase):
             {
                 "kind": "token",
                 "version": "v2",
-                "metadata": {
-                    "name": token.id,
+                "metadata": {"name": token.id, "expires": "2027-01-15T08:30:15Z"},
+                "spec": {
+                    "join_method": "token",
+                    "types": ["gateway"],
+                    "uses": "unlimited",
+                    "used": 0,
                     "labels": {"a": "b"},
-                    "expires": "2027-01-15T08:30:15Z",
                 },
-                "spec": {"join_method": "token", "roles": ["gateway"], "uses": "unlimited"},
             },
         )
         kept = b"".join(item.value for item in self.run_now(self.store.scan("")))
@@ -59,6 +61,18 @@ class TokensTests(AuthTestCase):
         self.assertEqual(len(secret), 43)
         self.assertNotIn(secret.encode(), kept)
         self.assertNotIn(secret, repr(token))
+
+    def test_a_token_is_a_resource_that_tells_its_uses(self) -> None:
+        """`used` counts keys, not joins, and goes with the use in one commit."""
+        token = self.run_now(self.tokens.add(["node", "app"], uses=3))
+        for key in (KEY, OTHER, KEY):
+            self.use(token.secret, key)
+        item: Any = self.run_now(self.store.get(f"tokens/{token.id}"))
+        self.assertEqual(item.expires, token.expires)
+        self.assertEqual(
+            json.loads(item.value)["spec"],
+            {"types": ["app", "node"], "uses": 3, "used": 2, "join_method": "token"},
+        )
 
     def test_the_same_key_may_come_again_until_the_end(self) -> None:
         """An agent that lost the answer asks again; another key is not let in by that."""

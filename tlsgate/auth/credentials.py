@@ -23,13 +23,13 @@ SEEN_SECONDS: Final = 30 * 86400.0
 
 
 class ISealer(Protocol):
-    """Encrypts what must not lie readable on the disk; `auth.seal.Seal` is the real one."""
+    """Encrypts what must not lie readable on the disk; an `auth.seal.Seal` stands behind it."""
 
-    def close(self, secret: bytes, place: str) -> bytes:
-        """Encrypt *secret*, bound to *place*."""
+    def close(self, name: str, secret: bytes) -> bytes:
+        """Encrypt *secret*, bound to *name*."""
 
-    def reveal(self, sealed: bytes, place: str) -> bytes:
-        """Decrypt what `close` gave for the same *place*; raises BadSeal."""
+    def open(self, name: str, sealed: bytes) -> bytes:
+        """Decrypt what `close` gave for the same *name*; raises BadSeal."""
 
 
 @frozen(kw_only=True)
@@ -91,7 +91,7 @@ def secret_key(name: str) -> str:
     return f"secrets/users/{name}"
 
 
-def otp_place(user: str) -> str:
+def otp_name(user: str) -> str:
     """What a sealed one-time-code secret of *user* is bound to."""
     return f"otp/{user}"
 

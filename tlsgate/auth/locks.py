@@ -83,16 +83,19 @@ def read_lock(name: str, resource: Mapping[str, Any]) -> Lock:
     Raises:
         BadResource: it names no target that we know, or its end is no time.
     """
-    spec = resource.get("spec")
-    spec = spec if isinstance(spec, Mapping) else {}
-    target = spec.get("target")
-    expires, created = spec.get("expires"), spec.get("created_at")
+    spec, metadata = (_mapping(resource.get(part)) for part in ("spec", "metadata"))
+    ends = [
+        _seconds(f"{part}.expires", str(where["expires"]))
+        for part, where in (("spec", spec), ("metadata", metadata))
+        if where.get("expires") is not None
+    ]
+    created = spec.get("created_at")
     return Lock(
         id=name,
-        target=_target(target if isinstance(target, Mapping) else {}),
+        target=_target(_mapping(spec.get("target"))),
         message=str(spec.get("message") or "")[:_LONGEST_MESSAGE],
-        expires=None if expires is None else _seconds("expires", str(expires)),
-        created=None if created is None else _seconds("created_at", str(created)),
+        expires=min(ends, default=None),
+        created=None if created is None else _seconds("spec.created_at", str(created)),
         created_by=str(spec.get("created_by") or "")[:_LONGEST_TARGET],
     )
 
@@ -332,6 +335,10 @@ def _facts(
     return frozenset(facts)
 
 
+def _mapping(value: object) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _target(raw: Mapping[Any, Any]) -> dict[str, str]:
     """Take a target as people write it.
 
@@ -372,9 +379,9 @@ def _certificate(value: str, path: str, problems: list[tuple[str, str]]) -> str:
     return f"sha256:{digits}" if fingerprint else serial_text(number)
 
 
-def _seconds(name: str, text: str) -> float:
+def _seconds(path: str, text: str) -> float:
     try:
         moment = datetime.fromisoformat(text[:64])
     except ValueError:
-        raise BadResource([(f"spec.{name}", "an RFC 3339 time")]) from None
+        raise BadResource([(path, "an RFC 3339 time")]) from None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

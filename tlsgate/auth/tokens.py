@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 from attrs import evolve, field, frozen
 
 from tlsgate.auth.opaque import LONGEST, digest, moment, new_secret, pack, same, unpack
-from tlsgate.core.keeping import ABSENT, Check, Delete, Put
+from tlsgate.core.keeping import ABSENT, Delete, Put
 from tlsgate.errors import BadResource, BadToken, Conflict, NoSuch
 from tlsgate.interfaces import IStore
 
@@ -225,11 +225,13 @@ class Tokens:
             if len(kept.keys) >= kept.uses:
                 raise BadToken("join token")
             used = evolve(kept, keys=(*kept.keys, key))
+            shown = unpack(resource.key, resource.value)
+            shown["spec"] = {**shown.get("spec", {}), "used": len(used.keys)}
             try:
                 await self._store.commit(
                     [
                         Put(item.key, _write(used), item.revision, item.expires),
-                        Check(resource.key, resource.revision),
+                        Put(resource.key, pack(shown), resource.revision, resource.expires),
                     ]
                 )
             except Conflict:
@@ -277,12 +279,14 @@ def _resource(token: NewToken, labels: Mapping[str, str]) -> dict[str, Any]:
     return {
         "kind": "token",
         "version": "v2",
-        "metadata": {
-            "name": token.id,
-            "labels": dict(labels),
-            "expires": moment(token.expires),
+        "metadata": {"name": token.id, "expires": moment(token.expires)},
+        "spec": {
+            "join_method": "token",
+            "types": sorted(token.types),
+            "uses": token.uses,
+            "used": 0,
+            **({"labels": dict(labels)} if labels else {}),
         },
-        "spec": {"join_method": "token", "roles": list(token.types), "uses": token.uses},
     }
 
 

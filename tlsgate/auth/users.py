@@ -26,7 +26,7 @@ from tlsgate.auth.credentials import (
     Device,
     ISealer,
     credentials_of,
-    otp_place,
+    otp_name,
     put,
     secret_key,
     user_key,
@@ -52,6 +52,8 @@ from tlsgate.errors import (
 from tlsgate.interfaces import IAudit, IStore
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+_ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=-]{0,63}")
 
 #: Rounds against others who change the same user.
 _TRIES = 16
@@ -112,7 +114,7 @@ class Users:
         self._locks = locks
         self._one_factor = unsafe_no_second_factor
         # Nobody: read, opened and compared like a user, and matched by nothing.
-        sealed = seal.close(otp.new_otp_secret(), otp_place(""))
+        sealed = seal.close(otp_name(""), otp.new_otp_secret())
         device = Device(name=DEVICE, sealed=sealed, step=1 << 62, added=0.0)
         self._nobody = Credentials(devices=(device,), epoch="")
 
@@ -141,7 +143,10 @@ class Users:
             BadAsk: the link's life cannot be taken.
         """
         resource = await self._resource(name, roles, traits or {})
-        invite, changes = self._invites.make(name, "invite", ttl_seconds, Credentials())
+        # A user whose resource has ended by itself may have left secrets: they end here.
+        left = await credentials_of(self._store, name)
+        fresh = Credentials() if left is None else Credentials(revision=left.revision)
+        invite, changes = self._invites.make(name, "invite", ttl_seconds, fresh)
         try:
             await self._store.commit([Put(user_key(name), pack(resource), ABSENT), *changes])
         except Conflict:
@@ -349,12 +354,10 @@ class Users:
     def _matched(self, asked: _Asked, code: str) -> tuple[Device | None, int | None]:
         """The authenticator that *code* is of, and its step."""
         found: tuple[Device | None, int | None] = (None, None)
-        bound = otp_place(asked.name if asked.item is not None else "")
-        # A user without one, who has not accepted the invite yet, costs as much.
-        own = asked.credentials.devices
+        # A user without one, who has not accepted the invite yet, costs as much as nobody.
+        own = asked.credentials.devices if asked.item is not None else ()
         for device in own or self._nobody.devices:
-            place = bound if own else otp_place("")
-            secret = self._seal.reveal(device.sealed, place)
+            secret = self._seal.open(otp_name(asked.name if own else ""), device.sealed)
             step = otp.match(secret, code, self._now(), device.step)
             if step is not None and own:
                 found = device, step
@@ -489,8 +492,8 @@ def _problems(
         )
     if not 1 <= len(roles) <= _ROLES:
         found.append(("spec.roles", f"needs 1 to {_ROLES} roles"))
-    if any(NAME.fullmatch(role) is None for role in roles):
-        found.append(("spec.roles", "a role's name has the letters that a user's has"))
+    if any(_ROLE.fullmatch(role) is None for role in roles):
+        found.append(("spec.roles", "a name has letters, digits and _ . @ + = -, 64 at most"))
     if len(traits) > _TRAITS or any(
         not key
         or len(key) > _WORD
