@@ -142,8 +142,6 @@ class ParseTests(SynchronousTestCase):
                 "spec.allow.rules[0].verbs[0]",
                 "spec.allow.rules[0].where",
                 "spec.allow.rules[1]",
-                "spec.allow.rules[1].resources",
-                "spec.allow.rules[1].verbs",
                 "spec.allow.rules[2].resources",
                 "spec.allow.where",
                 "spec.deny.db_users",

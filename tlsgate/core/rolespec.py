@@ -169,9 +169,10 @@ class _Reading:
     def selector(self, value: Any, path: str) -> dict[str, tuple[str, ...]]:
         found = {}
         for key, inner in self.mapping(value, path, None).items():
-            words = self.words(inner, f"{path}.{key}", fault_of_alternative)
+            at = f"{path}.{key[:64]}"
+            words = self.words(inner, at, fault_of_alternative)
             if (why := fault_of_label(key, words)) is not None:
-                self.wrong(f"{path}.{key}", why)
+                self.wrong(at, why)
             found[key] = words
         return found
 
@@ -197,6 +198,8 @@ class _Reading:
         for index, item in enumerate(value):
             at = f"{path}[{index}]"
             known = self.mapping(item, at, ("resources", "verbs"))
+            if not isinstance(item, Mapping):
+                continue
             resources = self.words(known.get("resources"), f"{at}.resources", fault_of_resource)
             verbs = self.words(known.get("verbs"), f"{at}.verbs", fault_of_verb)
             found.append(Rule(resources, verbs))
