@@ -191,7 +191,7 @@ class StoreTests:
             self.commit(*(Put(f"a{n}/{m}", b"") for m in range(CHANGES)))
         newest = self.run_now(self.store.revision())
         served = 0
-        for since in range(newest + 1):
+        for since in [*range(0, newest, 7), newest - 1, newest]:
             events: list[Event] = []
             try:
                 self.store.watch("", since, events.extend)
@@ -203,7 +203,7 @@ class StoreTests:
             revisions = [event.revision for event in events]
             self.assertEqual(len(events), (newest - since) * CHANGES)
             self.assertEqual(revisions, sorted(revisions))
-        self.assertGreater(served, 70)
+        self.assertGreater(served, 9)
 
     def test_watch_of_the_future(self: Any) -> None:
         """A revision that was never given out is from another course of things."""

@@ -93,13 +93,11 @@ def inspect(path: Path) -> Backup:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
         try:
-            flaw = schema.shape_flaw(connection)
-            version = schema.version(connection)
-            if flaw is None and version > len(schema.MIGRATIONS):
+            flaw = schema.found(lambda: schema.shape_flaw(connection))
+            if flaw is None and (version := schema.version(connection)) > len(schema.MIGRATIONS):
                 raise StoreFailed(f"{path} was written by a newer tlsgate (schema {version})")
-            if flaw is None and version == 0:
-                flaw = "it has no tables of a store"
-            flaw = flaw or schema.rows_flaw(connection)
+            flaw = flaw or ("it has no tables of a store" if version < 1 else None)
+            flaw = flaw or schema.flaw(connection)
             if flaw is not None:
                 raise StoreFailed(f"{path} is damaged, or no backup: {flaw}")
             state = schema.read_state(connection)
@@ -113,11 +111,20 @@ def inspect(path: Path) -> Backup:
         raise StoreFailed(f"{path}: {e.strerror}") from e
 
 
-def restore(folder: Path, path: Path, now: Callable[[], float] = time.time) -> Backup:
+def restore(
+    folder: Path,
+    path: Path,
+    now: Callable[[], float] = time.time,
+    at: Callable[[str], None] = lambda name: None,
+) -> Backup:
     """Put the copy at *path* in the place of the store in *folder*.
 
     What was there is set aside by name. Interrupted at any point, the store does not open
     until this was done again.
+
+    Args:
+        now: seconds since the epoch, for names.
+        at: called with the name of each place where a crash is tested.
 
     Returns:
         the copy.
@@ -134,12 +141,16 @@ def restore(folder: Path, path: Path, now: Callable[[], float] = time.time) -> B
         shutil.copyfile(path, beside)
         state = _renumber(beside)
         place.write_note(f"{folder}: restoring a backup was interrupted; restore it again")
+        at("noted")
         if place.database.exists() or place.log.exists():
             place.set_aside("replaced", now())
+        at("set aside")
         _place(beside, place.database)
+        at("placed")
         place.mark_file.unlink(missing_ok=True)
         place.mark.open(state.revision)
         place.mark.close()
+        at("marked")
         place.note.unlink()
         place.sync()
     except sqlite3.Error as e:

@@ -6,8 +6,8 @@
 - `mark`: the newest revision that was acknowledged. It is written after each COMMIT, so a
   database that ends before it has lost something, whatever its own checks say: SQLite takes
   a flipped bit in the write-ahead log for the log's end;
-- `reserve`: space that is given up when the disk is full, so that an operator can still lock
-  somebody out;
+- `reserve`: the space of the log while the store is closed, so that a store that is opened on
+  a full disk can still write;
 - `damaged`: says what was found; while it is there, the store does not open. Else the next
   start would begin with nothing, as if all were well.
 
@@ -21,6 +21,7 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -30,8 +31,11 @@ from tlsgate.errors import StoreFailed
 #: The mark: the revision, and 8 bytes of BLAKE2b over it.
 _MARK: Final = struct.Struct(">Q8s")
 
-RESERVE_BYTES: Final = 64 * 1024
-_PAGE_BYTES: Final = 4096
+#: The log never has less space, so that a small commit needs none of the disk.
+LOG_BYTES: Final = 128 * 1024
+
+#: https://www.sqlite.org/fileformat2.html#the_write_ahead_log; a log without one is empty.
+_LOG_HEADER_BYTES: Final = 32
 
 
 class Folder:
@@ -48,6 +52,7 @@ class Folder:
         self.log = path / "store.db-wal"
         self.note = path / "damaged"
         self.mark_file = path / "mark"
+        self.reserve = path / "reserve"
         try:
             self._make()
             self._lock = self._locked()
@@ -58,7 +63,6 @@ class Folder:
             self.close()
             raise StoreFailed(why or f"{path} is damaged; restore a backup")
         self.mark = Mark(self.mark_file)
-        self.reserve = Reserve(path / "reserve")
 
     def close(self) -> None:
         """Let others have it."""
@@ -73,6 +77,39 @@ class Folder:
         os.close(os.open(self.database, os.O_CREAT | os.O_RDWR, 0o600))
         self.database.chmod(0o600)
         self.sync()
+
+    def lend_reserve(self) -> None:
+        """Make the reserve an empty log; before the database is opened."""
+        if self.log.exists():
+            self.reserve.unlink(missing_ok=True)  # perhaps the same file, after a crash
+        elif self.reserve.exists():
+            _empty_log(self.reserve)
+            self.reserve.rename(self.log)
+
+    def grow_log(self) -> None:
+        """See that the open log has its space."""
+        fd = os.open(self.log, os.O_RDWR)
+        try:
+            os.posix_fallocate(fd, 0, LOG_BYTES)
+        except OSError:
+            return  # there is none; what there is has to do
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def keeping_reserve(self) -> Iterator[None]:
+        """Keep the space of the log, which SQLite removes when it is closed within."""
+        with contextlib.suppress(OSError):
+            self.reserve.unlink(missing_ok=True)
+            os.link(self.log, self.reserve)
+        yield
+        with contextlib.suppress(OSError):
+            if self.log.exists():
+                self.reserve.unlink(missing_ok=True)
+            elif self.reserve.exists():
+                _empty_log(self.reserve)
+        with contextlib.suppress(OSError):
+            self.sync()
 
     def set_aside(self, word: str, now: float) -> str:
         """Rename the database and what belongs to it; gives the name that it now has."""
@@ -187,42 +224,22 @@ class Mark:
             os.close(fd)
 
 
-class Reserve:
-    """A file whose space can be had when there is no other."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        #: True: all of it is there.
-        self.whole = False
-
-    def take(self) -> bool:
-        """Take what the disk has of it; True: all."""
-        fd = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            size = RESERVE_BYTES
-            while size >= _PAGE_BYTES:
-                try:
-                    os.posix_fallocate(fd, 0, size)
-                except OSError:
-                    size //= 2
-                    continue
-                break
-            self.whole = size == RESERVE_BYTES
-        finally:
-            os.close(fd)
-        return self.whole
-
-    def release(self) -> None:
-        """Give its space to whoever writes next."""
-        self.whole = False
-        with contextlib.suppress(FileNotFoundError):
-            os.truncate(self._path, 0)
-
-
 def sync_folder(path: Path) -> None:
     """Make the names in *path* durable."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _empty_log(path: Path) -> None:
+    """Make a log that nobody has open an empty one, and keep its first space."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        os.pwrite(fd, bytes(_LOG_HEADER_BYTES), 0)
+        if os.fstat(fd).st_size > LOG_BYTES:
+            os.ftruncate(fd, LOG_BYTES)
         os.fsync(fd)
     finally:
         os.close(fd)

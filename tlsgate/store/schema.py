@@ -16,6 +16,8 @@ from typing import Final
 
 from attrs import define
 
+from tlsgate.store.faults import Fault
+
 #: Step n takes a database from version n to n + 1, in one transaction. Never change one that
 #: was released.
 MIGRATIONS: Final[Sequence[Sequence[str]]] = (
@@ -38,6 +40,8 @@ MIGRATIONS: Final[Sequence[Sequence[str]]] = (
             revision INTEGER NOT NULL, ordinal INTEGER NOT NULL, key BLOB NOT NULL, value BLOB,
             expires REAL, checksum INTEGER NOT NULL,
             PRIMARY KEY (revision, ordinal)) WITHOUT ROWID""",
+        # Space within the file, for what has to be written when the disk is full.
+        "CREATE TABLE ballast (body BLOB NOT NULL)",
     ),
 )
 
@@ -52,6 +56,20 @@ _PRAGMAS: Final = (
     "cell_size_check = ON",
     "trusted_schema = OFF",
     f"journal_size_limit = {4 << 20}",
+)
+
+
+#: Primary codes with which SQLite answers what is no database, or not one with our tables.
+_UNREADABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_TOOBIG,
+    }
 )
 
 
@@ -103,17 +121,17 @@ def added(total: int, number: int) -> int:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the database of a store; for one thread at a time."""
+    """Open the file of a store's database; for one thread at a time. Reads nothing yet."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     # None of our columns is text; where a flipped bit made one, it must not raise.
     connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-    try:
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-    except sqlite3.Error:
-        connection.close()
-        raise
     return connection
+
+
+def set_up(connection: sqlite3.Connection) -> None:
+    """Have the database alone, with its log, each commit synced."""
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
 
 
 @contextlib.contextmanager
@@ -132,12 +150,14 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def version(connection: sqlite3.Connection) -> int:
-    """The version of the tables; 0: there are none."""
+    """The version of the tables; 0: there are none, -1: it is not what was written."""
     known = "SELECT count(*) FROM sqlite_master WHERE name = 'schema'"
     if connection.execute(known).fetchone()[0] == 0:
         return 0
-    (found,) = connection.execute("SELECT version FROM schema").fetchone()
-    return int(found)
+    rows = connection.execute("SELECT version FROM schema").fetchall()
+    if len(rows) != 1 or not isinstance(rows[0][0], int) or rows[0][0] < 1:
+        return -1
+    return int(rows[0][0])
 
 
 def migrate(
@@ -164,7 +184,10 @@ def migrate(
 
 def read_state(connection: sqlite3.Connection) -> State | None:
     """The state; None when it is not what was written."""
-    rows = connection.execute("SELECT * FROM state").fetchall()
+    rows = connection.execute(
+        "SELECT revision, floor, items, items_sum, events, events_sum, events_bytes, checksum "
+        "FROM state"
+    ).fetchall()
     if len(rows) != 1 or not all(isinstance(number, int) for number in rows[0]):
         return None
     state = State(*rows[0][:-1])
@@ -180,33 +203,57 @@ def write_state(connection: sqlite3.Connection, state: State) -> None:
     )
 
 
+def flaw(connection: sqlite3.Connection) -> str | None:
+    """What is wrong with a database of this version; None: it is what was written.
+
+    Raises:
+        sqlite3.Error: the disk, not what is on it.
+    """
+    return found(lambda: _rows_flaw(connection))
+
+
+def found(look: Callable[[], str | None]) -> str | None:
+    """What *look* finds, or what keeps it from looking: tables that cannot be read are damaged.
+
+    Raises:
+        sqlite3.Error: the disk, not what is on it.
+    """
+    try:
+        return look()
+    except UnicodeDecodeError:
+        return "a name in it is not what was written"
+    except sqlite3.Error as e:
+        if getattr(e, "sqlite_errorcode", 1) & 0xFF not in _UNREADABLE:
+            raise
+        return Fault.of(e).said
+
+
 def shape_flaw(connection: sqlite3.Connection) -> str | None:
     """What SQLite finds wrong with the database's pages; None: nothing."""
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    return None if found == "ok" else " ".join(str(found).split())[:200]
+    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    return None if said == "ok" else " ".join(str(said).split())[:200]
 
 
-def rows_flaw(connection: sqlite3.Connection) -> str | None:
-    """What is wrong with the rows; None: they are what was written."""
+def _rows_flaw(connection: sqlite3.Connection) -> str | None:
     state = read_state(connection)
     if state is None:
         return "the state is not what was written"
     count = total = 0
-    for key, value, revision, expires, found in connection.execute(
+    for key, value, revision, expires, number in connection.execute(
         "SELECT key, value, revision, expires, checksum FROM items"
     ):
-        if checksum(key, value, revision, expires) != found:
+        if checksum(key, value, revision, expires) != number:
             return f"the item {name(key)} is not what was written"
-        count, total = count + 1, added(total, found)
+        count, total = count + 1, added(total, number)
     if (count, total) != (state.items, state.items_sum):
         return f"{state.items} items were written, {count} are there, or not the newest"
     count = total = 0
-    for key, value, revision, ordinal, expires, found in connection.execute(
+    for key, value, revision, ordinal, expires, number in connection.execute(
         "SELECT key, value, revision, ordinal, expires, checksum FROM events"
     ):
-        if checksum(key, value, revision, ordinal, expires) != found:
+        if checksum(key, value, revision, ordinal, expires) != number:
             return f"the event {revision}/{ordinal} is not what was written"
-        count, total = count + 1, added(total, found)
+        count, total = count + 1, added(total, number)
     if (count, total) != (state.events, state.events_sum):
         return f"{state.events} events were written, {count} are there"
     return None

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 import threading
 import time
@@ -36,7 +37,7 @@ from tlsgate.store.line import AtOnce, Line
 from tlsgate.store.schema import MIGRATIONS
 from tlsgate.store.tables import Tables
 
-#: Changes of keys below are made even when the disk is full, as long as the reserve lasts.
+#: Changes of keys below are made even when the disk is full, as long as the ballast lasts.
 URGENT: Final = "locks/"
 
 #: How often the thread looks for expired items and for a mark to sync, while there may be any.
@@ -65,7 +66,7 @@ class _Job:
 
     @property
     def urgent(self) -> bool:
-        """Whether it may use the reserve."""
+        """Whether it may use the ballast."""
         return any(change.key.startswith(URGENT) for change in self.changes or ())
 
 
@@ -148,6 +149,7 @@ class SqliteStore:
                 events=events,
                 events_bytes=events_bytes,
                 spare=self._spare,
+                make_room=self._opened.make_room,
                 at=at,
             )
         except BaseException:
@@ -375,42 +377,38 @@ class SqliteStore:
         """Serve *job* in a transaction of its own, with what a full disk still has."""
         if job.changes is None:
             return self._guarded(job, now)
-        reserve = self._opened.folder.reserve
-        for make_room in (None, self._tables.checkpoint, reserve.release):
-            if make_room == reserve.release and not job.urgent:
+        failed: _Told | None = None
+        for attempt in ("as it is", "empty the log", "drop the ballast"):
+            if attempt == "drop the ballast" and not job.urgent:
                 break
             try:
-                if make_room is not None:
-                    make_room()
-                if make_room == reserve.release:
-                    with contextlib.suppress(sqlite3.Error):
-                        self._tables.checkpoint()
+                if failed is not None:
+                    self._tables.checkpoint()
                 with self._tables.transaction():
-                    told = self._one(job, now)
+                    if attempt == "drop the ballast":
+                        self._tables.drop_ballast()
+                    return self._one(job, now)
             except (sqlite3.Error, OSError) as e:
                 self._note(e)
                 failed = _Told(job, error=self._failed(e))
                 if not _full(e):
-                    return failed
-            else:
-                if not reserve.whole:
-                    with contextlib.suppress(OSError):
-                        reserve.take()
-                return told
+                    break
+        assert failed is not None
         return failed
 
     def _may_write(self, job: _Job) -> None:
         if self._broken is not None:
             raise StoreFailed(self._broken)
-        reserve = self._opened.folder.reserve
-        # What was freed for locks is not for others; once there is space again, it is put back.
-        if not (reserve.whole or job.urgent or reserve.take()):
-            raise StoreFailed(f"{self._opened.folder.path}: the disk is full: {Kind.FULL.value}")
+        # What was set aside for locks is not for others; they put it back when there is space.
+        if not (self._tables.ballast or job.urgent):
+            self._tables.take_ballast()
 
     def _failed(self, error: Exception) -> GateError:
         where = self._opened.folder.path
         if isinstance(error, sqlite3.Error):
             return StoreFailed(f"{where}: {Fault.of(error)}")
+        if _full(error):
+            return StoreFailed(f"{where}: the disk is full: {Kind.FULL.value}")
         return StoreFailed(f"{where}: {error}")
 
     def _note(self, error: Exception) -> None:
@@ -434,4 +432,6 @@ _SWEEP: Final = _Job(lambda now: (None, ()), changes=())
 
 
 def _full(error: Exception) -> bool:
-    return isinstance(error, sqlite3.Error) and Fault.of(error).kind is Kind.FULL
+    if isinstance(error, sqlite3.Error):
+        return Fault.of(error).kind is Kind.FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

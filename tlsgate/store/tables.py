@@ -22,6 +22,9 @@ from tlsgate.store.schema import State, added, checksum
 #: Expired items of one revision at most, so that a crowd of them does not hold the others.
 _SWEPT: Final = 1000
 
+#: What is set aside; some 60 locks.
+BALLAST_BYTES: Final = 64 * 1024
+
 _Row = tuple[int, float | None, int]  # revision, expires, checksum
 
 
@@ -32,6 +35,8 @@ class Tables:
         events: how many are kept for late watches; `events_bytes`: of keys and values.
         spare: asked before events up to a revision are forgotten; gives the revision up to
             which they may be.
+        make_room: called before a COMMIT with the pages that the database then has, and their
+            bytes; raises OSError when the disk has no space for them.
         at: called with the name of each place where a crash is tested.
     """
 
@@ -42,17 +47,22 @@ class Tables:
         events: int,
         events_bytes: int,
         spare: Callable[[int], int],
+        make_room: Callable[[int, int], None],
         at: Callable[[str], None],
     ) -> None:
         self._connection = connection
         self._events = events
         self._events_bytes = events_bytes
         self._spare = spare
+        self._make_room = make_room
         self._at = at
         state = schema.read_state(connection)
         if state is None:
             raise StoreFailed("the state is not what was written")
         self.state: State = state
+        (self._page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        #: Whether there is space within the file that ordinary commits do not touch.
+        self.ballast = bool(connection.execute("SELECT count(*) FROM ballast").fetchone()[0])
         self._ends: list[tuple[float, bytes]] = []
         self._swept: list[tuple[float, bytes]] = []
         self._note_ends()
@@ -60,18 +70,20 @@ class Tables:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """What is done within is durable when it ends well; else undone."""
-        before = copy.copy(self.state)
+        before, ballast = copy.copy(self.state), self.ballast
         self._swept = []
         try:
             with schema.transaction(self._connection):
                 self._at("begun")
                 yield
-                if self.state != before:
+                if self.state != before or self.ballast != ballast:
                     self._trim()
                     schema.write_state(self._connection, self.state)
+                    (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+                    self._make_room(pages, self._page_bytes)
                 self._at("applied")
         except BaseException:
-            self.state = before
+            self.state, self.ballast = before, ballast
             for end in self._swept:
                 heapq.heappush(self._ends, end)
             raise
@@ -85,6 +97,16 @@ class Tables:
     def checkpoint(self) -> None:
         """Move the log's content into the database, so that the log begins anew."""
         self._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+
+    def take_ballast(self) -> None:
+        """Set space aside within the file; within a transaction that changes something."""
+        self._connection.execute("INSERT INTO ballast VALUES (zeroblob(?))", (BALLAST_BYTES,))
+        self.ballast = True
+
+    def drop_ballast(self) -> None:
+        """Let this transaction, and those after it, have what was set aside."""
+        self._connection.execute("DELETE FROM ballast")
+        self.ballast = False
 
     def due(self, now: float) -> bool:
         """Whether `sweep` has something to do."""
