@@ -25,7 +25,7 @@ MAY: dict[str, set[str]] = {
     "net": _EDGE | {"tls"},
     "auth": _EDGE | {"tls"},
     "cluster": _EDGE | {"tls", "net"},
-    "protocols": _EDGE | {"net", "tls", "cluster"},
+    "protocols": _EDGE | {"net", "tls", "auth", "cluster"},
     "registry": _VALUES | {"interfaces", "plugins"},
     "testing": _EDGE | {"registry"},
     "plugins": _EDGE | {"protocols"},

@@ -34,7 +34,18 @@ class Small(GateProtocol):
 small = Small()
 """
 
-BUILT_IN = ["kubernetes", "ssh", "tunnel", "web", "postgres", "mysql", "mongodb", "raw"]
+BUILT_IN = [
+    "auth",
+    "join",
+    "kubernetes",
+    "ssh",
+    "tunnel",
+    "web",
+    "postgres",
+    "mysql",
+    "mongodb",
+    "raw",
+]
 
 
 class Folder(SynchronousTestCase):

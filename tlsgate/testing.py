@@ -120,6 +120,7 @@ _SETTINGS = Settings(
     limits=_LIMITS,
     timeouts=_TIMEOUTS,
     log=LogSettings(output="stderr", severity="info", format="text"),
+    networking=None,
     authentication=MappingProxyType({}),
     warnings=(),
 )

@@ -122,6 +122,8 @@ def told(settings: Settings, folder: Path) -> Iterator[str]:
         yield f"keypair {cert} {key} every {settings.keypairs_reload_seconds:g} s"
     if settings.diag is not None:
         yield f"diag {settings.diag}"
+    if settings.networking is not None:
+        yield f"networking {json.dumps(settings.networking)}"
     if settings.authentication:
         yield f"authentication {json.dumps(settings.authentication)}"
     yield from (problem_line("warning", warning) for warning in settings.warnings)

@@ -59,7 +59,7 @@ def settings(
         version: v1, v2 or v3.
         proxy: more keys of proxy_service; they win, and None leaves one out.
         teleport: more keys of the teleport block; they win.
-        auth: keys of auth_service.
+        auth: keys of auth_service; None: it is off.
     """
     pair = pki().keypair("server")
     proxy_service: dict[str, object] = {
@@ -76,7 +76,7 @@ def settings(
             "log": {"output": "stderr", "severity": "DEBUG", "format": {"output": "json"}},
             **(teleport or {}),
         },
-        **({"auth_service": dict(auth)} if auth else {}),
+        "auth_service": {"enabled": "no"} if auth is None else dict(auth),
         "proxy_service": {key: one for key, one in proxy_service.items() if one is not None},
     }
 

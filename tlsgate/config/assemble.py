@@ -69,10 +69,11 @@ class Assembly:
         data_dir = self._data_dir(teleport)
         plugins = proxy.plugins_dir
         authentication = auth.authentication
+        mode = self._mode(auth, proxy, reader, version)
         return Settings(
             file=self.file,
             version=version,
-            mode=self._mode(auth, proxy, reader, version),
+            mode=mode,
             cluster_name=auth.cluster_name or node,
             node_name=node,
             data_dir=data_dir,
@@ -92,6 +93,7 @@ class Assembly:
             limits=limits,
             timeouts=timeouts,
             log=self._log(teleport.log),
+            networking=_networking(auth, mode),
             authentication={}
             if authentication is None
             else authentication.model_dump(
@@ -242,3 +244,11 @@ def default_connections() -> int:
 def _address(written: str, port: int) -> str:
     host, own = public_address(written)
     return host_port(host, port if own is None else own)
+
+
+def _networking(auth: schema.AuthService, mode: Mode) -> dict[str, object] | None:
+    """The cluster's networking as the file has it; one key of it makes all of it the file's."""
+    said = {name: getattr(auth, name) for name in schema.NETWORKING if auth.wrote(name)}
+    if not said and not auth.wrote("proxy_listener_mode"):
+        return None
+    return {**said, "proxy_listener_mode": mode}

@@ -206,6 +206,21 @@ TOLD: Final[dict[str, Any]] = {
 }
 
 
+#: Keys of auth_service that are the cluster's networking; any one of them, and the file
+#: manages all of it.
+NETWORKING: Final = (
+    "client_idle_timeout",
+    "client_idle_timeout_message",
+    "web_idle_timeout",
+    "session_control_timeout",
+    "keep_alive_interval",
+    "keep_alive_count_max",
+    "routing_strategy",
+    "tunnel_strategy",
+    "proxy_ping_interval",
+)
+
+
 class AuthService(Block):
     """auth_service: the cluster, and how people log in to it."""
 
@@ -223,19 +238,19 @@ class AuthService(Block):
     proxy_checks_host_keys: Later = None
     license_file: Later = None
     reverse_tunnels: Later = None
-    client_idle_timeout: Later = None
-    client_idle_timeout_message: Later = None
-    web_idle_timeout: Later = None
+    client_idle_timeout: Any = None
+    client_idle_timeout_message: Text | None = None
+    web_idle_timeout: Any = None
     disconnect_expired_cert: Later = None
-    session_control_timeout: Later = None
+    session_control_timeout: Any = None
     kubeconfig_file: Later = None
-    keep_alive_interval: Later = None
-    keep_alive_count_max: Later = None
+    keep_alive_interval: Any = None
+    keep_alive_count_max: Count | None = None
     message_of_the_day: Later = None
     ca_key_params: Later = None
-    routing_strategy: Later = None
-    tunnel_strategy: Later = None
-    proxy_ping_interval: Later = None
+    routing_strategy: Text | None = None
+    tunnel_strategy: Any = None
+    proxy_ping_interval: Any = None
     assist_command_execution_workers: Later = None
     load_all_cas: Later = None
 

@@ -123,6 +123,8 @@ class Settings:
     limits: Limits  #: the process's own; a listener may have smaller ones
     timeouts: Timeouts
     log: LogSettings
+    #: What auth_service says of the cluster's networking; None: nothing.
+    networking: Mapping[str, object] | None
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
     warnings: tuple[Problem, ...]  #: keys that are known and not served
     #: Where things stand in the file, for what is found wrong with them later: by

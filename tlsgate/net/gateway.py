@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
+from tlsgate.core.access import Identity
 from tlsgate.errors import Hangup
 from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, ILedger
 from tlsgate.net.connection import Connection
@@ -207,6 +208,12 @@ class Gateway:
             served = one.served
             if one.stage == "arriving" or (served is not None and served.resting()):
                 one.end_in_order("drain")
+
+    def end_those(self, are_meant: Callable[[Identity], bool], cause: str = "locked") -> None:
+        """End every connection of an identity that *are_meant* is true of."""
+        for one in list(self._live.values()):
+            if one.identity is not None and are_meant(one.identity):
+                one.end_in_order(cause)
 
     def close_all(self, cause: str = "stopped") -> None:
         """End every connection now."""

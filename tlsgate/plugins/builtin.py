@@ -6,6 +6,7 @@ of the fields in the ping document.
 
 from __future__ import annotations
 
+from tlsgate.protocols.auth import Auth, Join
 from tlsgate.protocols.kubernetes import Kubernetes
 from tlsgate.protocols.mongodb import MongoDB
 from tlsgate.protocols.mysql import MySQL
@@ -15,6 +16,8 @@ from tlsgate.protocols.ssh import Ssh
 from tlsgate.protocols.tunnel import Tunnel
 from tlsgate.protocols.web.protocol import Web
 
+auth = Auth()
+join = Join()
 kubernetes = Kubernetes()
 ssh = Ssh()
 tunnel = Tunnel()

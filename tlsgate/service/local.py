@@ -25,7 +25,7 @@ from tlsgate import registry
 from tlsgate.config.settings import Settings
 from tlsgate.errors import CannotListen, ReloadRefused
 from tlsgate.interfaces import IAudit
-from tlsgate.net.gate import Gate
+from tlsgate.net.gate import Gate, Trust, cluster_names
 from tlsgate.net.gateway import Gateway, Journal
 from tlsgate.net.owner import Owned
 from tlsgate.service import counts
@@ -35,6 +35,7 @@ from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.doors import NoLedger, StaticRules
 from tlsgate.service.explain import explain
 from tlsgate.service.listeners import Bound
+from tlsgate.service.membership import Membership
 from tlsgate.service.memory import Trimmer
 
 _T = TypeVar("_T")
@@ -50,8 +51,8 @@ class Built:
     remarks: tuple[str, ...] = ()
 
 
-def build(settings: Settings) -> Built:
-    """Make the gate of *settings*; reads files, opens nothing.
+def build(settings: Settings, trust: Trust | None = None) -> Built:
+    """Make the gate of *settings* in a cluster that is trusted; reads files, opens nothing.
 
     Raises:
         GateError: it cannot be made.
@@ -62,7 +63,7 @@ def build(settings: Settings) -> Built:
         f"plug-in {file} has changed; its new code runs after `tgctl upgrade`"
         for file in loaded.changed
     ]
-    return Built(Gate.build(settings, loaded.protocols), tuple(remarks))
+    return Built(Gate.build(settings, loaded.protocols, trust), tuple(remarks))
 
 
 @frozen
@@ -86,6 +87,7 @@ class LocalGateway:
         in_thread: see `InThread`.
         index: which of several workers this is; the first one logs for all.
         most: how many connections one turn accepts.
+        membership: in a cluster; None: the gateway stands alone.
     """
 
     def __init__(
@@ -99,15 +101,18 @@ class LocalGateway:
         in_thread: InThread[Any],
         index: int = 0,
         most: int = MOST_A_TURN,
+        membership: Membership | None = None,
     ) -> None:
         self._reactor = reactor
         self.built = built
+        self._membership = membership
         self.gateway = Gateway(
             reactor,
             audit=audit,
-            authorizer=StaticRules(),
+            authorizer=StaticRules() if membership is None else membership.view,
             ledger=NoLedger(),
             journal=journal,
+            cluster=None if membership is None else membership.view,
         )
         self.gateway.take(built.gate)
         self._descriptors = descriptors
@@ -131,6 +136,11 @@ class LocalGateway:
     # -- ICrew -----------------------------------------------------------------------------
 
     async def begin(self, orders: Orders) -> None:
+        if self._membership is not None:
+            gate = self.gateway.gate
+            names = cluster_names(gate.settings, gate.protocols)
+            await self._membership.start(names, self._renew, self.gateway.end_those)
+            self.built = await self._build(orders.settings)
         ports = await self._open_ports(orders)
         self._take(_Next(orders, self.built, ports))
         self._trimmer.start()
@@ -138,7 +148,10 @@ class LocalGateway:
     async def prepare(self, orders: Orders) -> Sequence[str]:
         self._preparing = True
         try:
-            built: Built = await self._in_thread(lambda: build(orders.settings))
+            if self._membership is not None:
+                protocols = self.gateway.gate.protocols
+                await self._membership.follow(cluster_names(orders.settings, protocols))
+            built = await self._build(orders.settings)
             self._next = _Next(orders, built, await self._open_ports(orders))
         except BaseException:
             self._preparing = False
@@ -170,6 +183,8 @@ class LocalGateway:
     def drain(self, seconds: float) -> Deferred[int]:
         self._watch.stop()
         self._trimmer.stop()
+        if self._membership is not None:
+            self._membership.stop()
         drained = self._drained = Deferred()
         self.gateway.drain(seconds).addBoth(self._ended)
         return drained
@@ -236,6 +251,8 @@ class LocalGateway:
                 known.name = name
                 known.factory = self.gateway.factory(name)
             self._acceptors[name] = (bound, known)
+        if self._membership is not None:
+            self._membership.view.default_mode = orders.settings.mode
         self._watch.follow(orders.settings)
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
@@ -263,6 +280,11 @@ class LocalGateway:
                 raise CannotListen(name, bound.endpoint, str(e)) from e
         return opened
 
+    async def _build(self, settings: Settings) -> Built:
+        trust = None if self._membership is None else self._membership.trust
+        built: Built = await self._in_thread(lambda: build(settings, trust))
+        return built
+
     async def _renew(self) -> None:
         """Build the gate anew from the same settings, because a file has changed.
 
@@ -270,7 +292,7 @@ class LocalGateway:
             GateError: it cannot be built; the old one stays.
         """
         settings = self.gateway.gate.settings
-        built: Built = await self._in_thread(lambda: build(settings))
+        built = await self._build(settings)
         if self.gateway.gate.settings is not settings or self._preparing:
             raise ReloadRefused(["a reload came in between"])
         self.built = built

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -23,6 +24,10 @@ from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.tree import Daemon
 from tlsgate.service.worker import Worker
+
+if TYPE_CHECKING:
+    from tlsgate.service.auth import AuthService
+    from tlsgate.service.membership import Membership
 
 #: What a worker loads before it has orders.
 _SERVING = ("tlsgate.service.local", "tlsgate.plugins.builtin")
@@ -59,7 +64,9 @@ class Base:
             reactor.addSystemEventTrigger("after", "shutdown", one.run_by, None)
         return cls(reactor=reactor, log=log, audit=audit, **more)
 
-    def gateway(self, settings: Settings, index: int) -> ICrew:
+    def gateway(
+        self, settings: Settings, index: int, membership: Membership | None = None
+    ) -> ICrew:
         """The gateway of this process.
 
         Raises:
@@ -77,7 +84,24 @@ class Base:
             in_thread=self.in_thread,
             index=index,
             most=MOST_A_TURN if settings.workers == 1 else SHARED_A_TURN,
+            membership=membership,
         )
+
+    def cluster(
+        self, now: Settings, settings: Callable[[], Settings]
+    ) -> tuple[AuthService, Membership] | tuple[None, None]:
+        """The auth service of this process and the gateway's membership, where they are on."""
+        if not now.auth_enabled:
+            return None, None
+        from tlsgate.cluster.view import ClusterView
+        from tlsgate.service.auth import AuthService
+        from tlsgate.service.door import LocalDoor
+        from tlsgate.service.membership import Membership
+
+        door = LocalDoor(now.cluster_name, now.node_name)
+        view = ClusterView(now.cluster_name, door, self.reactor, time.time, mode=now.mode)
+        auth = AuthService(settings, self.reactor, door, self.audit, self.in_thread)
+        return auth, Membership(view, now.data_dir / "gateway", self.reactor, self.in_thread)
 
 
 def worker(heritage: Heritage, **base: Any) -> tuple[Worker, Log]:
@@ -145,12 +169,14 @@ def daemon(
             leave=ours.leave,
         )
         crew: ICrew
+        auth: AuthService | None = None
         if settings.workers > 1:
             from tlsgate.service.supervisor import Supervisor
 
             crew = Supervisor(ours.reactor, command, settings.workers, ours.log, settings.data_dir)
         else:
-            crew = ours.gateway(settings, 0)
+            auth, membership = ours.cluster(settings, lambda: made.settings)
+            crew = ours.gateway(settings, 0, membership)
         plan = process.sockets.plan(wanted(settings))
     except BaseException:
         if heritage is None:
@@ -165,5 +191,6 @@ def daemon(
         crew=crew,
         remarks=remarks,
         heritage=heritage,
+        auth=auth,
     )
     return made, ours.log

@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
@@ -49,8 +49,13 @@ from tlsgate.service.reload import in_short, unchangeable
 from tlsgate.service.spawn import Heritage
 from tlsgate.service.upgrade import Predecessor, succeed
 
+if TYPE_CHECKING:
+    from tlsgate.service.auth import AuthService
+
 #: Between the answer to `tgctl upgrade` and the old process's end.
 _FAREWELL_SECONDS = 0.25
+#: How long a successor waits for the old process to leave the store.
+_STORE_SECONDS = 60.0
 
 
 @implementer(IDaemon)
@@ -64,6 +69,7 @@ class Daemon(Service):
         crew: who serves.
         remarks: sentences about the first gate.
         heritage: what a predecessor left us; None: there is none.
+        auth: the auth service of this process, where it is on.
     """
 
     name = "tlsgate"
@@ -79,10 +85,12 @@ class Daemon(Service):
         crew: ICrew,
         remarks: Sequence[str] = (),
         heritage: Heritage | None = None,
+        auth: AuthService | None = None,
     ) -> None:
         self.process = process
         self.settings = settings
         self.crew = crew
+        self.auth = auth
         self.ready = False
         self.draining = False
         self._text = text
@@ -119,6 +127,8 @@ class Daemon(Service):
         try:
             plan = self._plan
             assert plan is not None
+            if self.auth is not None and self._predecessor is None:
+                await self.auth.start()
             await self.crew.begin(_orders(self._text, self.settings, plan))
             if self._predecessor is not None:
                 await self._predecessor.released()
@@ -127,6 +137,9 @@ class Daemon(Service):
             plan.commit()
             self._plan = None
             self._name_what_is_ours()
+            if self.auth is not None and self.auth.api is None:
+                # The old process lets go of the store when it hears that the names are ours.
+                await self.auth.start_after(_STORE_SECONDS)
         finally:
             self._turn.release()
 
@@ -192,7 +205,8 @@ class Daemon(Service):
 
     def warnings(self) -> list[str]:
         """What an operator should know of the running configuration."""
-        return [*map(str, self.settings.warnings), *self._remarks]
+        said = () if self.auth is None else self.auth.remarks
+        return [*map(str, self.settings.warnings), *self._remarks, *said]
 
     # -- IDaemon -------------------------------------------------------------------------------
 
@@ -277,6 +291,8 @@ class Daemon(Service):
         finally:
             notify.notify("READY=1")
         self.settings, self._text, self._remarks = settings, text, tuple(remarks)
+        if self.auth is not None:
+            await self.auth.follow()
         said["ok"] = True
         self.process.log.follow(settings)
         self._serve_diag()
@@ -340,6 +356,8 @@ class Daemon(Service):
         """Another process serves: accept no more, leave it what is its, and drain."""
         self._handed_over = True
         self.draining = True
+        if self.auth is not None:
+            self.auth.stop()
         await self.crew.stop_accepting(False)
         if self._diag is not None:
             self._diag.stop()
@@ -422,6 +440,8 @@ class Daemon(Service):
         if cut:
             self.logger.warn("{cut} connections were cut off", cut=cut)  # noqa: G010 -- Twisted's name
             self.process.leave(1)
+        if self.auth is not None:
+            self.auth.stop()
         if self._watchdog.running:
             self._watchdog.stop()
         if self._diag is not None:

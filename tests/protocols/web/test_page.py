@@ -262,10 +262,13 @@ class StandingTests(SynchronousTestCase):
         console = Way("Web and API", ("h2", "http/1.1"), False, "anyone", "plain")
         lines = Way("lines", ("lines",), False, "any certificate")
         free = Way("open", ("lines",), False, "anyone", "plain")
+        auth = Way("Auth API", ("tlsgate-auth",), False, "the cluster's certificates")
+        join = Way("Login and joining", ("tlsgate-join",), False, "anyone", "plain")
         both = (*PROTOCOLS.values(), Lines(), Open())
         checked = settings(client_ca_files=("ca.pem",))
-        self.assertEqual(list(standing(checked, both)), [console, lines, free])
-        self.assertEqual(list(standing(settings(), both)), [console, free])
+        self.assertEqual(list(standing(checked, both)), [console, auth, join, lines, free])
+        self.assertEqual(list(standing(settings(), both)), [console, auth, join, free])
+        self.assertEqual(list(standing(settings(auth_enabled=False), both)), [console, free])
 
 
 class PictureTests(SynchronousTestCase):

@@ -40,6 +40,8 @@ _TITLES = {
     "kubernetes": "Kubernetes",
     "tunnel": "Reverse tunnel",
     "web": "Web and API",
+    "auth": "Auth API",
+    "join": "Login and joining",
 }
 
 
@@ -66,11 +68,15 @@ def standing(settings: Settings, protocols: Iterable[IGateProtocol]) -> Iterator
         checks = protocol.client_cert is not CertRule.NONE
         if protocol.name == "web" or not protocol.stands_alone or protocol.advice:
             continue
-        if checks and not settings.client_ca_files:
+        if protocol.shows_cluster and not settings.auth_enabled:
+            continue
+        trusts = protocol.holders if settings.auth_enabled else settings.client_ca_files
+        if checks and not (trusts or settings.client_ca_files):
             continue  # nobody's certificate could be checked: it is closed
         tokens = tuple(token.decode("ascii", "backslashreplace") for token in protocol.alpn)
         if tokens:
-            who = ("any certificate", "") if checks else ("anyone", "plain")
+            known = "the cluster's certificates" if protocol.holders else "any certificate"
+            who = (known, "") if checks else ("anyone", "plain")
             yield Way(_TITLES.get(protocol.name, protocol.name), tokens, False, *who)
 
 
@@ -81,7 +87,8 @@ def _way(route: Route) -> Way:
         return Way("TLS passed through", tokens, named, "the server behind decides", "behind")
     what = _TITLES.get(route.protocol, route.protocol)
     if route.client_cert is CertRule.REQUIRED:
-        return Way(what, tokens, named, "named certificates" if route.allow else "any certificate")
+        named_ones = "named certificates" if route.allow else "any certificate"
+        return Way(what, tokens, named, "roles" if route.require_role else named_ones)
     return Way(what, tokens, named, "anyone", "open")
 
 

@@ -1,0 +1,182 @@
+"""The gateway's view of its cluster: the last state heard, and how old it is.
+
+1. `start` watches the auth service through a door; the first line is a snapshot.
+2. Each later line makes a new `ClusterState`; listeners hear what has changed.
+3. A line that cannot be read is logged, and the watch begins anew with a snapshot: a gate
+   that has missed a lock must not go on as if there were none.
+4. `stale_seconds` tells how long nothing was heard: the auth service says at least every
+   15 seconds that it is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from tlsgate.core.access import Decision, Identity
+from tlsgate.core.clusterstate import ClusterState
+from tlsgate.core.locks import Lock
+from tlsgate.core.routing import Route
+from tlsgate.errors import GateError
+from tlsgate.interfaces import IAuthDoor, IAuthorizer, ICluster, IWatch
+
+#: What a listener can hear of.
+ALL: Final = frozenset({"role", "lock", "cluster_networking_config", "cert_authority"})
+
+Changed = Callable[[frozenset[str]], None]
+
+
+@implementer(ICluster, IAuthorizer)
+class ClusterView:
+    """What this gateway knows of its cluster.
+
+    Args:
+        name: of the cluster, as the configuration has it.
+        door: to the auth service.
+        clock: for the age of what is known.
+        now: seconds since the epoch.
+        mode: what clients are told before anything is heard.
+
+    Attributes:
+        state: None until the first snapshot, or `restore`.
+        snapshot: the last one, as it was heard.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        name: str,
+        door: IAuthDoor,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        *,
+        mode: str,
+    ) -> None:
+        self.name = name
+        self.door = door
+        self.snapshot: Mapping[str, Any] | None = None
+        self.state: ClusterState | None = None
+        self._clock = clock
+        self._now = now
+        #: What clients are told where nobody has set a mode in the cluster.
+        self.default_mode = mode
+        self._heard_at: float | None = None
+        self._watch: IWatch | None = None
+        self._listeners: list[Changed] = []
+
+    def start(self) -> None:
+        """Begin to watch; the first snapshot comes later."""
+        self._watch = self.door.watch(self._heard)
+
+    def stop(self) -> None:
+        """Watch no more; what is known stays."""
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def on_change(self, listener: Changed) -> None:
+        """Call *listener* with the kinds of resources that have changed, after they have."""
+        self._listeners.append(listener)
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Begin with what an earlier process knew; it is as old as can be.
+
+        Raises:
+            GateError: it cannot be read.
+        """
+        self._take(ClusterState.fresh(snapshot), ALL)
+        self.snapshot = snapshot
+
+    @property
+    def api(self) -> Any:
+        """See `ICluster.api`."""
+        return getattr(self.door, "api", None)
+
+    @property
+    def stale_seconds(self) -> float:
+        """How long the auth service has been silent; infinite before its first word."""
+        if self._heard_at is None:
+            return float("inf")
+        return self._clock.seconds() - self._heard_at
+
+    @property
+    def mode(self) -> str:
+        """See `ICluster.mode`."""
+        said = None if self.state is None else self.state.mode
+        return said or self.default_mode
+
+    def is_ours(self, identity: Identity) -> bool:
+        """See `ICluster.is_ours`."""
+        return self.state is not None and self.state.is_ours(identity)
+
+    def lock_on(self, identity: Identity) -> Lock | None:
+        """The lock that shuts the holder of a certificate out, or None."""
+        return None if self.state is None else self.state.lock_on(identity, self._now())
+
+    def decide(self, route: Route, identity: Identity | None, address: str | None) -> Decision:
+        """See `IAuthorizer.decide`; without a state only foreign certificates count."""
+        if self.state is not None:
+            return self.state.decide(route, identity, address, self._now())
+        if identity is not None and identity.claims is not None:
+            return Decision(False, "the auth service has not been heard yet")
+        from tlsgate.core.access import decide
+
+        return decide(route.allow, identity)
+
+    # -- the watch --
+
+    def _heard(self, line: Mapping[str, Any]) -> None:
+        kind = line.get("kind")
+        try:
+            if kind == "snapshot":
+                state = ClusterState.fresh(line)
+                if state.cluster != self.name:
+                    self.log.error(
+                        "the auth service is of cluster {theirs}, not {ours}: nothing is taken",
+                        theirs=state.cluster,
+                        ours=self.name,
+                    )
+                    return
+                self._heard_at = self._clock.seconds()
+                self.snapshot = line
+                self._take(state, ALL)
+            elif self.state is not None:
+                self._heard_at = self._clock.seconds()
+                if kind == "event":
+                    state = self.state.changed(line)
+                    self.snapshot = _with(self.snapshot, line)
+                    self._take(state, frozenset({str(line["resource_kind"])}))
+        except GateError as error:
+            self.log.error("what the auth service says cannot be read: {error}", error=str(error))
+            self.stop()
+            self._heard_at = None
+            self._clock.callLater(1.0, self._again)
+
+    def _again(self) -> None:
+        if self._watch is None:
+            self.start()
+
+    def _take(self, state: ClusterState, what: frozenset[str]) -> None:
+        self.state = state
+        for listener in list(self._listeners):
+            listener(what)
+
+
+def _with(snapshot: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The snapshot as it would be after *event*, which has been read without a fault."""
+    assert snapshot is not None
+    after = {**snapshot, "revision": event["revision"]}
+    kind, name, resource = event["resource_kind"], event["name"], event["resource"]
+    if (listed := {"role": "roles", "lock": "locks"}.get(kind)) is not None:
+        rest = [one for one in snapshot[listed] if one["metadata"]["name"] != name]
+        after[listed] = rest if resource is None else [*rest, resource]
+    elif kind == "cluster_networking_config" and resource is not None:
+        after["networking"] = resource
+    elif kind == "cert_authority" and resource is not None:
+        after["authorities"] = {**snapshot["authorities"], name: resource}
+    return after

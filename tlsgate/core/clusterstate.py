@@ -1,0 +1,217 @@
+"""What a gateway knows of its cluster at a moment, and what it decides from it.
+
+Pure values: the lines of the API's watch go in (`ClusterState.fresh`, `changed`), and
+decisions come out. A line that cannot be read is an error, never a smaller check.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+from attrs import evolve, frozen
+
+from tlsgate.core.access import Decision, Identity, Kind, decide
+from tlsgate.core.locks import Lock, lock_of, lock_on
+from tlsgate.core.roles import Options, Role, effective, parse_role
+from tlsgate.core.routing import Route
+from tlsgate.errors import BadBytes
+
+#: Authorities whose certificates gateways verify.
+_NEEDED: Final = ("user", "host")
+#: The label that says where a cluster's setting comes from.
+_ORIGIN: Final = "teleport.dev/origin"
+_MODES: Final[Mapping[object, str]] = MappingProxyType({0: "separate", 1: "multiplex"})
+
+
+@frozen(kw_only=True)
+class ClusterState:
+    """See the module.
+
+    Attributes:
+        revision: of the cluster's store.
+        cluster: its name.
+        authorities: by type, the certificates (PEM) or keys (lines) that are trusted now.
+        anchors: by "user" and "host", the SHA-256 of each trusted certificate's DER.
+        roles: by name.
+        locks: by name.
+        networking: the spec of cluster_networking_config; {} where nobody has written it.
+    """
+
+    revision: int
+    cluster: str
+    authorities: Mapping[str, tuple[str, ...]]
+    anchors: Mapping[str, frozenset[bytes]]
+    roles: Mapping[str, Role]
+    locks: Mapping[str, Lock]
+    networking: Mapping[str, Any]
+
+    @classmethod
+    def fresh(cls, line: Mapping[str, Any]) -> ClusterState:
+        """Read a snapshot.
+
+        Raises:
+            BadBytes: it lacks something.
+            BadResource: a resource in it cannot be read.
+        """
+        try:
+            trusted = {kind: _trusted(public) for kind, public in line["authorities"].items()}
+            return cls(
+                revision=int(line["revision"]),
+                cluster=str(line["cluster"]),
+                authorities=trusted,
+                anchors=_anchors(trusted),
+                roles={role.name: role for role in map(parse_role, line["roles"])},
+                locks={lock.name: lock for lock in map(lock_of, line["locks"])},
+                networking=_networking(line["networking"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadBytes("snapshot", f"{type(error).__name__} {error}") from error
+
+    def changed(self, line: Mapping[str, Any]) -> ClusterState:
+        """Give the state after an event.
+
+        Raises:
+            BadBytes: the event lacks something.
+            BadResource: its resource cannot be read.
+        """
+        try:
+            kind, name, resource = line["resource_kind"], str(line["name"]), line["resource"]
+            after = evolve(self, revision=int(line["revision"]))
+            if kind == "role":
+                role = None if resource is None else parse_role(resource)
+                return evolve(after, roles=_with(self.roles, name, role))
+            if kind == "lock":
+                lock = None if resource is None else lock_of(resource)
+                return evolve(after, locks=_with(self.locks, name, lock))
+            if kind == "cluster_networking_config" and resource is not None:
+                return evolve(after, networking=_networking(resource))
+            if kind == "cert_authority" and resource is not None:
+                trusted = {**self.authorities, name: _trusted(resource)}
+                return evolve(after, authorities=trusted, anchors=_anchors(trusted))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BadBytes("cluster event", f"{type(error).__name__} {error}") from error
+        return after
+
+    @property
+    def mode(self) -> str | None:
+        """What clients are told to use: "multiplex" or "separate"; None: nobody has said."""
+        mode = self.networking.get("proxy_listener_mode")
+        return None if mode is None else _MODES.get(mode, str(mode))
+
+    def is_ours(self, identity: Identity) -> bool:
+        """Whether an authority of the cluster has issued the certificate, for its kind."""
+        claims = identity.claims
+        return (
+            claims is not None
+            and claims.cluster == self.cluster
+            and identity.anchor in self.anchors.get(claims.kind, frozenset())
+        )
+
+    def lock_on(self, identity: Identity, now: float) -> Lock | None:
+        """The lock that shuts the holder out, or None."""
+        return lock_on(self.locks.values(), identity, now) if self.locks else None
+
+    def options(self, identity: Identity) -> Options:
+        """What the holder's roles say of a session."""
+        claims = identity.claims
+        names = () if claims is None else claims.roles
+        return effective([self.roles[name] for name in names if name in self.roles])
+
+    def decide(
+        self, route: Route, identity: Identity | None, address: str | None, now: float
+    ) -> Decision:
+        """Decide about a static route.
+
+        A certificate of another authority is held against `allow`, as without a cluster. One
+        of the cluster's users needs a role of `require_role`; where a route has no such list
+        and no authorities of its own, `allow` may name the user by `cn`.
+
+        Args:
+            route: whose target is to be reached.
+            identity: from the verified certificate.
+            address: of the client, for pinned certificates.
+            now: seconds since the epoch.
+        """
+        if identity is None or identity.claims is None or not self._says_ours(identity):
+            return decide(route.allow, identity)
+        claims = identity.claims
+        if not self.is_ours(identity):
+            return Decision(False, "another authority has issued what claims to be the cluster's")
+        if claims.kind != "user":
+            return Decision(False, f"{claims.name} is a {', '.join(claims.system_roles)}, no user")
+        if (lock := self.lock_on(identity, now)) is not None:
+            return Decision(False, f"lock {lock.name} on {lock.what} {lock.which}")
+        if claims.pinned_address is not None and claims.pinned_address != address:
+            return Decision(False, f"the certificate is good from {claims.pinned_address} only")
+        if claims.routes.keys() - {"cluster"}:
+            return Decision(False, "the certificate is for one service only, and not for this one")
+        for role in route.require_role:
+            if role in claims.roles and role in self.roles:
+                return self._allow(identity, f"role {role}")
+        if route.require_role:
+            return Decision(False, f"none of the roles {', '.join(route.require_role)}")
+        if not route.client_ca_files:
+            for rule in route.allow:
+                if rule.kind is Kind.CN and rule.value == claims.name:
+                    return self._allow(identity, f"rule {rule}")
+        return Decision(False, "no rule names this user")
+
+    def _allow(self, identity: Identity, why: str) -> Decision:
+        options = self.options(identity)
+        until = identity.not_after if options.disconnect_expired_cert else None
+        return Decision(True, why, options.client_idle_seconds, until)
+
+    def _says_ours(self, identity: Identity) -> bool:
+        """Whether the certificate speaks of this cluster, or stands below its authorities."""
+        claims = identity.claims
+        assert claims is not None
+        ours = any(identity.anchor in anchors for anchors in self.anchors.values())
+        return ours or claims.cluster == self.cluster
+
+
+def _trusted(public: Mapping[str, Any]) -> tuple[str, ...]:
+    """What an authority's public part trusts, as PEM or OpenSSH lines."""
+    found = []
+    for key in public.get("spec", public)["keys"]:
+        text = key["certificate"] if "certificate" in key else key["public_key"]
+        if not isinstance(text, str):
+            _bad("an authority trusts something that is no text")
+        found.append(text)
+    return tuple(found)
+
+
+def _networking(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec, where somebody has written it; the default depends on the file's version."""
+    labels = resource["metadata"].get("labels", {})
+    return {} if labels.get(_ORIGIN) == "defaults" else dict(resource["spec"])
+
+
+def _anchors(trusted: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[bytes]]:
+    found = {}
+    for kind in _NEEDED:
+        if not trusted.get(kind):
+            _bad(f"there is no authority for {kind} certificates")
+        found[kind] = frozenset(hashlib.sha256(_der(pem)).digest() for pem in trusted[kind])
+    return found
+
+
+def _der(pem: str) -> bytes:
+    body = "".join(line for line in pem.splitlines() if not line.startswith("-----"))
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error:
+        _bad("a certificate is no PEM")
+
+
+def _with(mapping: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
+    rest = {key: one for key, one in mapping.items() if key != name}
+    return rest if value is None else {**rest, name: value}
+
+
+def _bad(why: str) -> NoReturn:
+    raise BadBytes("cluster state", why)

@@ -1,0 +1,252 @@
+"""The auth service of this process: the store, what stands on it, and the API over all.
+
+1. `start` opens the store, makes what a new cluster has (authorities, the preset roles),
+   takes up what the configuration file says of the cluster, and puts the API together.
+2. The door of the gateway beside it opens, and with it its watch.
+3. `stop` closes the door first, then what follows the store, then the store.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+import tlsgate
+from tlsgate.auth import networking
+from tlsgate.auth.api import Api
+from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.invites import Invites
+from tlsgate.auth.issue import Issuer
+from tlsgate.auth.lockout import Lockout
+from tlsgate.auth.locks import Locks
+from tlsgate.auth.parts import Parts
+from tlsgate.auth.passwords import Passwords
+from tlsgate.auth.presets import presets
+from tlsgate.auth.resources import key_of, packed
+from tlsgate.auth.seal import Seal
+from tlsgate.auth.sessions import Sessions
+from tlsgate.auth.tokens import Tokens
+from tlsgate.auth.users import Users
+from tlsgate.config.settings import Settings
+from tlsgate.core.keeping import ABSENT, Put
+from tlsgate.errors import Conflict, StoreFailed
+from tlsgate.service.audit import AuditLog
+from tlsgate.service.door import LocalDoor
+from tlsgate.service.trail import Trail
+from tlsgate.store.sqlite import SqliteStore
+
+#: Below the data directory.
+STORE = "store"
+
+#: How often a successor looks whether the store is free.
+_LOOK_SECONDS = 0.1
+
+_log = Logger()
+
+
+class Sealing:
+    """A seal for secrets that know their own place."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    def close(self, name: str, secret: bytes) -> bytes:
+        """Encrypt *secret* for *name*."""
+        return self._seal.close(secret, name)
+
+    def open(self, name: str, sealed: bytes) -> bytes:
+        """Decrypt what `close` gave for *name*."""
+        return self._seal.reveal(sealed, name)
+
+
+class AuthService:
+    """One cluster's auth service.
+
+    Args:
+        settings: gives the settings in force.
+        reactor: Twisted's.
+        door: of the gateway beside it.
+        audit: the trail.
+        in_thread: see `service.local.InThread`.
+        now: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        reactor: Any,
+        door: LocalDoor,
+        audit: AuditLog,
+        in_thread: Callable[..., Deferred[Any]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._reactor = reactor
+        self._door = door
+        self._audit = audit
+        self._in_thread = in_thread
+        self._now = now
+        self._followers: list[Any] = []
+        self._store: SqliteStore | None = None
+        self.api: Api | None = None
+        #: Sentences for the operator.
+        self.remarks: Sequence[str] = ()
+
+    async def start(self) -> Api:
+        """Open everything.
+
+        Raises:
+            GateError: the store or the seal cannot be opened, or the file's part of the
+                cluster's settings cannot be taken.
+        """
+        settings = self._settings()
+        data_dir, cluster, now = settings.data_dir, settings.cluster_name, self._now
+        reactor = self._reactor
+        folder = data_dir / STORE
+        fresh = not folder.exists()
+        seal = Seal.open(data_dir, fresh=fresh or not any(folder.iterdir()))
+        store = self._store = await self._in_thread(
+            lambda: SqliteStore(folder, now=now, from_thread=reactor.callFromThread)
+        )
+        try:
+            api = await self._put_together(store, seal, cluster, data_dir)
+            self._door.open(api)
+            return api
+        except BaseException:
+            self.stop()
+            raise
+
+    async def _put_together(
+        self, store: SqliteStore, seal: Seal, cluster: str, data_dir: Path
+    ) -> Api:
+        now, settings = self._now, self._settings()
+        authorities = Authorities(store, seal, now, cluster)
+        await authorities.start()
+        self._followers.append(authorities)
+        await self._make_presets(store)
+        remarks = list(await self._take_settings(store, settings))
+        one_factor = settings.authentication.get("second_factor") == "off"
+        passwords = Passwords(self._in_thread)
+        sealing = Sealing(seal)
+        invites = Invites(
+            store, passwords, sealing, now, issuer=cluster, unsafe_no_second_factor=one_factor
+        )
+        sessions = Sessions(store, now)
+        sessions.start()
+        self._followers.append(sessions)
+        locks = Locks(store, now)
+        await locks.start()
+        self._followers.append(locks)
+        tokens = Tokens(store, now)
+        remarks += tokens.warnings
+        users = Users(
+            store,
+            passwords,
+            sealing,
+            now,
+            self._audit,
+            invites=invites,
+            sessions=sessions,
+            lockout=Lockout(store, now),
+            locks=locks,
+            unsafe_no_second_factor=one_factor,
+        )
+        self.remarks = tuple(remarks)
+        self.api = Api(
+            Parts(
+                store=store,
+                users=users,
+                tokens=tokens,
+                locks=locks,
+                sessions=sessions,
+                authorities=authorities,
+                issuer=Issuer(authorities, cluster, now),
+                audit=self._audit,
+                cluster=cluster,
+                now=now,
+                clock=self._reactor,
+                version=tlsgate.__version__,
+                public_addresses=lambda: self._settings().public.web,
+                audit_kept=self._audit.kept,
+                trail=Trail(data_dir, self._in_thread),
+                backup=self._backup,
+            )
+        )
+        return self.api
+
+    async def _make_presets(self, store: SqliteStore) -> None:
+        """Write each preset role once in a cluster's life: one that was deleted stays away."""
+        if await store.get("presets") is not None:
+            return
+        changes = [Put(key_of("role", one.name), packed(one), ABSENT) for one in presets()]
+        try:
+            await store.commit([*changes, Put("presets", b"1", ABSENT)])
+        except Conflict:
+            _log.warn("roles named as presets are there already, and stay")
+            await store.commit([Put("presets", b"1")])
+
+    async def _take_settings(self, store: SqliteStore, settings: Settings) -> Sequence[str]:
+        """Take up what the file says of the cluster; gives warnings."""
+        change, warning = await networking.start(store, networking.NETWORKING, settings.networking)
+        if change.changed:
+            self._audit.emit("networking.update", networking.audited(change))
+        return () if warning is None else (warning,)
+
+    async def start_after(self, seconds: float) -> None:
+        """Start once another process has left the store, within *seconds*.
+
+        Raises:
+            GateError: as `start`; the store is not left.
+        """
+        until = self._reactor.seconds() + seconds
+        while True:
+            try:
+                await self.start()
+            except StoreFailed:
+                if self._reactor.seconds() >= until:
+                    raise
+                await deferLater(self._reactor, _LOOK_SECONDS)
+            else:
+                return
+
+    async def follow(self) -> None:
+        """Take up new settings after a reload.
+
+        Raises:
+            GateError: the store fails.
+        """
+        if self._store is not None:
+            for warning in await self._take_settings(self._store, self._settings()):
+                _log.warn("{text}", text=warning)
+
+    async def _backup(self, file: str) -> tuple[int, int]:
+        assert self._store is not None
+        made = await self._store.backup(Path(file))
+        return made.revision, made.size_bytes
+
+    def stop(self) -> None:
+        """Close everything; the store last."""
+        self.api = None
+        self._door.close()
+        for one in reversed(self._followers):
+            one.stop()
+        self._followers.clear()
+        if self._store is not None:
+            self._store.stop()
+            self._store = None
+
+
+def missing() -> str | None:
+    """The package that the auth service needs and that is not installed, or None."""
+    for name in ("argon2", "pyotp"):
+        try:
+            __import__(name)
+        except ImportError:
+            return name
+    return None

@@ -1,0 +1,271 @@
+"""A gateway's membership in its cluster: what it trusts, what it shows, whom it cuts off.
+
+1. `start` watches the auth service and waits for its first word; where none comes, what an
+   earlier process has kept below DATA/gateway is taken.
+2. The authorities' certificates are written there for the TLS contexts, and a certificate
+   of the host authority is fetched for the gateway's names, with a key made here.
+3. When an authority changes, or two thirds of that certificate's life are over, both are
+   done anew, and the gate is built again from the same settings.
+4. When a lock comes, the connections that it is on end within the same turn of the reactor.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from tlsgate.cluster.view import ALL, ClusterView
+from tlsgate.config.settings import KeyPair
+from tlsgate.core.access import Identity
+from tlsgate.errors import GateError, Unreachable
+from tlsgate.net.gate import Trust
+from tlsgate.tls.secretfile import replace_secret
+
+#: How long a start waits for the auth service.
+FIRST_WORD_SECONDS: Final = 10.0
+#: Between two tries to fetch a certificate.
+_AGAIN_SECONDS: Final = 30.0
+#: From which part of its life on a certificate is renewed.
+_RENEW_AT: Final = 2 / 3
+
+_STATE = "state.json"
+
+
+class Membership:
+    """See the module.
+
+    Args:
+        view: of the cluster.
+        folder: DATA/gateway, or a worker's own folder below it; made with mode 0700.
+        reactor: for its clock.
+        in_thread: see `service.local.InThread`.
+        now: seconds since the epoch.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        view: ClusterView,
+        folder: Path,
+        reactor: Any,
+        in_thread: Callable[..., Deferred[Any]],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.view = view
+        self.trust: Trust | None = None
+        self._folder = folder
+        self._reactor = reactor
+        self._in_thread = in_thread
+        self._now = now
+        self._names: tuple[str, ...] = ()
+        self._renew: Callable[[], Awaitable[None]] | None = None
+        self._cut: Callable[[Callable[[Identity], bool]], None] = lambda _: None
+        self._due: IDelayedCall | None = None
+        self._renew_at = 0.0
+        self._waiting: Deferred[None] | None = None
+        self._stopped = False
+        view.on_change(self._changed)
+
+    async def start(
+        self,
+        names: Sequence[str],
+        renew: Callable[[], Awaitable[None]],
+        cut: Callable[[Callable[[Identity], bool]], None],
+    ) -> None:
+        """Learn what is trusted, and get something to show.
+
+        Args:
+            names: for which the cluster's certificate is shown.
+            renew: builds the gate anew with `trust`; may raise a `GateError`.
+            cut: ends the connections of whom a function is true.
+
+        Raises:
+            Unreachable: the auth service says nothing, and nothing is kept.
+        """
+        self._names, self._renew, self._cut = tuple(names), renew, cut
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        kept = self._restore()
+        self.view.start()
+        if not kept:
+            await self._first_word()
+            await self._take_up()
+        self._plan()
+
+    async def follow(self, names: Sequence[str]) -> None:
+        """Show a certificate for *names* from now on; before a gate for them is built.
+
+        Raises:
+            Unreachable: the auth service does not answer.
+        """
+        if set(names) - set(self._names):
+            self._names = tuple(names)
+            await self._take_up()
+            self._plan()
+
+    def stop(self) -> None:
+        """Follow the cluster no more."""
+        self._stopped = True
+        self.view.stop()
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+
+    # -- what is known --
+
+    async def _first_word(self) -> None:
+        if self.view.state is not None:
+            return
+        self._waiting = Deferred()
+        late = self._reactor.callLater(FIRST_WORD_SECONDS, self._waiting.callback, None)
+        await self._waiting
+        self._waiting = None
+        if late.active():
+            late.cancel()
+        if self.view.state is None:
+            raise Unreachable(
+                "the auth service", f"it has said nothing for {FIRST_WORD_SECONDS:g} s"
+            )
+
+    def _changed(self, what: frozenset[str]) -> None:
+        waiting = self._waiting
+        if waiting is not None and not waiting.called:
+            self._waiting = None
+            waiting.callback(None)
+        if {"lock", "role"} & what:
+            self._cut(lambda identity: self.view.lock_on(identity) is not None)
+        if self._renew is None or self._stopped:
+            return
+        if self.trust is not None and "cert_authority" in what and self._differs():
+            self._soon(0.0)
+        elif what == ALL or "lock" in what or "role" in what:
+            self._keep()
+
+    def _differs(self) -> bool:
+        """Whether what is trusted is not what was written last."""
+        state = self.view.state
+        assert state is not None
+        return any(
+            not path.exists() or path.read_text() != "".join(state.authorities[kind])
+            for kind, path in self._ca_paths().items()
+        )
+
+    # -- files --
+
+    def _ca_paths(self) -> Mapping[str, Path]:
+        return {kind: self._folder / f"{kind}.pem" for kind in ("user", "host")}
+
+    def _pair(self) -> KeyPair:
+        return KeyPair(
+            cert_file=self._folder / "cluster.crt", key_file=self._folder / "cluster.key"
+        )
+
+    def _restore(self) -> bool:
+        """Take what an earlier process has kept; False where it is not all there."""
+        pair = self._pair()
+        try:
+            kept = json.loads((self._folder / _STATE).read_text())
+            if set(kept["names"]) < set(self._names) or kept["renew_at"] <= self._now():
+                return False
+            self._renew_at = float(kept["renew_at"])
+            self.view.restore(kept["snapshot"])
+        except (OSError, ValueError, KeyError, TypeError, GateError):
+            return False
+        paths = self._ca_paths()
+        if not all(one.exists() for one in (*paths.values(), pair.cert_file, pair.key_file)):
+            return False
+        self.trust = _trust(paths, pair)
+        return True
+
+    def _keep(self) -> None:
+        """Write what is known, for a start without the auth service."""
+        state = self.view.state
+        if state is None or self.trust is None:
+            return
+        kept = {
+            "names": list(self._names),
+            "renew_at": self._renew_at,
+            "snapshot": self.view.snapshot,
+        }
+        try:
+            replace_secret(self._folder / _STATE, json.dumps(kept).encode())
+        except OSError as error:
+            self.log.error("what is known of the cluster cannot be kept: {error}", error=error)
+
+    # -- the certificate --
+
+    async def _take_up(self) -> None:
+        """Write the authorities, and fetch a certificate.
+
+        Raises:
+            GateError: the auth service refuses, or does not answer.
+        """
+        state = self.view.state
+        assert state is not None
+        key = ec.generate_private_key(ec.SECP256R1())
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        status, body = await self.view.door.ask(
+            "POST",
+            "/v1/gateway/certificates",
+            {"names": list(self._names), "tls_public_key": public.decode()},
+        )
+        if status != 200:
+            raise Unreachable("the auth service", body["error"]["message"])
+        paths, pair = self._ca_paths(), self._pair()
+        for kind, path in paths.items():
+            replace_secret(path, "".join(state.authorities[kind]).encode())
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        replace_secret(pair.key_file, private)
+        replace_secret(pair.cert_file, (body["certificate"] + body["chain"]).encode())
+        now = self._now()
+        self._renew_at = now + (float(body["not_after"]) - now) * _RENEW_AT
+        self.trust = _trust(paths, pair)
+        self._keep()
+
+    def _plan(self) -> None:
+        self._soon(max(0.0, self._renew_at - self._now()))
+
+    def _soon(self, seconds: float) -> None:
+        if self._due is not None and self._due.active():
+            self._due.cancel()
+        self._due = self._reactor.callLater(seconds, self._begin_renewal)
+
+    def _begin_renewal(self) -> None:
+        self._due = None
+        Deferred.fromCoroutine(self._renewal()).addErrback(
+            lambda failure: self.log.failure("the cluster's certificate", failure=failure)
+        )
+
+    async def _renewal(self) -> None:
+        assert self._renew is not None
+        try:
+            await self._take_up()
+            await self._renew()
+        except GateError as error:
+            if not self._stopped:
+                self.log.error(
+                    "the gateway's certificate of the cluster is not renewed yet: {error}",
+                    error=str(error),
+                )
+                self._soon(_AGAIN_SECONDS)
+            return
+        if not self._stopped:
+            self._plan()
+
+
+def _trust(paths: Mapping[str, Path], pair: KeyPair) -> Trust:
+    return Trust(ca_files={kind: str(path) for kind, path in paths.items()}, keypairs=(pair,))
