@@ -1,5 +1,8 @@
 """The admin socket: HTTP/1.1 and JSON over DATA/admin.sock, for tgctl and scripts.
 
+What is asked about the daemon is answered here; all else is the cluster's API, where the
+auth service is in this process, and whoever may come here may do everything there.
+
 1. `AdminService` opens the socket, mode 0600. It binds a name of its own and renames it
    over admin.sock: one left behind by a killed daemon is replaced, and in an upgrade the
    new process takes the name at once while the old one still answers who dialled it.
@@ -33,7 +36,15 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
 from tlsgate.config.adminsocket import admin_socket, short_name
-from tlsgate.errors import BadAsk, BadSettings, CannotListen, Fault, GateError, Problem
+from tlsgate.errors import (
+    BadAsk,
+    BadSettings,
+    CannotListen,
+    Fault,
+    Forbidden,
+    GateError,
+    Problem,
+)
 from tlsgate.interfaces import IAudit, IDaemon
 
 #: The HTTP status of a refusal, by whose fault it is.
@@ -81,6 +92,42 @@ def peer_uid(request: Request) -> int:
     return int(_UCRED.unpack(raw)[1])
 
 
+class BothApis(Resource):
+    """The daemon's own paths, and the cluster's API beside them.
+
+    Args:
+        mine: answers about the daemon.
+        api: gives the `auth.api.Api`, or None while the auth service is not up.
+        clock: for deadlines.
+    """
+
+    isLeaf = True
+
+    def __init__(self, mine: AdminApi, api: Callable[[], Any], clock: Any) -> None:
+        super().__init__()
+        self._mine = mine
+        self._api = api
+        self._clock = clock
+
+    def render(self, request: Request) -> int:
+        """Pass *request* on (Twisted calls this)."""
+        api = self._api()
+        methods = VERBS.get(request.path.decode("latin-1"), {})
+        if api is None or request.method.decode("latin-1") in methods:
+            return self._mine.render(request)
+        from tlsgate.auth.web import ApiResource
+
+        return ApiResource(api, self._who, self._clock).render(request)
+
+    def _who(self, request: Request) -> Any:
+        from tlsgate.auth.principal import local
+
+        uid = self._mine.uid_of(request)
+        if not self._mine.admits(uid):
+            raise Forbidden(f"local:{uid}", "use the admin socket", "it is root's and the owner's")
+        return local(uid)
+
+
 class AdminApi(Resource):
     """Every path of the admin socket."""
 
@@ -99,8 +146,12 @@ class AdminApi(Resource):
         self._daemon = daemon
         self._audit = audit
         self._owner = owner
-        self._uid_of = uid_of
+        self.uid_of = uid_of
         self._turn = DeferredLock()
+
+    def admits(self, uid: int) -> bool:
+        """Whether that user of the machine may ask."""
+        return uid in (0, self._owner)
 
     def render(self, request: Request) -> int:
         """Answer *request* (Twisted calls this)."""
@@ -126,8 +177,8 @@ class AdminApi(Resource):
         request.finish()
 
     async def _answer(self, request: Request) -> tuple[int, Any]:
-        uid = self._uid_of(request)
-        if uid not in (0, self._owner):
+        uid = self.uid_of(request)
+        if not self.admits(uid):
             self.log.warn("admin socket: refused uid {uid}", uid=uid)  # noqa: G010 -- Twisted's name
             return 403, error_json("door_closed", Fault.OPERATOR, "this user may not ask")
         path = request.path.decode("latin-1")
@@ -250,10 +301,21 @@ class AdminService(Service):
     name = "admin"
 
     def __init__(
-        self, reactor: IReactorUNIX, daemon: IDaemon, data_dir: Path, audit: IAudit | None = None
+        self,
+        reactor: IReactorUNIX,
+        daemon: IDaemon,
+        data_dir: Path,
+        audit: IAudit | None = None,
+        api: Callable[[], Any] | None = None,
     ) -> None:
         self._reactor = reactor
-        self._site = Site(AdminApi(daemon, audit, owner=os.geteuid()))
+        mine = AdminApi(daemon, audit, owner=os.geteuid())
+        if api is None:
+            self._site = Site(mine)
+        else:
+            from tlsgate.auth.web import ApiSite
+
+            self._site = ApiSite(BothApis(mine, api, reactor), reactor)  # type: ignore[arg-type]
         self._site.displayTracebacks = False
         self._site.log = _no_access_log  # type: ignore[method-assign]  # tgctl is no visitor
         self._path = admin_socket(data_dir)

@@ -108,7 +108,8 @@ class Daemon(Service):
         self._plan: Plan | None = plan
         self._reactor_stops = False
         self._admin_inode: int | None = None
-        self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit)
+        api = None if auth is None else lambda: auth.api
+        self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit, api)
         self._predecessor = None
         if heritage is not None:
             self._predecessor = Predecessor(process.reactor, heritage.channel)
