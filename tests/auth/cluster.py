@@ -69,6 +69,19 @@ class HeardAudit:
         return names
 
 
+class Sealer:
+    """The seal as users' credentials ask for it."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+
+    def close(self, name: str, secret: bytes) -> bytes:
+        return self._seal.close(secret, name)
+
+    def open(self, name: str, sealed: bytes) -> bytes:
+        return self._seal.reveal(sealed, name)
+
+
 class FakeTrail:
     """A trail that was asked."""
 
@@ -97,11 +110,12 @@ class Cluster:
         now = self.clock.seconds
         self.store = store = MemoryStore(now, lambda call: self.clock.callLater(0, call))
         self.audit = HeardAudit()
-        self.seal = seal = Seal.open(folder)
+        seal = Seal.open(folder)
+        sealer = Sealer(seal)
         passwords = Passwords(now_thread, Cost(memory_kib=8, passes=1, lanes=1, unsafe_cheap=True))
         sessions = Sessions(store, now)
         locks = Locks(store, now)
-        invites = Invites(store, passwords, seal, now, issuer=NAME)
+        invites = Invites(store, passwords, sealer, now, issuer=NAME)
         authorities = Authorities(store, seal, now, NAME)
         self.run(authorities.start())
         self.run(locks.start())
@@ -112,7 +126,7 @@ class Cluster:
             users=Users(
                 store,
                 passwords,
-                seal,
+                sealer,
                 now,
                 self.audit,
                 invites=invites,
