@@ -37,6 +37,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 
 from tlsgate.auth.opaque import pack, unpack
+from tlsgate.auth.reads import read_all
 from tlsgate.core.keeping import ABSENT, Put
 from tlsgate.errors import Conflict, LockedOut, Unreachable
 from tlsgate.interfaces import IStore
@@ -104,9 +105,14 @@ class _Counter:
 
 @frozen
 class Attempt:
-    """An attempt that was let in and is under way."""
+    """An attempt that was let in and is under way.
+
+    Attributes:
+        tainted: there were failures before it.
+    """
 
     counters: tuple[_Counter, ...]
+    tainted: bool = True
 
 
 def network(address: str | None) -> str:
@@ -156,12 +162,12 @@ class Lockout:
             LockedOut: with the seconds after which another attempt is looked at.
         """
         counters = await self._counters(user, address, familiar, epoch)
-        tables = {slot: await self._read(slot) for slot in sorted({each.slot for each in counters})}
+        tables = await self._tables(counters)
         waits = [self._wait(each, tables[each.slot][0]) for each in counters]
         if max(waits) > 0:
             raise LockedOut(max(waits))
         self._under_way.update(each.name for each in counters)
-        return Attempt(counters)
+        return Attempt(counters, any(each.name in tables[each.slot][0] for each in counters))
 
     def done(self, attempt: Attempt) -> None:
         """An attempt has ended, in whichever way."""
@@ -198,6 +204,8 @@ class Lockout:
         def drop(each: _Counter, table: dict[str, list[float]]) -> None:
             table.pop(each.name, None)
 
+        if not attempt.tainted:
+            return
         counters = tuple(each for each in attempt.counters if each.kind != "address")
         for _ in range(_TRIES):
             if await self._change(counters, drop):
@@ -209,8 +217,7 @@ class Lockout:
         """Change some counters in one commit; False when somebody else was faster."""
         changes = []
         now = self._now()
-        for slot in sorted({each.slot for each in counters}):
-            table, revision = await self._read(slot)
+        for slot, (table, revision) in (await self._tables(counters)).items():
             before = dict(table)
             mine = [each for each in counters if each.slot == slot]
             for each in mine:
@@ -225,14 +232,18 @@ class Lockout:
             return False
         return True
 
-    async def _read(self, slot: str) -> tuple[dict[str, list[float]], int]:
-        """The counters of a slot that still count, and the slot's revision."""
-        item = await self._store.get(slot)
-        if item is None:
-            return {}, ABSENT
+    async def _tables(
+        self, counters: tuple[_Counter, ...]
+    ) -> dict[str, tuple[dict[str, list[float]], int]]:
+        """The slots of *counters*: what in them still counts, and their revisions."""
+        slots = sorted({each.slot for each in counters})
         oldest = self._now() - self.ladders.longest_seconds
-        table = unpack(slot, item.value)
-        return {name: entry for name, entry in table.items() if entry[1] > oldest}, item.revision
+        tables = {}
+        for slot, item in zip(slots, await read_all(self._store, slots), strict=True):
+            table = {} if item is None else unpack(slot, item.value)
+            late = {name: entry for name, entry in table.items() if entry[1] > oldest}
+            tables[slot] = late, ABSENT if item is None else item.revision
+        return tables
 
     def _failures(self, counter: _Counter, table: dict[str, list[float]]) -> int:
         failures, last = table.get(counter.name, (0, 0.0))

@@ -28,6 +28,7 @@ from tlsgate.auth.credentials import (
     credentials_of,
     otp_name,
     put,
+    read,
     secret_key,
     user_key,
 )
@@ -36,6 +37,7 @@ from tlsgate.auth.lockout import Attempt, Lockout, network
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.opaque import LONGEST, pack, unpack
 from tlsgate.auth.passwords import Passwords, check_password
+from tlsgate.auth.reads import read_all
 from tlsgate.auth.sessions import Sessions
 from tlsgate.core.keeping import ABSENT, Change, Check, Delete, Item, Put
 from tlsgate.core.roles import Person
@@ -373,11 +375,8 @@ class Users:
     ) -> bool:
         """Keep that the code was used; False when it was, or the user has changed, meanwhile."""
         assert asked.item is not None
-        now = self._now()
+        now, kept = self._now(), asked.credentials
         for _ in range(_TRIES):
-            kept = await credentials_of(self._store, asked.name)
-            if kept is None or kept.password != asked.credentials.password:
-                return False
             new = kept.remembered(place, now)
             if device is not None and step is not None:
                 mine = [d for d in kept.devices if d.sealed == device.sealed and d.step < step]
@@ -394,6 +393,10 @@ class Users:
             except Conflict as e:
                 if e.key == asked.item.key:
                     return False  # removed, or its roles have changed: the next try sees them
+                there = await credentials_of(self._store, asked.name)
+                if there is None or there.password != asked.credentials.password:
+                    return False
+                kept = there
                 continue
             return True
         return False
@@ -401,11 +404,11 @@ class Users:
     async def _asked(self, name: str) -> _Asked:
         if NAME.fullmatch(name) is None:
             return _Asked(name="", item=None, credentials=self._nobody)
-        item = await self._store.get(user_key(name))
-        credentials = await credentials_of(self._store, name)
-        if item is None or credentials is None:
+        item, secret = await read_all(self._store, [user_key(name), secret_key(name)])
+        if item is None or secret is None:
             return _Asked(name=name, item=None, credentials=self._nobody)
-        return _Asked(name=name, item=item, credentials=credentials)
+        kept = read(secret.key, secret.value, secret.revision)
+        return _Asked(name=name, item=item, credentials=kept)
 
     # -- the rest --------------------------------------------------------------------------
 
