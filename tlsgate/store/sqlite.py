@@ -56,12 +56,14 @@ class _Job:
         changes: what it writes; None: nothing.
         apart: True: it needs the connection outside of a transaction.
         opens: the watch that begins to hear at this place in the line.
+        left: whether its answer is on its way.
     """
 
     run: Callable[[float], tuple[Any, Sequence[Event]]]
     changes: Sequence[Change] | None = None
     apart: bool = False
     opens: _Watch | None = None
+    left: bool = False
     waiting: Deferred[Any] = field(factory=Deferred)
 
     @property
@@ -203,10 +205,11 @@ class SqliteStore:
             return None, self._tables.since(prefix, after)
 
         job = _Job(run, opens=watch)
+        if not self._line.put(job):
+            raise StoreFailed("it is closed")
         job.waiting.addErrback(
             lambda f: self._log.failure("a watch of {prefix} does not hear", f, prefix=prefix)
         )
-        self._put(job)
         return watch
 
     async def backup(self, path: Path) -> backup.Backup:
@@ -253,7 +256,6 @@ class SqliteStore:
 
     def _put(self, job: _Job) -> Deferred[Any]:
         if not self._line.put(job):
-            self._needed.pop(job.opens, None) if job.opens else None
             job.waiting.errback(StoreFailed("it is closed"))
         return job.waiting
 
@@ -296,6 +298,15 @@ class SqliteStore:
         return _IDLE_SECONDS if busy else None
 
     def _serve(self, jobs: Sequence[_Job]) -> None:
+        """Serve *jobs*; whatever happens, each is answered and the thread goes on."""
+        try:
+            self._serve_all(jobs)
+        except Exception as e:
+            self._log.failure("a bug in the store")
+            failed = [_Told(job, error=e) for job in jobs if not job.left]
+            self._leave(failed)
+
+    def _serve_all(self, jobs: Sequence[_Job]) -> None:
         """Serve *jobs* in order; those between two that stand apart, together."""
         if not jobs:
             with contextlib.suppress(OSError):
@@ -331,9 +342,18 @@ class SqliteStore:
     def _leave(self, told: Sequence[_Told]) -> None:
         """Let answers go: what they tell of is on the disk."""
         if self._tables.state.revision != self._revision:
-            self._opened.folder.mark.write(self._tables.state.revision)
+            try:
+                self._opened.folder.mark.write(self._tables.state.revision)
+            except OSError as e:  # it is durable all the same; only nobody would miss it
+                self._log.error("the mark was not written: {why}", why=e)
             self._at("marked")
             self._revision = self._tables.state.revision
+        with self._guard:
+            for one in told:
+                if one.job is not None:
+                    one.job.left = True
+                    if one.job.opens is not None:
+                        self._needed.pop(one.job.opens, None)
         if not told:
             return
         # Apart, so that who is answered may still stop a watch that would hear of it.
@@ -360,9 +380,6 @@ class SqliteStore:
             raise
         except Exception as e:
             return _Told(job, error=e)
-        if job.opens is not None:
-            with self._guard:
-                self._needed.pop(job.opens, None)
         return _Told(job, result, None, events)
 
     def _guarded(self, job: _Job, now: float) -> _Told:
