@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.cluster import CLUSTER, Cluster, now_of
+from tests.support.authorities import CLUSTER, Cluster, now_of
 from tlsgate.auth.authorities import PREFIX, SECRETS, Authorities
 from tlsgate.auth.authority import SSH_TYPES, TYPES, X509_TYPES, X509Authority
 from tlsgate.auth.rotation import Phase

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.cluster import CLUSTER, Cluster, p256, spki, ssh_line
+from tests.support.authorities import CLUSTER, Cluster, p256, spki, ssh_line
 from tlsgate.auth.issue import (
     GATEWAY_SECONDS,
     HOST_SECONDS,

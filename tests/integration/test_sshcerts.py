@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.cluster import Cluster, p256, spki, ssh_line
+from tests.support.authorities import Cluster, p256, spki, ssh_line
 from tlsgate.auth.issue import ssh_extensions
 from tlsgate.core.wire.sshcert import Kind, SshCertificate, key_blob, parse_line
 from tlsgate.errors import BadBytes, GateError, Untrusted

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.cluster import Cluster, p256, spki, ssh_line
+from tests.support.authorities import Cluster, p256, spki, ssh_line
 from tlsgate.errors import BadAsk, BadKeyPair
 from tlsgate.tls import identityfile
 from tlsgate.tls.identityfile import FORMATS, IdentityFiles, read_identity, write_identity

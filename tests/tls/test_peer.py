@@ -7,8 +7,8 @@ from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import der
+from tests.support.authorities import Cluster, p256, spki
 from tests.support.certs import pki
-from tests.support.cluster import Cluster, p256, spki
 from tests.support.handshake import client_context, shake
 from tests.tls.test_verify import required_context
 from tlsgate.auth.leaf import Leaf, sign_leaf

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.authorities import Cluster, p256, spki, ssh_line
 from tests.support.certs import pki
-from tests.support.cluster import Cluster, p256, spki, ssh_line
 from tests.support.der import BIT_STRING, OCTET_STRING, SEQUENCE, integer, oid, tlv
 from tlsgate.errors import BadBytes
 from tlsgate.tls.publickeys import check_public_key, load_public_key, load_ssh_public_key

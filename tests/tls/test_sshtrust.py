@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.cluster import Cluster, p256, spki, ssh_line
+from tests.support.authorities import Cluster, p256, spki, ssh_line
 from tests.support.sshwire import (
     blob_of,
     certificate,

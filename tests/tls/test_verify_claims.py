@@ -13,8 +13,8 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import der
+from tests.support.authorities import Cluster, p256, spki
 from tests.support.certs import pki
-from tests.support.cluster import Cluster, p256, spki
 from tests.support.handshake import VERSIONS, client_context, shake
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import CLAIMS_OID, Claims, encode
