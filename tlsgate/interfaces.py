@@ -92,6 +92,11 @@ class IGateProtocol(Interface):
         "issued; there are none of them without a cluster."
     )
 
+    name_alpn: tuple[bytes, ...] = Attribute(
+        "Tokens that clients of its server names may offer; one is confirmed. With http/1.1 "
+        "among them, or (), those that offer none are served too."
+    )
+
     def server_names(public: Sequence[str]) -> Sequence[str]:
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
 

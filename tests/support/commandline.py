@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from tlsgate.cli.tgctl.call import Call
 from tlsgate.cli.tgctl.main import tgctl
-from tlsgate.errors import GateError
+from tlsgate.errors import DaemonSaid, Fault, GateError
 
 
 @define
@@ -39,7 +39,9 @@ class TableDoor:
         """Give the table's answer."""
         self.asked.append((f"{method} {path}", query))
         self.bodies.append(body)
-        answer = self.answers[f"{method} {path}"]
+        # As a daemon says of what it does not have.
+        none = DaemonSaid("bad_ask", Fault.OPERATOR, f"there is no {path}")
+        answer = self.answers.get(f"{method} {path}", none)
         if callable(answer):
             answer = answer(query, body)
         if isinstance(answer, GateError):
@@ -52,6 +54,7 @@ def run(
     door: TableDoor | None = None,
     env: dict[str, str] | None = None,
     name: str | None = None,
+    stdin: str = "",
 ) -> Result:
     """Run `tgctl *words*`; the result has exit_code, stdout and stderr.
 
@@ -61,5 +64,11 @@ def run(
         name: what the program is called.
     """
     call = Call(open_door=(door or TableDoor({})).open)
-    none: dict[str, str | None] = {"TLSGATE_CONFIG": None, "TLSGATE_DATA_DIR": None}
-    return CliRunner().invoke(tgctl, words, obj=call, env={**none, **(env or {})}, prog_name=name)
+    none: dict[str, str | None] = {
+        "TLSGATE_CONFIG": None,
+        "TLSGATE_DATA_DIR": None,
+        "TGSH_HOME": "/nonexistent",
+    }
+    return CliRunner().invoke(
+        tgctl, words, obj=call, env={**none, **(env or {})}, prog_name=name, input=stdin
+    )

@@ -214,12 +214,22 @@ class Gate:
         return [line for line in self.text().splitlines() if _BUG.search(line)]
 
     def admin(
-        self, method: str, path: str, seconds: float = PATIENCE_SECONDS, status: int = 200
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        seconds: float = PATIENCE_SECONDS,
+        status: int = 200,
     ) -> Any:
         """The JSON that the admin socket answers; *status* is what it has to say."""
         connection = _UnixConnection(self.data_dir / "admin.sock", seconds)
         try:
-            connection.request(method, path)
+            if body is None:
+                connection.request(method, path)
+            else:
+                headers = {"Content-Type": "application/json"}
+                connection.request(method, path, json.dumps(body), headers)
             answer = connection.getresponse()
             body = answer.read()
         finally:

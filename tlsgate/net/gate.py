@@ -214,7 +214,7 @@ def protocol_routes(
             where = WEB if catch_all else None
             yield evolve(base, alpn=protocol.alpn, catch_all=catch_all, listener=where)
         if names:
-            yield evolve(base, name=f"{name}-name", server_names=names)
+            yield evolve(base, name=f"{name}-name", server_names=names, alpn=protocol.name_alpn)
         for listener in settings.listeners:
             if listener.protocol == name:
                 # On its own port a protocol needs no token.

@@ -28,6 +28,7 @@ class Auth(GateProtocol):
     alpn = (b"tlsgate-auth",)
     client_cert = CertRule.REQUIRED
     holders = ("user", "host")
+    name_alpn = (b"http/1.1",)
     shows_cluster = True
 
     def server_names(self, public: Sequence[str]) -> Sequence[str]:
