@@ -117,6 +117,8 @@ class FitsTests(SynchronousTestCase):
         self.patch(patterns, "_REMEMBERED", 3)
         for value in ("axbxc", "cxbxa", "abcabc"):
             self.assertTrue(fits("^[a-cx]*.?[a-c]$", value))
+        expression = patterns._expression("^[a-cx]*.?[a-c]$")
+        self.assertLessEqual(len(expression._taking), 3)
 
     def test_agrees_with_re(self) -> None:
         """Whatever is served means the same as to Python."""

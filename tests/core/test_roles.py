@@ -440,6 +440,20 @@ class OrderTests(SynchronousTestCase):
                 self.assertFalse(decide_target(more, whose, target).allowed)
         self.assertGreater(seen, 20)
 
+    def test_allow_adds_and_deny_takes(self) -> None:
+        """A role that only allows takes nothing away, and one that only denies gives nothing."""
+        cases = Cases(8)
+        for _ in range(500):
+            roles = cases.roles()
+            who, target = cases.person(roles), cases.target()
+            before = decide_target(roles, who, target).allowed
+            whose = evolve(who, roles=(*who.roles, "more"))
+            allows = Role(name="more", allow=cases.conditions(cases.WORDS))
+            denies = Role(name="more", deny=cases.conditions(cases.PATTERNS))
+            more = decide_target([*roles, allows], whose, target).allowed
+            less = decide_target([*roles, denies], whose, target).allowed
+            self.assertTrue(less <= before <= more)
+
     def test_parsed(self) -> None:
         """`parse_role` is found here too."""
         role = parse_role({"kind": "role", "version": "v5", "metadata": {"name": "x"}, "spec": {}})

@@ -26,8 +26,8 @@ PATTERN_LIMIT: Final = 256
 STEPS: Final = 256
 #: How deep groups may stand in groups.
 DEPTH: Final = 16
-#: Sets of steps that one expression remembers the way from, per character.
-_REMEMBERED: Final = 2048
+#: Of how many characters one expression remembers which steps take them.
+_REMEMBERED: Final = 256
 
 _QUANTIFIER = re.compile(r"\*|\+|\?|\{([0-9]{1,3})(,?)([0-9]{0,3})\}")
 _CLASSES: Final[dict[str, str]] = {
@@ -107,55 +107,69 @@ def _globs(pattern: str, value: str) -> bool:
 
 @define(eq=False)
 class _Expression:
-    """A compiled expression; remembers where each set of steps leads."""
+    """A compiled expression; a set of steps is a number with a bit for each."""
 
-    program: _Program
-    _ways: dict[tuple[frozenset[int], str], frozenset[int]] = field(factory=dict)
+    end: int  #: the step after the last
+    #: By step, the steps that take a character and the end, as far as they are reached from
+    #: it without one.
+    reached: tuple[int, ...]
+    takers: tuple[tuple[int, _Takes], ...]  #: the bit of each step that takes characters
+    plain: int  #: of those, the steps that lead to the next and nowhere else
+    _taking: dict[str, int] = field(factory=dict)
 
     def takes(self, value: str) -> bool:
         """Follow all ways through the program at once."""
-        now = self._closed([0])
+        now = self.reached[0]
         for char in value:
-            if not now:
-                return False
-            now = self._after(now, char)
-        return len(self.program) in now
+            ways = now & self._takers_of(char)
+            now = (ways & self.plain) << 1
+            ways &= ~self.plain
+            while ways:
+                lowest = ways & -ways
+                now |= self.reached[lowest.bit_length()]  # of the step after that one
+                ways ^= lowest
+        return now >> self.end == 1
 
-    def _after(self, now: frozenset[int], char: str) -> frozenset[int]:
-        way = self._ways.get((now, char))
-        if way is None:
-            ends = []
-            for place in now:
-                step = self.program[place] if place < len(self.program) else None
-                if callable(step) and step(char):
-                    ends.append(place + 1)
-            if len(self._ways) >= _REMEMBERED:
-                self._ways.clear()
-            way = self._ways[now, char] = self._closed(ends)
-        return way
-
-    def _closed(self, places: list[int]) -> frozenset[int]:
-        """*places* and all that is reached from them without a character."""
-        seen: set[int] = set()
-        waiting = list(places)
-        while waiting:
-            place = waiting.pop()
-            if place in seen:
-                continue
-            seen.add(place)
-            step = self.program[place] if place < len(self.program) else None
-            if isinstance(step, _Split):
-                waiting += (step.first, step.second)
-        return frozenset(seen)
+    def _takers_of(self, char: str) -> int:
+        found = self._taking.get(char)
+        if found is None:
+            if len(self._taking) >= _REMEMBERED:
+                self._taking.clear()
+            found = sum(bit for bit, takes in self.takers if takes(char))
+            self._taking[char] = found
+        return found
 
 
-@lru_cache(maxsize=1024)
+def _reached(program: _Program, place: int) -> int:
+    """What is reached from *place* without a character."""
+    found = 0
+    seen: set[int] = set()
+    waiting = [place]
+    while waiting:
+        place = waiting.pop()
+        if place in seen:
+            continue
+        seen.add(place)
+        step = program[place] if place < len(program) else None
+        if isinstance(step, _Split):
+            waiting += (step.first, step.second)
+        else:
+            found |= 1 << place
+    return found
+
+
+@lru_cache(maxsize=256)
 def _expression(pattern: str) -> _Expression:
     parser = _Parser(pattern[1:-1])
     program = parser.choice(0)
     if parser.place < len(parser.text):
         raise _Wrong("a ')' without its '('")
-    return _Expression(program)
+    reached = tuple(_reached(program, place) for place in range(len(program) + 1))
+    takers = tuple(
+        (1 << place, step) for place, step in enumerate(program) if not isinstance(step, _Split)
+    )
+    plain = sum(bit for bit, _ in takers if reached[bit.bit_length()] == bit << 1)
+    return _Expression(len(program), reached, takers, plain)
 
 
 def _moved(program: _Program, by: int) -> _Program:
