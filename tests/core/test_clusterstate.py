@@ -1,0 +1,269 @@
+"""Tests for `tlsgate.core.clusterstate`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.core.access import Decision, Identity, Kind, Rule
+from tlsgate.core.claims import Claims
+from tlsgate.core.clusterstate import ClusterState
+from tlsgate.core.routing import Route
+from tlsgate.errors import BadBytes, BadResource
+
+
+def pem(content: bytes) -> str:
+    """What stands in the place of a certificate: only its bytes count here."""
+    return f"-----BEGIN X-----\n{base64.b64encode(content).decode()}\n-----END X-----\n"
+
+
+def authority(*certificates: bytes, **more: Any) -> dict[str, Any]:
+    """The public part of an authority that trusts these."""
+    return {"keys": [{"id": "1", "certificate": pem(one)} for one in certificates], **more}
+
+
+def role(name: str, **options: Any) -> dict[str, Any]:
+    """A role that allows nothing by itself."""
+    spec = {"allow": {}, "options": options}
+    return {"kind": "role", "version": "v7", "metadata": {"name": name}, "spec": spec}
+
+
+def lock(name: str, **target: str) -> dict[str, Any]:
+    """A lock resource."""
+    return {"kind": "lock", "metadata": {"name": name}, "spec": {"target": target}}
+
+
+def networking(mode: object = 1, origin: str = "dynamic") -> dict[str, Any]:
+    """The resource of that kind."""
+    labels = {"teleport.dev/origin": origin}
+    return {"metadata": {"labels": labels}, "spec": {"proxy_listener_mode": mode}}
+
+
+def snapshot(**more: Any) -> dict[str, Any]:
+    """The first line of a watch."""
+    return {
+        "kind": "snapshot",
+        "revision": 7,
+        "cluster": "root",
+        "authorities": {
+            "user": authority(b"user"),
+            "host": authority(b"host"),
+            "ssh_user": {"keys": [{"id": "2", "public_key": "ssh-ed25519 AAAA"}]},
+        },
+        "roles": [
+            role("access"),
+            role("brief", client_idle_timeout="5m", disconnect_expired_cert=True),
+        ],
+        "locks": [],
+        "networking": networking(),
+        **more,
+    }
+
+
+def anchor(content: bytes) -> bytes:
+    """As `Identity.anchor` has it."""
+    return hashlib.sha256(content).digest()
+
+
+def user(*roles: str, below: bytes = b"user", cluster: str = "root", **more: Any) -> Identity:
+    """Alice, with a certificate below an authority."""
+    claims = Claims(cluster=cluster, kind="user", name="alice", roles=roles, **more)
+    return Identity(
+        common_names=("alice",), serial=5, not_after=500.0, claims=claims, anchor=anchor(below)
+    )
+
+
+def route(*roles: str, **more: Any) -> Route:
+    """A static route for roles."""
+    return Route(name="r", protocol="raw", require_role=roles, **more)
+
+
+STATE = ClusterState.fresh(snapshot())
+
+
+class ReadTests(SynchronousTestCase):
+    """Tests for `ClusterState.fresh` and `changed`."""
+
+    def test_fresh(self) -> None:
+        """A snapshot is read whole."""
+        self.assertEqual((STATE.revision, STATE.cluster, STATE.mode), (7, "root", "multiplex"))
+        self.assertEqual(sorted(STATE.roles), ["access", "brief"])
+        self.assertEqual(STATE.authorities["ssh_user"], ("ssh-ed25519 AAAA",))
+        self.assertEqual(STATE.anchors["user"], {anchor(b"user")})
+
+    def test_mode(self) -> None:
+        """The mode is a number or a word; where nobody has set it, the state says none."""
+        for resource, mode in (
+            (networking(0), "separate"),
+            (networking("separate"), "separate"),
+            (networking(1, "config-file"), "multiplex"),
+            (networking(0, "defaults"), None),
+            ({"metadata": {}, "spec": {}}, None),
+        ):
+            self.assertEqual(ClusterState.fresh(snapshot(networking=resource)).mode, mode)
+
+    def test_unreadable(self) -> None:
+        """A snapshot that lacks something is an error, never a smaller check."""
+        without_host = {"user": authority(b"user"), "host": {"keys": []}}
+        for broken in (
+            {"authorities": {}},
+            {"authorities": without_host},
+            {"authorities": {**without_host, "host": {"keys": [{"certificate": "no base 64!"}]}}},
+            {"authorities": {**without_host, "host": {"keys": [{"certificate": 5}]}}},
+            {"authorities": {**without_host, "host": {}}},
+            {"roles": None},
+            {"locks": 5},
+            {"networking": None},
+            {"revision": "x"},
+        ):
+            self.assertRaises(BadBytes, ClusterState.fresh, snapshot(**broken))
+        self.assertRaises(BadResource, ClusterState.fresh, snapshot(locks=[lock("l")]))
+
+    def after(self, kind: str, name: str, resource: Any) -> ClusterState:
+        """The state after an event."""
+        event = {"kind": "event", "revision": 8, "resource_kind": kind, "name": name}
+        return STATE.changed({**event, "resource": resource})
+
+    def test_changed(self) -> None:
+        """Each kind of event changes its part, and the revision."""
+        self.assertEqual(
+            sorted(self.after("role", "new", role("new")).roles), ["access", "brief", "new"]
+        )
+        self.assertEqual(sorted(self.after("role", "access", None).roles), ["brief"])
+        locked = self.after("lock", "l", lock("l", user="alice"))
+        self.assertEqual((list(locked.locks), locked.revision), (["l"], 8))
+        gone = locked.changed(
+            {"resource_kind": "lock", "name": "l", "resource": None, "revision": 9}
+        )
+        self.assertEqual((dict(gone.locks), gone.revision), ({}, 9))
+        self.assertEqual(
+            self.after("cluster_networking_config", "", networking(0)).mode, "separate"
+        )
+        rotated = self.after("cert_authority", "user", {"spec": authority(b"user", b"next")})
+        self.assertEqual(rotated.anchors["user"], {anchor(b"user"), anchor(b"next")})
+        self.assertEqual(rotated.anchors["host"], STATE.anchors["host"])
+
+    def test_other_events(self) -> None:
+        """What is not a gateway's business, or went, changes the revision alone."""
+        for kind in ("user", "cluster_networking_config", "cert_authority"):
+            after = self.after(kind, "x", None)
+            self.assertEqual((after.revision, after.roles), (8, STATE.roles))
+
+    def test_unreadable_event(self) -> None:
+        """An event that cannot be read is an error: what it said might have been a lock."""
+        self.assertRaises(BadBytes, STATE.changed, {"kind": "event"})
+        self.assertRaises(BadBytes, self.after, "cert_authority", "user", {"spec": {}})
+        self.assertRaises(BadResource, self.after, "lock", "l", lock("l"))
+
+
+class IsOursTests(SynchronousTestCase):
+    """Tests for `ClusterState.is_ours`."""
+
+    def test_anchor_and_kind(self) -> None:
+        """A user is below the user authority, a host below the host authority, of this cluster."""
+        claims = Claims(cluster="root", kind="host", name="n", system_roles=("node",))
+        host = Identity(claims=claims, anchor=anchor(b"host"))
+        swapped = Identity(claims=claims, anchor=anchor(b"user"))
+        for identity, ours in (
+            (user(), True),
+            (user(below=b"host"), False),
+            (user(below=b"other"), False),
+            (user(cluster="leaf"), False),
+            (host, True),
+            (swapped, False),
+            (Identity(common_names=("alice",)), False),
+        ):
+            self.assertEqual(STATE.is_ours(identity), ours, identity)
+
+
+class DecideTests(SynchronousTestCase):
+    """Tests for `ClusterState.decide`."""
+
+    def decide(
+        self, one: Route, identity: Identity | None, state: ClusterState = STATE
+    ) -> Decision:
+        """Decide for a client at 192.0.2.1, at second 100."""
+        return state.decide(one, identity, "192.0.2.1", 100.0)
+
+    def test_role(self) -> None:
+        """One of the roles is enough, as long as the cluster still has it."""
+        self.assertEqual(
+            self.decide(route("editor", "access"), user("access")), Decision(True, "role access")
+        )
+        self.assertFalse(self.decide(route("access"), user("auditor")).allowed)
+        self.assertFalse(self.decide(route("ghost"), user("ghost")).allowed)
+
+    def test_options(self) -> None:
+        """Roles may limit silence, and end what outlives its certificate."""
+        self.assertEqual(
+            self.decide(route("access"), user("access", "brief")),
+            Decision(True, "role access", 300.0, 500.0),
+        )
+
+    def test_s10_common_name(self) -> None:
+        """In the cluster's certificates the claims are the identity, and `allow` is for others.
+
+        Only where a route has no authorities of its own, `cn` names the cluster's user.
+        """
+        named = route(allow=(Rule(Kind.CN, "alice"),))
+        self.assertEqual(self.decide(named, user()), Decision(True, "rule cn: alice"))
+        own_cas = route(allow=(Rule(Kind.CN, "alice"),), client_ca_files=("ca.pem",))
+        self.assertFalse(self.decide(own_cas, user()).allowed)
+        for rule in (Rule(Kind.CN, "bob"), Rule(Kind.SAN, "alice")):
+            self.assertFalse(self.decide(route(allow=(rule,)), user()).allowed)
+        both = route("editor", allow=(Rule(Kind.CN, "alice"),))
+        self.assertFalse(self.decide(both, user()).allowed)
+
+    def test_foreign(self) -> None:
+        """Certificates of other authorities are held against `allow`; roles are not theirs."""
+        foreign = Identity(common_names=("alice",))
+        allow = (Rule(Kind.CN, "alice"),)
+        self.assertTrue(self.decide(route("access", allow=allow), foreign).allowed)
+        self.assertFalse(self.decide(route("access"), foreign).allowed)
+        self.assertFalse(self.decide(route("access"), None).allowed)
+        leaf = user("access", cluster="leaf", below=b"leaf")
+        self.assertFalse(self.decide(route("access"), leaf).allowed)
+        self.assertTrue(self.decide(route("access", allow=allow), leaf).allowed)
+
+    def test_forged(self) -> None:
+        """Whoever issues claims of this cluster without being it gets nobody in."""
+        allow = (Rule(Kind.CN, "alice"),)
+        for identity in (user("access", below=b"other"), user("access", below=b"host")):
+            self.assertFalse(self.decide(route("access", allow=allow), identity).allowed)
+        other = user("access", cluster="leaf")
+        self.assertFalse(self.decide(route("access", allow=allow), other).allowed)
+
+    def test_host(self) -> None:
+        """A host is no user, whatever its name."""
+        claims = Claims(cluster="root", kind="host", name="alice", system_roles=("node",))
+        host = Identity(common_names=("alice",), claims=claims, anchor=anchor(b"host"))
+        decision = self.decide(route(allow=(Rule(Kind.CN, "alice"),)), host)
+        self.assertEqual(decision, Decision(False, "alice is a node, no user"))
+
+    def test_lock(self) -> None:
+        """A lock in force comes before any role."""
+        state = ClusterState.fresh(snapshot(locks=[lock("l", role="access")]))
+        self.assertEqual(
+            self.decide(route("access"), user("access"), state),
+            Decision(False, "lock l on role access"),
+        )
+        self.assertTrue(self.decide(route("brief"), user("brief"), state).allowed)
+
+    def test_s55_pinned(self) -> None:
+        """A pinned certificate is good from its address alone."""
+        for address, allowed in (("192.0.2.1", True), ("192.0.2.2", False)):
+            identity = user("access", pinned_address=address)
+            self.assertEqual(self.decide(route("access"), identity).allowed, allowed)
+
+    def test_for_one_service(self) -> None:
+        """A certificate that was issued for one service opens no static route."""
+        for routes, allowed in (({"db": "orders"}, False), ({"cluster": "root"}, True)):
+            identity = user("access", routes=routes)
+            self.assertEqual(self.decide(route("access"), identity).allowed, allowed)
+
+    def test_no_claims(self) -> None:
+        """Options are those of roles; who has none is not limited."""
+        self.assertIsNone(STATE.options(Identity()).client_idle_seconds)
