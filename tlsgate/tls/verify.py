@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from ipaddress import ip_address
 from typing import Generic, TypeVar
 
@@ -88,10 +88,10 @@ class _Recent(Generic[_T]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._young: dict[bytes, _T] = {}
-        self._old: dict[bytes, _T] = {}
+        self._young: dict[Hashable, _T] = {}
+        self._old: dict[Hashable, _T] = {}
 
-    def get(self, key: bytes) -> _T | None:
+    def get(self, key: Hashable) -> _T | None:
         """The value of *key*, or None."""
         if (value := self._young.get(key)) is not None:
             return value
@@ -99,7 +99,7 @@ class _Recent(Generic[_T]):
             self.put(key, value)
         return value
 
-    def put(self, key: bytes, value: _T) -> None:
+    def put(self, key: Hashable, value: _T) -> None:
         """Remember *value*."""
         if len(self._young) >= self._size:
             self._old, self._young = self._young, {}
@@ -108,6 +108,10 @@ class _Recent(Generic[_T]):
 
 #: By DER: whom a certificate names, or why it is refused.
 _known: _Recent[Identity | str] = _Recent(_REMEMBERED)
+
+#: By an identity's place in memory and its anchor's DER: that very identity, and the same
+#: with the anchor. The first is kept, or another could come to stand in its place.
+_anchored: _Recent[tuple[Identity, Identity]] = _Recent(_REMEMBERED)
 
 
 def judge_leaf(der: bytes) -> Identity | str:
@@ -155,7 +159,7 @@ def judge_chain(chain: Sequence[x509.Certificate]) -> Identity | str:
             return why
     found = judge_leaf(chain[0].public_bytes(Encoding.DER))
     if isinstance(found, Identity) and found.claims is not None:
-        return _anchored(found, chain[-1].public_bytes(Encoding.DER))
+        return _with_anchor(found, chain[-1].public_bytes(Encoding.DER))
     return found
 
 
@@ -177,12 +181,18 @@ def identity_of(connection: SSL.Connection) -> Identity | None:
         return found
     if (anchor := binding.anchor_der(connection)) is None:
         raise BadCertificate("it was not verified")
-    return _anchored(found, anchor)
+    return _with_anchor(found, anchor)
 
 
-def _anchored(identity: Identity, anchor_der: bytes) -> Identity:
+def _with_anchor(identity: Identity, anchor_der: bytes) -> Identity:
     """*identity* with the CA that it leads to in this connection; one leaf may lead to two."""
-    return evolve(identity, anchor=hashlib.sha256(anchor_der).digest())
+    key = id(identity), anchor_der
+    known = _anchored.get(key)
+    if known is None or known[0] is not identity:
+        anchor = hashlib.sha256(anchor_der).digest()
+        known = identity, evolve(identity, anchor=anchor)
+        _anchored.put(key, known)
+    return known[1]
 
 
 def recheck(
