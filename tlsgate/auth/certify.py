@@ -14,8 +14,8 @@ from tlsgate.auth.opaque import pack, unpack
 from tlsgate.core.claims import Claims
 from tlsgate.core.keeping import ABSENT, Put
 from tlsgate.core.roles import Person, Role, effective
-from tlsgate.errors import BadAsk, Conflict, Exists
-from tlsgate.tls.publickeys import load_public_key
+from tlsgate.errors import BadAsk, BadBytes, Conflict, Exists
+from tlsgate.tls.publickeys import load_public_key, load_ssh_public_key
 
 #: Where the names of joined hosts stand; an item ends with the certificate.
 HOSTS = "hosts/"
@@ -45,6 +45,17 @@ def revision_json(issued: Issued, revision: int) -> dict[str, Any]:
         "cas": {kind: list(texts) for kind, texts in issued.cas.items()},
         "revision": revision,
     }
+
+
+def check_keys(tls_public_key: str, ssh_public_key: str | None) -> None:
+    """Let keys pass that can be certified, before a one-time code is used up for them.
+
+    Raises:
+        BadBytes: one cannot be read, or they are not one and the same.
+    """
+    key = load_public_key(tls_public_key)
+    if ssh_public_key is not None and load_ssh_public_key(ssh_public_key) != key:
+        raise BadBytes("public key", "the OpenSSH key is not the same as the TLS key")
 
 
 async def for_user(
@@ -116,10 +127,18 @@ async def for_user(
 def check_name(call: Call, claims: Claims) -> None:
     """Let a name pass that a host may have.
 
+    Where the cluster is called like its public address, `<name>.<role>.<cluster>` lies under
+    that: such names are nobody else's, and an agent's certificate is good for clients only.
+
     Raises:
         BadName: it is none, or under a public address.
     """
-    check_not_public(host_names(claims), hosts_of(call.parts.public_addresses()))
+    public = [
+        host
+        for host in hosts_of(call.parts.public_addresses())
+        if not f".{claims.cluster}".endswith(f".{host}")
+    ]
+    check_not_public(host_names(claims), public)
 
 
 async def for_host(

@@ -14,7 +14,7 @@ from tlsgate.errors import GateError
 
 async def _login(call: Call) -> Any:
     body: Login = call.body
-    certify.key_der(body.tls_public_key)  # before the password costs anything, and the code is used
+    certify.check_keys(body.tls_public_key, body.ssh_public_key)
     parts = call.parts
     person = await parts.users.check(body.user, body.password, body.otp, call.address)
     return await certify.for_user(

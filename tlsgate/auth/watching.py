@@ -26,7 +26,7 @@ from tlsgate.auth.parts import Parts
 from tlsgate.auth.principal import Principal
 from tlsgate.auth.rights import rights_of
 from tlsgate.core.keeping import Event, Item
-from tlsgate.errors import Compacted, GateError
+from tlsgate.errors import Compacted, Forbidden, GateError
 from tlsgate.interfaces import IWatch
 
 #: How long nothing may be said.
@@ -79,6 +79,8 @@ class StateWatch:
 
     async def _run(self, since: int | None) -> None:
         await rights_of(self._principal, self._parts)
+        if self._principal.kind not in ("host", "local"):
+            raise Forbidden(str(self._principal), "watch", "this is for hosts of the cluster")
         if since is not None and since <= await self._parts.store.revision():
             try:
                 self._follow(since)
@@ -127,7 +129,11 @@ class StateWatch:
             if self._over:
                 return
             self._revision = max(self._revision, event.revision)
-            told = self._told(event)
+            try:
+                told = self._told(event)
+            except GateError:  # nobody can go on without what cannot be read
+                self._fail(Failure())
+                return
             if told is not None:
                 kind, name, resource = told
                 line = {"kind": "event", "revision": event.revision, "resource_kind": kind}
