@@ -141,7 +141,7 @@ class QueueTests(AuthTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.threads: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.passwords = Passwords(self.hold, CHEAP, at_most=2, waiting=3)
+        self.passwords = Passwords(self.hold, CHEAP, at_most=2, ahead=0, waiting=3)
 
     def hold(self, call: Callable[..., Any], *args: Any) -> Deferred[Any]:
         """A thread that goes on when the test says so."""
@@ -166,6 +166,23 @@ class QueueTests(AuthTestCase):
             self.assertEqual(len(self.threads), min(2, 4 - done))
         self.assertEqual(self.ask().called, False)
         self.assertEqual(len(self.threads), 1)
+
+    def test_a_few_wait_in_threads_and_do_not_hash(self) -> None:
+        """They begin the moment that another ends, not when the reactor comes to it."""
+        self.passwords = Passwords(self.hold, CHEAP, at_most=2, ahead=1, waiting=3)
+        for _ in range(4):
+            self.ask()
+        self.assertEqual(len(self.threads), 3)
+        queue = self.passwords._queue
+        free: list[bool] = []
+
+        def look() -> None:
+            free.append(queue._hashing.acquire(blocking=False))
+
+        queue._in_turn(queue._in_turn, look)
+        self.assertEqual(free, [False])
+        queue._in_turn(look)
+        self.assertEqual(free, [False, True])
 
     def test_too_many_are_sent_away(self) -> None:
         """A flood takes no memory: who comes when the queue is full may ask again."""

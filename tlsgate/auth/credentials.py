@@ -6,6 +6,7 @@ They stand under `secrets/users/<name>`, so no list of users and no watch on the
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -16,6 +17,9 @@ from tlsgate.auth.opaque import pack, unpack
 from tlsgate.core.keeping import ABSENT, Put
 from tlsgate.errors import StoreFailed
 from tlsgate.interfaces import IStore
+
+#: What a user can be called: it stands in certificates, paths and audit events.
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 #: Networks of late logins that are remembered, and for how long.
 SEEN: Final = 16

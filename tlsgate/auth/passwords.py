@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+import threading
 import unicodedata
 from collections import deque
 from collections.abc import Callable
@@ -94,9 +95,12 @@ class Passwords:
     """Hashes and verifies, a few at once, in threads.
 
     Args:
-        in_thread: `twisted.internet.threads.deferToThread`; its pool needs *at_most* threads.
+        in_thread: `twisted.internet.threads.deferToThread`; *at_most* and *ahead* of its pool's
+            threads may be taken at once.
         cost: of new hashes; an old hash is verified with its own.
         at_most: hashes that run at the same time; each takes its memory.
+        ahead: more that wait in threads of their own, to begin the moment that another ends:
+            under load the reactor's thread is late, and a core would idle meanwhile.
         waiting: how many more may wait.
     """
 
@@ -106,10 +110,11 @@ class Passwords:
         cost: Cost | None = None,
         *,
         at_most: int = 4,
+        ahead: int = 2,
         waiting: int = 64,
     ) -> None:
         self.cost = Cost() if cost is None else cost
-        self._queue = _Queue(in_thread, at_most, waiting)
+        self._queue = _Queue(in_thread, at_most, ahead, waiting)
         self._hasher = PasswordHasher(
             time_cost=self.cost.passes,
             memory_cost=self.cost.memory_kib,
@@ -177,9 +182,10 @@ class _Queue:
     lets the next one begin, or more than `at_most` hashes would fill the memory.
     """
 
-    def __init__(self, in_thread: InThread, at_most: int, waiting: int) -> None:
+    def __init__(self, in_thread: InThread, at_most: int, ahead: int, waiting: int) -> None:
         self._in_thread = in_thread
-        self._at_most = at_most
+        self._at_most = at_most + ahead
+        self._hashing = threading.BoundedSemaphore(at_most)  # taken and given back in threads
         self._limit = waiting
         self._running = 0
         self._waiting: deque[Deferred[None]] = deque()
@@ -190,8 +196,14 @@ class _Queue:
         else:
             self._running += 1
         answer: Deferred[Any] = Deferred()
-        maybeDeferred(self._in_thread, call, *args).addBoth(self._ended).chainDeferred(answer)
+        work = maybeDeferred(self._in_thread, self._in_turn, call, *args)
+        work.addBoth(self._ended).chainDeferred(answer)
         return cast(T, await answer)
+
+    def _in_turn(self, call: Callable[..., T], *args: object) -> T:
+        """In a thread: run *call* when fewer than the limit run."""
+        with self._hashing:
+            return call(*args)
 
     def _turn(self) -> Deferred[None]:
         """Wait for a place, which is handed over: `_running` stays as it is."""

@@ -1,14 +1,7 @@
-"""Local users: their resource, and the check of a login.
+"""Local users: their resource, their links, and what is told of their logins.
 
-A login goes this way, and so does the change of a password:
-
-1. The name, the address and what the store knows of both are asked for a wait (`lockout`).
-2. The password is hashed and the one-time code compared, whoever is asked for: a name that
-   no user has is checked against a nobody that nothing matches, in the same steps (S43).
-3. A failure is counted, and answered in the same words whatever failed.
-4. A success marks the code's step as used, by compare-and-swap on what was read in 2: of two
-   logins with one code, one succeeds. The same commit fails when the user was changed or
-   removed meanwhile.
+How a login is checked is in `logins`; this module says who may try, writes the audit trail,
+and puts resource, credentials, links and sessions of a user together.
 """
 
 from __future__ import annotations
@@ -16,28 +9,24 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from attrs import evolve, frozen
 
-from tlsgate.auth import otp
 from tlsgate.auth.credentials import (
+    NAME,
     Credentials,
-    Device,
     ISealer,
     credentials_of,
-    otp_name,
-    put,
-    read,
     secret_key,
     user_key,
 )
 from tlsgate.auth.invites import DEVICE, Accepted, Begun, Invite, Invites
-from tlsgate.auth.lockout import Attempt, Lockout, network
+from tlsgate.auth.lockout import Lockout
 from tlsgate.auth.locks import Locks
+from tlsgate.auth.logins import Logins, Refused, Shown
 from tlsgate.auth.opaque import LONGEST, pack, unpack
 from tlsgate.auth.passwords import Passwords, check_password
-from tlsgate.auth.reads import read_all
 from tlsgate.auth.sessions import Sessions
 from tlsgate.core.keeping import ABSENT, Change, Check, Delete, Item, Put
 from tlsgate.core.roles import Person
@@ -47,13 +36,10 @@ from tlsgate.errors import (
     Exists,
     GateError,
     Locked,
-    LockedOut,
     LoginFailed,
     NoSuch,
 )
 from tlsgate.interfaces import IAudit, IStore
-
-NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=-]{0,63}")
 
@@ -71,15 +57,6 @@ class DeviceLine:
     type: str
     added: float
     last_used: float | None
-
-
-@frozen(kw_only=True)
-class _Asked:
-    """One who wants to log in, as far as the store knows the name."""
-
-    name: str
-    item: Item | None
-    credentials: Credentials
 
 
 class Users:
@@ -106,19 +83,20 @@ class Users:
         unsafe_no_second_factor: bool = False,
     ) -> None:
         self._store = store
-        self._passwords = passwords
-        self._seal = seal
         self._now = now
         self._audit = audit
         self._invites = invites
         self._sessions = sessions
-        self._lockout = lockout
         self._locks = locks
         self._one_factor = unsafe_no_second_factor
-        # Nobody: read, opened and compared like a user, and matched by nothing.
-        sealed = seal.close(otp_name(""), otp.new_otp_secret())
-        device = Device(name=DEVICE, sealed=sealed, step=1 << 62, added=0.0)
-        self._nobody = Credentials(devices=(device,), epoch="")
+        self._logins = Logins(
+            store,
+            passwords,
+            seal,
+            now,
+            lockout,
+            unsafe_no_second_factor=unsafe_no_second_factor,
+        )
 
     # -- the resource ----------------------------------------------------------------------
 
@@ -271,14 +249,18 @@ class Users:
             Locked: all is right, and a lock is in force.
             Unreachable: too many are logging in; asking again may help.
         """
-        try:
-            person = await self._proven(name, password, code, address, None)
-            self._refuse_locked(person)
-        except (LoginFailed, Locked) as e:
-            known = await self.get(name) is not None
-            self._log_in(name if known else "", address, e, "" if known else _masked(name))
-            raise
-        self._log_in(name, address, None)
+        proven = await self._logins.prove(
+            Shown(name=name, password=password, code=code or "", address=address)
+        )
+        if isinstance(proven, Refused):
+            raise self._refused("user.login", name, address, proven)
+        person = _person(name, proven)
+        lock = None if self._locks is None else self._locks.matches(person)
+        if lock is not None:
+            locked = Locked(name, lock.message)
+            self._emit("user.login", name, address, locked)
+            raise locked
+        self._emit("user.login", name, address, None)
         return person
 
     async def change_password(
@@ -292,11 +274,11 @@ class Users:
             LockedOut, Unreachable: as `check`.
         """
         check_password(new, name)
-        try:
-            await self._proven(name, old, code, address, new)
-        except LoginFailed as e:
-            self._emit("user.password_change", name, address, e)
-            raise
+        proven = await self._logins.prove(
+            Shown(name=name, password=old, code=code or "", address=address), new
+        )
+        if isinstance(proven, Refused):
+            raise self._refused("user.password_change", name, address, proven)
         await self._sessions.end_all(name)
         self._emit("user.password_change", name, address, None)
 
@@ -313,109 +295,7 @@ class Users:
             for each in credentials.devices
         ]
 
-    async def _proven(
-        self, name: str, password: str, code: str | None, address: str | None, new: str | None
-    ) -> Person:
-        """Check all that a user has to show; then the password is *new*, unless that is None."""
-        asked, place = await self._asked(name), network(address)
-        familiar = asked.credentials.familiar(place, self._now())
-        attempt = await self._lockout.admit(
-            name[:LONGEST], address, familiar=familiar, epoch=asked.credentials.epoch
-        )
-        try:
-            return await self._attempt(attempt, asked, password, code or "", place, new)
-        finally:
-            self._lockout.done(attempt)
-
-    async def _attempt(
-        self,
-        attempt: Attempt,
-        asked: _Asked,
-        password: str,
-        code: str,
-        place: str,
-        new: str | None,
-    ) -> Person:
-        right = await self._passwords.verify(asked.credentials.password, password)
-        # Both are always worked out: which of them is wrong must not show.
-        device, step = self._matched(asked, code)
-        if not right or asked.item is None or (step is None and not self._one_factor):
-            await self._lockout.failed(attempt)
-            raise LoginFailed
-        renewed = None
-        if new is not None:
-            renewed = await self._passwords.hash(new)
-        elif self._passwords.outdated(asked.credentials.password or ""):
-            renewed = await self._passwords.hash(password)
-        if not await self._used(asked, device, step, place, renewed):
-            await self._lockout.failed(attempt)
-            raise LoginFailed
-        await self._lockout.passed(attempt)
-        return _person(asked.name, asked.item)
-
-    def _matched(self, asked: _Asked, code: str) -> tuple[Device | None, int | None]:
-        """The authenticator that *code* is of, and its step."""
-        found: tuple[Device | None, int | None] = (None, None)
-        # A user without one, who has not accepted the invite yet, costs as much as nobody.
-        own = asked.credentials.devices if asked.item is not None else ()
-        for device in own or self._nobody.devices:
-            secret = self._seal.open(otp_name(asked.name if own else ""), device.sealed)
-            step = otp.match(secret, code, self._now(), device.step)
-            if step is not None and own:
-                found = device, step
-        return found
-
-    async def _used(
-        self,
-        asked: _Asked,
-        device: Device | None,
-        step: int | None,
-        place: str,
-        renewed: str | None,
-    ) -> bool:
-        """Keep that the code was used; False when it was, or the user has changed, meanwhile."""
-        assert asked.item is not None
-        now, kept = self._now(), asked.credentials
-        for _ in range(_TRIES):
-            new = kept.remembered(place, now)
-            if device is not None and step is not None:
-                mine = [d for d in kept.devices if d.sealed == device.sealed and d.step < step]
-                if not mine:
-                    return False
-                used = evolve(mine[0], step=step, last_used=now)
-                new = evolve(new, devices=tuple(used if d is mine[0] else d for d in kept.devices))
-            if renewed is not None:
-                new = evolve(new, password=renewed)
-            try:
-                await self._store.commit(
-                    [put(asked.name, new), Check(asked.item.key, asked.item.revision)]
-                )
-            except Conflict as e:
-                if e.key == asked.item.key:
-                    return False  # removed, or its roles have changed: the next try sees them
-                there = await credentials_of(self._store, asked.name)
-                if there is None or there.password != asked.credentials.password:
-                    return False
-                kept = there
-                continue
-            return True
-        return False
-
-    async def _asked(self, name: str) -> _Asked:
-        if NAME.fullmatch(name) is None:
-            return _Asked(name="", item=None, credentials=self._nobody)
-        item, secret = await read_all(self._store, [user_key(name), secret_key(name)])
-        if item is None or secret is None:
-            return _Asked(name=name, item=None, credentials=self._nobody)
-        kept = read(secret.key, secret.value, secret.revision)
-        return _Asked(name=name, item=item, credentials=kept)
-
     # -- the rest --------------------------------------------------------------------------
-
-    def _refuse_locked(self, person: Person) -> None:
-        lock = None if self._locks is None else self._locks.matches(person)
-        if lock is not None:
-            raise Locked(person.name, lock.message)
 
     async def _item(self, name: str) -> Item:
         item = await self._store.get(user_key(name)) if NAME.fullmatch(name) else None
@@ -443,10 +323,16 @@ class Users:
             },
         }
 
-    def _log_in(
-        self, name: str, address: str | None, error: GateError | None, tried: str = ""
-    ) -> None:
-        self._emit("user.login", name, address, error, {"method": "local"}, tried)
+    def _refused(self, event: str, name: str, address: str | None, refused: Refused) -> LoginFailed:
+        """Tell the audit trail what who asks is not told, and give what is."""
+        error = LoginFailed()
+        more: dict[str, object] = {}
+        if not refused.known:
+            more["tried"] = _masked(name)
+        if refused.wait_seconds:
+            more["wait_seconds"] = refused.wait_seconds
+        self._emit(event, name if refused.known else "", address, error, more)
+        return error
 
     def _emit(
         self,
@@ -455,15 +341,17 @@ class Users:
         address: str | None,
         error: GateError | None,
         more: Mapping[str, object] | None = None,
-        tried: str = "",
     ) -> None:
-        fields: dict[str, object] = {"user": name, "success": error is None, **(more or {})}
+        fields: dict[str, object] = {
+            "user": name,
+            "success": error is None,
+            "method": "local",
+            **(more or {}),
+        }
         if error is not None:
             fields["error"] = str(error)
         if address is not None:
             fields["addr.remote"] = address[:64]
-        if tried:
-            fields["tried"] = tried
         self._audit.emit(event, fields)
 
 
@@ -508,6 +396,3 @@ def _problems(
             ("spec.traits", f"at most {_TRAITS}, each with {_VALUES} values of {_WORD} characters")
         )
     return found
-
-
-__all__ = ["NAME", "DeviceLine", "LockedOut", "Users"]
