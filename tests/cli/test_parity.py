@@ -119,4 +119,4 @@ class ParityTests(SynchronousTestCase):
         """--help shows exactly these commands."""
         shown = run("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
         listed = re.findall(r"^  (\S+)", shown, re.MULTILINE)
-        self.assertEqual(sorted(listed), sorted(commands("tgctl")))
+        self.assertEqual(set(listed), {name.split()[0] for name in commands("tgctl")})

@@ -1,11 +1,10 @@
-"""Tests for `cli.show`: values as text, JSON and YAML."""
+"""Tests for `cli.show`: values as text."""
 
 from __future__ import annotations
 
-import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.cli.show import Column, amount, key, pairs, plain, span, table, to_yaml
+from tlsgate.cli.show import Column, amount, key, pairs, plain, span, table
 
 
 class PlainTests(SynchronousTestCase):
@@ -69,21 +68,3 @@ class UnitsTests(SynchronousTestCase):
         """Values stand below each other; none is no line."""
         self.assertEqual(pairs([("a", 1), ("bcd", "")]), "a    1\nbcd")
         self.assertEqual(pairs([]), "")
-
-
-class YamlTests(SynchronousTestCase):
-    """Tests for `to_yaml`."""
-
-    def test_round_trip(self) -> None:
-        """Keys keep their order, and what would be read as something else is quoted."""
-        value = {"z": "on", "a": ["1", 1, None, "é"], "text": "a\nb"}
-        shown = to_yaml(value)
-        self.assertEqual(yaml.safe_load(shown), value)
-        self.assertTrue(shown.startswith("z: "))
-
-    def test_only_ascii(self) -> None:
-        """A terminal is not steered by it, and bytes that are no text are spelled out."""
-        value = {"a": "x\x1b[2J\u202e", "b": ["/\udcff"]}
-        shown = to_yaml(value)
-        self.assertTrue(shown.isascii() and "\x1b" not in shown)
-        self.assertEqual(yaml.safe_load(shown), {"a": value["a"], "b": ["/\\udcff"]})

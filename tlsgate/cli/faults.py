@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define
 
-from tlsgate.errors import Fault, GateError
+from tlsgate.errors import Fault, GateError, Problem
 
 
 @define(eq=False)
@@ -60,3 +62,17 @@ class TooOld(GateError):
             f"this tgsh is version {self.ours}, and the gateway takes {self.least} or later: "
             "install a newer one, or try --skip-version-check"
         )
+
+
+@define(eq=False)
+class NotWritten(GateError):
+    """A resource of a file was refused; those before it are written."""
+
+    fault = Fault.OPERATOR
+    reason = "not_written"
+    problems: Sequence[Problem]
+    written: int
+
+    def __str__(self) -> str:
+        before = f"; {self.written} before it are written" if self.written else ""
+        return f"this resource was not written{before}"

@@ -6,6 +6,7 @@ command or wrote the configuration has to act (click's own usage errors are 2 as
 
 from __future__ import annotations
 
+from tlsgate.cli.faults import NotWritten
 from tlsgate.cli.show import plain
 from tlsgate.errors import (
     BadSettings,
@@ -14,6 +15,7 @@ from tlsgate.errors import (
     DoorClosed,
     Fault,
     GateError,
+    Problem,
 )
 
 #: The exit code of each fault.
@@ -31,14 +33,23 @@ def sentences(error: GateError, config: str | None = None) -> list[str]:
     Args:
         config: the configuration file as the operator named it, for the advice.
     """
-    problems = error.problems if isinstance(error, BadSettings | DaemonSaid) else ()
+    problems = error.problems if isinstance(error, BadSettings | DaemonSaid | NotWritten) else ()
     if problems:
         count = len(problems)
         head = f"{count} problem{'s' if count > 1 else ''}; nothing was changed"
-        lines = [str(problem) for problem in problems] + [head]
+        if isinstance(error, NotWritten):
+            head = str(error)
+        lines = [_problem(problem) for problem in problems] + [head]
     else:
         lines = str(error).splitlines() or [error.reason]
     return [plain(line) for line in lines] + [plain(line) for line in _advice(error, config)]
+
+
+def _problem(problem: Problem) -> str:
+    """A problem's line; what the API says of a resource has no place of ours."""
+    if problem.place.file:
+        return str(problem)
+    return f"{problem.path}: {problem.message}" if problem.path else problem.message
 
 
 def _advice(error: GateError, config: str | None) -> list[str]:

@@ -44,32 +44,13 @@ def emit(value: Any, how: str, text: Callable[[Any], str]) -> None:
     if how == "json":
         click.echo(json.dumps(value, indent=2))  # in ASCII: any terminal and any pipe takes it
     elif how == "yaml":
+        from tlsgate.cli.yamltext import to_yaml
+
         click.echo(to_yaml(value), nl=False)
     else:
         shown = text(value)
         if shown:
             click.echo(shown)
-
-
-def to_yaml(value: Any) -> str:
-    """*value* (JSON types) as a YAML document, keys in their own order."""
-    import yaml
-
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    return str(yaml.dump(_encodable(value), Dumper=dumper, sort_keys=False, width=100))
-
-
-def _encodable(value: Any) -> Any:
-    """*value* with bytes of file names that are no text spelled out; YAML cannot hold them."""
-    match value:
-        case str():
-            return value.encode("utf-8", "backslashreplace").decode()
-        case dict():
-            return {name: _encodable(one) for name, one in value.items()}
-        case list():
-            return [_encodable(one) for one in value]
-        case _:
-            return value
 
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.cli.cluster import NOW, Terminal
 from tests.support.commandline import TableDoor, run
 from tests.support.daemon import RELOADED, STATUS
+from tlsgate.cli.api import AUTH
+from tlsgate.cli.tgctl.call import Call
+from tlsgate.cli.tgctl.main import tgctl
 
 ANSWERS = {"GET /v1/status": STATUS, "POST /v1/reload": RELOADED}
 
@@ -72,3 +78,53 @@ class WhichDaemonTests(SynchronousTestCase):
     def test_environment(self) -> None:
         """Variables stand for the options."""
         self.assertEqual(self.opened("status", env={"TLSGATE_DATA_DIR": "/e"}), [Path("/e")])
+
+
+class WhichClusterTests(SynchronousTestCase):
+    """Which door of the API a command takes."""
+
+    def setUp(self) -> None:
+        self.terminal = Terminal(Path(self.mktemp()).absolute(), now=time.time())
+        self.cluster = self.terminal.cluster
+        self.cluster.ahead = time.time() - NOW
+        self.cluster.answers["GET /v1/resources/lock"] = {"items": [], "next": None}
+
+    def get(self, *words: str) -> tuple[Result, TableDoor]:
+        """Run `tgctl get lock` with the terminal's home."""
+        door = TableDoor({"GET /v1/resources/lock": {"items": [], "next": None}})
+        call = Call(open_door=door.open, open_way=self.cluster.open)
+        env = {"TGSH_HOME": str(self.terminal.home), "TLSGATE_CONFIG": "", "TLSGATE_DATA_DIR": ""}
+        return CliRunner().invoke(tgctl, [*words, "get", "lock"], obj=call, env=env), door
+
+    def test_socket(self) -> None:
+        """Without a profile, and wherever a data directory is named, the admin socket."""
+        self.assertEqual(len(self.get()[1].asked), 1)
+        self.terminal.login()
+        result, door = self.get("--data-dir=/d")
+        self.assertEqual((result.exit_code, door.opened), (0, [Path("/d")]))
+
+    def test_profile(self) -> None:
+        """Where this user may not use the socket, the profile in use; or that of --proxy."""
+        self.terminal.login()
+        for words in ((), ("--proxy=gate.test",)):
+            self.cluster.asked.clear()
+            result, door = self.get(*words)
+            self.assertEqual((result.exit_code, door.asked), (0, []))
+            self.assertEqual(self.cluster.asked, [(AUTH, "GET /v1/resources/lock", None)])
+
+    def test_identity(self) -> None:
+        """An identity file needs the gateway's address."""
+        file = Path(self.mktemp()).absolute()
+        self.terminal.login(f"--out={file}")
+        self.assertEqual(self.get(f"--identity={file}", "--proxy=gate.test:443")[0].exit_code, 0)
+        self.assertEqual(self.cluster.ways[-1].certificate, file)
+        self.assertEqual(self.get(f"--identity={file}")[0].exit_code, 2)
+
+    def test_expired(self) -> None:
+        """An expired login is told with the command that heals."""
+        self.cluster.ahead -= 50000
+        self.terminal.now -= 50000
+        self.terminal.login()
+        result, _ = self.get()
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("run `tgsh login --proxy=gate.test:443`", result.stderr)

@@ -145,3 +145,27 @@ class RunningTests(SynchronousTestCase):
             door = TableDoor({"GET /v1/explain": TOLD})
             run(*words, door=door, env=env)
             self.assertEqual(door.opened, [Path("/run/gate")])
+
+
+class ByRoleTests(SynchronousTestCase):
+    """With --user and --target the cluster decides."""
+
+    def test_verdicts(self) -> None:
+        """The rule that decided, the roles, and the exit code."""
+        for allowed, code, verdict in ((True, 0, "allowed"), (False, 1, "refused")):
+            told = {"allowed": allowed, "why": "role access, allow.logins", "roles": ["access"]}
+            door = TableDoor({"POST /v1/explain": told})
+            result = run(
+                *("explain", "--user=alice", "--target=ssh://root@db1", "--labels=env=prod"),
+                door=door,
+            )
+            self.assertEqual(
+                (result.exit_code, result.stdout),
+                (code, f"{verdict}: role access, allow.logins\nroles: access\n"),
+            )
+            body = {"user": "alice", "target": "ssh://root@db1", "labels": {"env": "prod"}}
+            self.assertEqual(door.bodies, [body])
+
+    def test_both(self) -> None:
+        """One without the other is a mistake."""
+        self.assertEqual(run("explain", "--user=alice").exit_code, 2)

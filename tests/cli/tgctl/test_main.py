@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
+import click
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.commandline import TableDoor, run
 from tests.support.daemon import LISTENERS, RELOADED, STATUS, UPGRADED
-from tlsgate.cli.tgctl.main import COMMANDS
+from tlsgate.cli.tgctl.main import COMMANDS, tgctl
 from tlsgate.errors import DaemonAway, DaemonSaid, DoorClosed, Fault, Place, Problem
 
 ANSWERS = {
@@ -126,6 +128,20 @@ class HelpTests(SynchronousTestCase):
         shown = run("--help").stdout
         for name in COMMANDS:
             self.assertRegex(shown, rf"\n  {name} +[A-Z]")
-            if name != "completion":
+        for words, command in _leaves():
+            self.assertTrue(command.help, words)
+            if words != ("completion",):
                 for option in ("--format", "--data-dir", "--config"):
-                    self.assertIn(option, run(name, "--help").stdout)
+                    self.assertIn(option, run(*words, "--help").stdout)
+
+
+def _leaves() -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command that does something, with its words."""
+    context = click.Context(tgctl)
+    for name in COMMANDS:
+        command = tgctl.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from (((name, verb), below) for verb, below in command.commands.items())
+        else:
+            yield (name,), command

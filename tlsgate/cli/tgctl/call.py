@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from attrs import define, field
 
 from tlsgate.cli.door import Asks, Door
 from tlsgate.cli.show import FORMATS, emit
+from tlsgate.config.adminsocket import admin_socket
 from tlsgate.errors import BadAsk
+
+if TYPE_CHECKING:
+    from tlsgate.cli.api import Way
+    from tlsgate.cli.tgsh.call import Call as UserCall
 
 #: Where a configuration is looked for when no option and no variable names one.
 DEFAULT_CONFIG = Path("/etc/tlsgate/tlsgate.yaml")
@@ -20,6 +26,25 @@ DEFAULT_CONFIG = Path("/etc/tlsgate/tlsgate.yaml")
 DEFAULT_DATA_DIR = Path("/var/lib/tlsgate")
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _remote(way: Way) -> Asks:
+    from tlsgate.cli.api import Remote
+
+    return Remote(way)
+
+
+def users_call(call: Call) -> UserCall:
+    """What `tgsh` would do: operators share profiles with it."""
+    from tlsgate.cli.tgsh.call import Call as UserCall
+
+    home = os.environ.get("TGSH_HOME")
+    return UserCall(
+        home=Path(home) if home else None,
+        proxy=call.proxy,
+        identity=call.identity,
+        open_way=call.open_way,
+    )
 
 
 @define
@@ -30,11 +55,46 @@ class Call:
     config_written: bool = False  #: on the command line, not by a variable
     data_dir: Path | None = None
     format: str = "text"
+    format_written: bool = False
+    identity: Path | None = None  #: an identity file for the API of a cluster
+    proxy: str | None = None  #: the gateway of that cluster
     open_door: Callable[[Path], Asks] = field(default=Door, repr=False)
+    open_way: Callable[[Way], Asks] = field(default=_remote, repr=False)
 
     def door(self) -> Asks:
-        """The admin socket of the daemon that is meant."""
+        """The admin socket of the daemon that is meant.
+
+        Raises:
+            BadAsk: a gateway is named, and its daemon has to be.
+        """
+        if self.identity is not None or self.proxy is not None:
+            raise BadAsk("this is asked of the daemon itself: --data-dir says which, no gateway")
         return self.open_door(self.where())
+
+    def api(self) -> Asks:
+        """The API of the cluster that is meant.
+
+        By an identity file or a profile where a gateway is named; else by the admin socket
+        where this user may; else by the profile in use.
+
+        Raises:
+            BadAsk: an identity file names no gateway.
+            NotLoggedIn: the profile that is meant has no good certificate.
+        """
+        users = users_call(self)
+        if self.identity is not None or self.proxy is not None:
+            return users.api()
+        named = self.config_written or self.data_dir is not None
+        if not named and not os.access(admin_socket(self.where()), os.W_OK):
+            current = users.profiles().current()
+            if current is not None:
+                return users.api()
+        return self.door()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether a gateway is named."""
+        return self.identity is not None or self.proxy is not None
 
     def where(self) -> Path:
         """The data directory that is meant."""
@@ -129,7 +189,33 @@ def _with_call(files: tuple[str, ...], command: F) -> F:
         if files:
             rest["out_format"] = how if how in files else None
         if how not in files:
+            call.format_written = how is not None or call.format_written
             call.format = how or call.format
         return command(call, *args, **rest)
 
     return wrapped  # type: ignore[return-value]  # click's decorators keep the shape
+
+
+def with_api(command: F) -> F:
+    """The options of `Call` for a command that any door of the API answers."""
+    return with_api_and()(command)
+
+
+def with_api_and(*files: str) -> Callable[[F], F]:
+    """The same for a command whose --format may also name what --out writes."""
+
+    def decorate(command: F) -> F:
+        @click.option("--proxy", help="The gateway: HOST[:PORT].")
+        @click.option("-i", "--identity", type=click.Path(path_type=Path), help="An identity file.")
+        @with_call_and(*files)
+        @functools.wraps(command)
+        def wrapped(
+            call: Call, /, *args: Any, identity: Path | None, proxy: str | None, **rest: Any
+        ) -> Any:
+            call.identity = identity or call.identity
+            call.proxy = proxy or call.proxy
+            return command(call, *args, **rest)
+
+        return wrapped  # type: ignore[return-value]  # click's decorators keep the shape
+
+    return decorate

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import plain
 from tlsgate.cli.tgctl.built import built, settings_of
-from tlsgate.cli.tgctl.call import Call, with_call
+from tlsgate.cli.tgctl.call import Call, with_api
 from tlsgate.errors import BadAsk
 
 
@@ -28,7 +29,10 @@ from tlsgate.errors import BadAsk
     help="The client's certificate, PEM, with its intermediates.",
 )
 @click.option("--running", is_flag=True, help="Ask the daemon even though --config is given.")
-@with_call
+@click.option("--user", help="Ask about this user's roles instead; with --target.")
+@click.option("--target", help="ssh://LOGIN@NODE, db://USER@DB/NAME, app://APP, kube://CLUSTER.")
+@click.option("--labels", type=LABELS, default="", help="The target's labels: a=b,c=d.")
+@with_api
 def command(
     call: Call,
     listener: str,
@@ -36,12 +40,21 @@ def command(
     alpn: tuple[str, ...],
     cert: Path | None,
     running: bool,
+    user: str | None,
+    target: str | None,
+    labels: dict[str, str],
 ) -> None:
-    """Print what a connection would meet, step by step.
+    """Print what a connection would meet, step by step, or what a user's roles decide.
 
     The running daemon answers. With --config the file is asked instead, before it is
-    loaded. Nothing is dialled. Exit code 0: allowed, 1: refused.
+    loaded. Nothing is dialled. With --user and --target the cluster decides by the user's
+    roles, and names the rule. Exit code 0: allowed, 1: refused.
     """
+    if user is not None or target is not None:
+        if user is None or target is None:
+            raise BadAsk("name both --user and --target")
+        _by_role(call, user, target, labels)
+        return
     offers = [token for written in alpn for token in written.split(",") if token]
     pem = None if cert is None else _certificates(cert)
     if call.config_written and not running:
@@ -52,6 +65,16 @@ def command(
         told = call.door().ask("GET", "/v1/explain", query)
     call.show(told, text)
     if told["outcome"] != "allowed":
+        click.get_current_context().exit(1)
+
+
+def _by_role(call: Call, user: str, target: str, labels: dict[str, str]) -> None:
+    body = {"user": user, "target": target, "labels": labels}
+    told = call.api().ask("POST", "/v1/explain", body=body)
+    roles = ", ".join(told["roles"]) or "none"
+    verdict = "allowed" if told["allowed"] else "refused"
+    call.show(told, lambda _: plain(f"{verdict}: {told['why']}") + f"\nroles: {plain(roles)}")
+    if not told["allowed"]:
         click.get_current_context().exit(1)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tlsgate.cli.show import plain, to_yaml
+from tlsgate.cli.show import plain
 from tlsgate.cli.tgctl.built import settings_of
 from tlsgate.cli.tgctl.call import Call, with_call
 
@@ -31,6 +31,7 @@ def command(call: Call, balancer: str, bind: str, to: tuple[str, ...], other: st
     from tlsgate.cli.export.haproxy import haproxy
     from tlsgate.cli.export.nginx import nginx
     from tlsgate.cli.export.rules import rules_of
+    from tlsgate.cli.yamltext import to_yaml
 
     file = call.config_file(needed=True)
     assert file is not None

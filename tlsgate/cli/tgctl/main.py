@@ -17,6 +17,16 @@ COMMANDS = (
     "init",
     "check",
     "status",
+    "users",
+    "tokens",
+    "get",
+    "create",
+    "edit",
+    "rm",
+    "auth",
+    "lock",
+    "audit",
+    "backup",
     "listeners",
     "connections",
     "explain",
@@ -60,20 +70,38 @@ class Verbs(Commands):
     envvar="TLSGATE_DATA_DIR",
     help="The daemon's data directory [what the configuration says].",
 )
+@click.option(
+    "-i",
+    "--identity",
+    type=click.Path(path_type=Path),
+    help="An identity file, to ask a cluster from afar; --proxy says where.",
+)
+@click.option("--proxy", help="The gateway of that cluster: HOST[:PORT].")
 @click.option("--format", "how", type=click.Choice(FORMATS), help="How answers look [text].")
 @click.version_option(tlsgate.__version__, prog_name="tlsgate")
 @click.pass_context
-def tgctl(ctx: click.Context, config: Path | None, data_dir: Path | None, how: str | None) -> None:
-    """Look after a tlsgate gateway.
+def tgctl(
+    ctx: click.Context,
+    config: Path | None,
+    data_dir: Path | None,
+    identity: Path | None,
+    proxy: str | None,
+    how: str | None,
+) -> None:
+    """Look after a tlsgate gateway and its cluster.
 
     Commands about a running daemon reach it through the admin socket in its data
-    directory, as root or as the daemon's user.
+    directory, as root or as the daemon's user. Those about a cluster work from anywhere,
+    with an identity file or the profile of `tgsh login`.
     """
     call = ctx.ensure_object(Call)
     call.config = config or call.config
     source = ctx.get_parameter_source("config")
     call.config_written = config is not None and source is ParameterSource.COMMANDLINE
     call.data_dir = data_dir or call.data_dir
+    call.identity = identity or call.identity
+    call.proxy = proxy or call.proxy
+    call.format_written = how is not None
     call.format = how or call.format
 
 

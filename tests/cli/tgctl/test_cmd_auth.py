@@ -1,0 +1,110 @@
+"""Tests for `tgctl auth`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.cli.cluster import SSH_LINE, Authority, Cluster
+from tests.support.commandline import TableDoor, run
+from tlsgate.cli.credential import read_identity
+from tlsgate.cli.tgctl.cmd_auth import EXPORTS
+
+CA = Authority()
+CAS: dict[str, Any] = {
+    "cluster": "example",
+    "cas": {
+        "user": [CA.pem],
+        "host": [CA.pem],
+        "db": [CA.pem],
+        "ssh_user": [f"{SSH_LINE}user"],
+        "ssh_host": [f"{SSH_LINE}host"],
+    },
+    "pins": [CA.pin],
+}
+
+
+class ExportTests(SynchronousTestCase):
+    """Tests for `tgctl auth export`."""
+
+    def export(self, kind: str) -> bytes:
+        result = run("auth", "export", f"--type={kind}", door=TableDoor({"GET /v1/cas": CAS}))
+        self.assertEqual((result.exit_code, result.stderr), (0, ""))
+        return result.stdout_bytes
+
+    def test_each(self) -> None:
+        """Each type as its readers take it."""
+        for kind, want in (
+            ("user", f"{SSH_LINE}user\n".encode()),
+            ("host", f"@cert-authority *.example,example {SSH_LINE}host\n".encode()),
+            *((kind, CA.pem.encode()) for kind in ("tls-user", "tls-host", "db")),
+            *((kind, CA.der) for kind in ("tls-user-der", "tls-host-der", "db-der")),
+        ):
+            self.assertEqual(self.export(kind), want, kind)
+
+    def test_all(self) -> None:
+        """Without a type everything that is text."""
+        shown = run("auth", "export", door=TableDoor({"GET /v1/cas": CAS})).stdout
+        self.assertTrue(shown.startswith(f"cert-authority {SSH_LINE}user\n@cert-authority"))
+        self.assertEqual(shown.count("BEGIN CERTIFICATE"), 3)
+        self.assertEqual(run("auth", "export", "--type=x").exit_code, 2)
+        self.assertIn("tls-user", EXPORTS)
+
+
+class RotateTests(SynchronousTestCase):
+    """Tests for `tgctl auth rotate` and `ls`."""
+
+    def test_rotate(self) -> None:
+        """The phase, and the command for the next one."""
+        door = TableDoor({"POST /v1/authorities/user/rotate": {"phase": "init"}})
+        result = run(
+            *("auth", "rotate", "--type=user", "--phase=init", "--grace-period=30h"), door=door
+        )
+        self.assertEqual(
+            result.stdout,
+            "user is in phase init; next: tgctl auth rotate --type=user --phase=update_clients\n",
+        )
+        self.assertEqual(door.bodies, [{"phase": "init", "grace_seconds": 108000}])
+
+    def test_ls(self) -> None:
+        """A line an authority."""
+        public = {"phase": "standby", "since": 0.0, "fingerprint": "ab", "keys": [{}]}
+        table = {"GET /v1/authorities": {"cluster": "example", "authorities": {"user": public}}}
+        self.assertEqual(
+            run("auth", "ls", door=TableDoor(table)).stdout.splitlines(),
+            ["TYPE  PHASE    KEYS  SINCE  FINGERPRINT", "user  standby     1  -      ab"],
+        )
+
+
+class SignTests(SynchronousTestCase):
+    """Tests for `tgctl auth sign`."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster()
+        self.door = TableDoor({"POST /v1/sign": lambda _, body: self.cluster.issued(body)})
+        self.name = Path(self.mktemp()).absolute()
+
+    def sign(self, *words: str) -> tuple[int, str]:
+        result = run("auth", "sign", "--user=alice", f"--out={self.name}", *words, door=self.door)
+        return result.exit_code, result.stdout
+
+    def test_file(self) -> None:
+        """An identity file that tgsh and tgctl read; only public keys were sent."""
+        code, out = self.sign("--ttl=1h")
+        self.assertEqual(code, 0)
+        self.assertEqual(out, f"{self.name}\ngood until 2026-01-02 04:04:05 UTC\n")
+        self.assertEqual(read_identity(self.name).user, "alice")
+        body = self.door.bodies[0]
+        self.assertEqual((body["user"], body["ttl_seconds"]), ("alice", 3600))
+        self.assertNotIn("PRIVATE", str(body))
+
+    def test_formats(self) -> None:
+        """--format says what is written; text and JSON how the answer looks."""
+        self.assertEqual(self.sign("--format=tls")[0], 0)
+        self.assertTrue(self.name.with_name(f"{self.name.name}.crt").exists())
+        self.assertEqual(self.sign("--format=tls")[0], 2)
+        self.assertEqual(self.sign("--format=tls", "--overwrite")[0], 0)
+        code, out = self.sign("--format=json")
+        self.assertEqual((code, self.name.exists(), out[0]), (0, True, "{"))

@@ -1,0 +1,103 @@
+"""`tgctl tokens`: what agents and gateways join a cluster with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from tlsgate.cli.options import DURATION, LABELS, WORDS
+from tlsgate.cli.show import Column, plain, span, table
+from tlsgate.cli.tgctl import resources
+from tlsgate.cli.tgctl.call import Call, with_api
+from tlsgate.cli.tgctl.cmd_users import remove, said
+
+
+@click.group("tokens")
+def command() -> None:
+    """Make, list and remove join tokens."""
+
+
+class Uses(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
+    """A number, or the word unlimited."""
+
+    name = "N|unlimited"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read *value*."""
+        if value == "unlimited" or isinstance(value, int):
+            return value
+        if not (str(value).isdecimal() and 0 < int(value[:8]) <= 1_000_000):
+            self.fail(f"{value!r} is no number up to 1000000, nor 'unlimited'", param, ctx)
+        return int(value)
+
+
+@command.command("add")
+@click.option("--type", "types", type=WORDS, required=True, help="gateway, node, db, app, kube.")
+@click.option("--ttl", type=DURATION, default="30m", show_default=True, help="The token's life.")
+@click.option("--uses", type=Uses(), default="1", show_default=True, help="How many may join.")
+@click.option("--labels", type=LABELS, default="", help="Labels for what joins: a=b,c=d.")
+@with_api
+def add(call: Call, types: list[str], ttl: int, uses: int | str, labels: dict[str, str]) -> None:
+    """Make a join token; its secret is shown this once."""
+    body = {"types": types, "ttl_seconds": ttl, "uses": uses, "labels": labels}
+    answer = call.api().ask("POST", "/v1/tokens", body=body)
+    call.show(answer, _added)
+
+
+def _added(answer: dict[str, Any]) -> str:
+    uses = answer["uses"]
+    often = "as often as you like" if uses == "unlimited" else f"{uses} time{'s'[: uses != 1]}"
+    left = "for ever"
+    if answer.get("expires") is not None:
+        left = "for " + span(max(0.0, float(answer["expires"]) - time.time()))
+    lines = [
+        f"{answer['secret']}",
+        "",
+        f"is good for {', '.join(answer['types'])}, {often}, {left}; in the configuration of what",
+        "joins, with the token in a file of its own:",
+        "",
+        "  teleport:",
+        f"    proxy_server: {answer.get('proxy') or 'HOST:PORT'}",
+        "    join_params: {method: token, token_name: /path/to/the/file}",
+        *(f"    ca_pin: {pin}" for pin in answer.get("pins", ())[:1]),
+        "",
+        f"to remove it: tgctl tokens rm {answer['id']}",
+    ]
+    return "\n".join(map(plain, lines))
+
+
+def _spec(row: Any, key: str) -> Any:
+    return resources.spec_of(row).get(key)
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in labels.items()) or "-"
+
+
+COLUMNS = (
+    Column("TOKEN", resources.name_of),
+    Column("TYPES", lambda row: ", ".join(_spec(row, "types") or ())),
+    Column("USED", lambda row: f"{_spec(row, 'used') or 0} of {_spec(row, 'uses') or 1}"),
+    Column("LABELS", lambda row: _pairs(_spec(row, "labels") or {})),
+    Column("EXPIRES", lambda row: row.get("metadata", {}).get("expires") or "never"),
+)
+
+
+@command.command("ls")
+@with_api
+def ls(call: Call) -> None:
+    """List the join tokens that are still good, by their ids."""
+    rows = list(resources.fetch(call.api(), "token"))
+    call.show(rows, lambda _: table(COLUMNS, rows) if rows else "no active token")
+
+
+@command.command("rm")
+@click.argument("names", nargs=-1, required=True, metavar="ID...")
+@with_api
+def rm(call: Call, names: tuple[str, ...]) -> None:
+    """Remove join tokens by their ids; who has joined stays."""
+    removed = remove(call.api(), [("token", name) for name in names])
+    call.show(removed, lambda _: "\n".join(map(said, removed)))
