@@ -14,7 +14,8 @@ from tlsgate.core.outcome import More
 from tlsgate.core.proxyline import TLV_CRC32C, ProxyHeader, read_proxy, write_v2
 from tlsgate.core.sniff import OPENING_LIMIT, sniff
 from tlsgate.core.wire import mongodb
-from tlsgate.errors import BadHello, BadName, BadProxyHeader
+from tlsgate.core.wire.sshcert import Kind, judge, parse
+from tlsgate.errors import BadBytes, BadHello, BadName, BadProxyHeader, Untrusted
 
 _LARGEST = 4096
 
@@ -91,3 +92,32 @@ def check_openings(noise: bytes) -> None:
     except BadName:
         return
     assert normal(name) == name
+
+
+def check_sshcert(noise: bytes) -> None:
+    """Read *noise* as an OpenSSH certificate; what is read stands in it, and judges itself."""
+    noise = noise[: 2 * _LARGEST]
+    try:
+        found = parse(noise)
+    except BadBytes:
+        return
+    assert noise.startswith(found.signed)
+    assert found.authority in noise
+    assert not found.authority_type.endswith(b"@openssh.com")
+    assert found.key.startswith(len(found.key_type).to_bytes(4, "big"))
+    for end in (0, len(noise) // 2, len(noise) - 1):
+        try:
+            parse(noise[:end])
+        except BadBytes:
+            continue
+        raise AssertionError(end)
+    for kind in Kind:
+        for name in ("", *found.principals):
+            try:
+                judge(found, (found.authority,), kind, found.valid_after, name)
+            except Untrusted:
+                continue
+            assert name
+            assert kind is found.kind
+            assert not found.critical_options
+            assert found.valid_before < (1 << 64) - 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fuzz.targets import check_hello, check_openings, check_proxyline
+from tests.fuzz.targets import check_hello, check_openings, check_proxyline, check_sshcert
 
 _CORPUS = Path(__file__).parent / "corpus"
 
@@ -33,3 +33,7 @@ class CorpusTests(SynchronousTestCase):
     def test_openings(self) -> None:
         """Openings: once told, an answer stays told."""
         self._replay("openings", check_openings)
+
+    def test_sshcert(self) -> None:
+        """OpenSSH certificates: no odd one gets through, and none raises anything else."""
+        self._replay("sshcert", check_sshcert)
