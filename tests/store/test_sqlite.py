@@ -1,4 +1,4 @@
-"""Tests for `tlsgate.store.sqlite`."""
+"""Tests for `tlsgate.store.sqlite` and `.serving`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tests.store.conformance import StoreTests
 from tests.store.pump import Pump
 from tlsgate.core.keeping import ABSENT, Event, Item, Put
 from tlsgate.errors import Conflict, StoreFailed
+from tlsgate.store.serving import URGENT
 from tlsgate.store.sqlite import SqliteStore
 
 
@@ -153,6 +154,15 @@ class TogetherTests(SynchronousTestCase):
             "free some space; nothing was changed",
         )
         self.assertEqual(self.together(self.put("a")), [2])
+
+    def test_a_lock_on_a_full_disk(self) -> None:
+        """A lock is made from what was set aside, which the next commit puts back."""
+        full = OSError(errno.ENOSPC, "No space left on device")
+        self.faults.next["applied"] = [full] * 3
+        self.assertEqual(self.together(self.put(f"{URGENT}1")), [2])
+        self.assertFalse(self.store._tables.ballast)
+        self.assertEqual(self.together(self.put("a")), [3])
+        self.assertTrue(self.store._tables.ballast)
 
     def test_in_doubt(self) -> None:
         """After a failed fsync nothing more is written, and the sentence says so."""
