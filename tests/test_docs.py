@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import alpn_page
 from tlsgate import errors
 from tlsgate.cli.tgctl.main import tgctl
+from tlsgate.cli.tgsh.main import tgsh
 from tlsgate.config import schema
 from tlsgate.config.fields import Unserved
 from tlsgate.config.read import read_text
@@ -124,11 +125,11 @@ def code(page: Path) -> Iterator[str]:
             yield from re.findall(r"`([^`]+)`", line)
 
 
-def commands() -> Iterator[tuple[str, list[str]]]:
-    """Every `tgctl …` of the guide as words, without what a shell does with it."""
+def commands(program: str) -> Iterator[tuple[str, list[str]]]:
+    """Every `tgctl …` or `tgsh …` of the guide as words, without what a shell does with it."""
     for page in pages():
         for line in code(page):
-            if line.startswith("tgctl "):
+            if line.startswith(f"{program} "):
                 words = shlex.split(line.partition(" | ")[0], comments=True)
                 yield f"{page.name}: {line}", words[1:]
 
@@ -152,22 +153,42 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(settings.warnings, (), place)
 
     def test_commands_exist(self) -> None:
-        """Each `tgctl …` names a command that is there, and options that it takes."""
-        found = list(commands())
-        self.assertGreater(len(found), 20)
-        context = click.Context(tgctl)
-        for place, words in found:
-            rest = [word for word in words if not word.startswith("-")]
-            if words[0] in ("--config", "--data-dir", "--format", "-c"):
-                rest = rest[1:]
-            command = tgctl.get_command(context, rest[0].partition("|")[0]) if rest else tgctl
-            self.assertIsNotNone(command, place)
-            assert command is not None
-            options = {"--help", "--config", "--data-dir", "--format", "-c"}
-            for parameter in command.params:
-                options.update(parameter.opts)
-            written = {word.partition("=")[0] for word in words if word.startswith("-")}
-            self.assertEqual(written - options, set(), place)
+        """Each command names one that is there, and options that it takes."""
+        for program, least in ((tgctl, 20), (tgsh, 10)):
+            assert program.name is not None
+            found = list(commands(program.name))
+            self.assertGreater(len(found), least)
+            for place, words in found:
+                command, options = self.chosen(program, words, place)
+                for parameter in command.params:
+                    options.update(parameter.opts)
+                written = {word.partition("=")[0] for word in words if word.startswith("-")}
+                self.assertEqual(written - options - {"-"}, set(), place)
+
+    def chosen(
+        self, program: click.Group, words: list[str], place: str
+    ) -> tuple[click.Command, set[str]]:
+        """The command that *words* choose, and the options that may stand before it."""
+        options = {"--help"}
+        takes = {name for one in program.params for name in one.opts if not _is_flag(one)}
+        command: click.Command = program
+        waiting = list(words)
+        while waiting and isinstance(command, click.Group):
+            options.update(name for one in command.params for name in one.opts)
+            word = waiting.pop(0)
+            if word.startswith("-"):
+                if word in takes:
+                    waiting.pop(0)
+                continue
+            below = command.get_command(click.Context(command), word.partition("|")[0])
+            self.assertIsNotNone(below, place)
+            assert below is not None
+            command = below
+        return command, options
+
+
+def _is_flag(parameter: click.Parameter) -> bool:
+    return isinstance(parameter, click.Option) and parameter.is_flag
 
 
 def row(page: str, key: str) -> list[str]:
