@@ -345,6 +345,20 @@ class RotateTests(SynchronousTestCase):
         cluster.store.turn()
         self.assertEqual(cluster.authorities.public(), before)
 
+    def test_a_listener_that_fails(self) -> None:
+        """A bug of who listens is logged, and the new key counts all the same."""
+        cluster = Cluster()
+        other = cluster.another()
+
+        def fails(_kind: str) -> None:
+            raise ZeroDivisionError
+
+        other.on_change(fails)
+        cluster.rotate("user", "init")
+        cluster.store.turn()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(other.public(), cluster.authorities.public())
+
     def test_deleted_while_running(self) -> None:
         """A step on what somebody has deleted is refused."""
         cluster = Cluster()

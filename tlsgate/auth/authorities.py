@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlsgate.auth.authority import (
     TYPES,
@@ -273,7 +274,8 @@ class Authorities:
             known = self._states.get(cast(Type, kind))
             newest = max(event.revision for event in events if event.key == PREFIX + kind)
             if known is not None and newest > known.revision:
-                Deferred.fromCoroutine(self._follow(known.type))
+                following = Deferred.fromCoroutine(self._follow(known.type))
+                following.addErrback(self._failed)
 
     async def _follow(self, kind: Type) -> None:
         try:
@@ -281,6 +283,9 @@ class Authorities:
         except GateError as error:
             # The known state stays in force; the next change is another chance.
             self._log.error("the {kind} authority cannot be read: {error}", kind=kind, error=error)
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("an authority cannot be followed", failure)
 
     def _take(self, state: _State) -> None:
         if state.revision <= self._states[state.type].revision:
