@@ -171,6 +171,17 @@ class Resource(Answer):
     warnings: list[Problem] = Field([], description="what was written and does nothing here")
 
 
+class Written(Answer):
+    """A resource as it is written; what its kind does not know is refused or warned of."""
+
+    kind: str = Field(max_length=64)
+    version: str | None = Field(None, max_length=16)
+    metadata: dict[str, Any] = Field(
+        default_factory=dict, description="name, description, labels, expires, revision"
+    )
+    spec: dict[str, Any] = Field(default_factory=dict)
+
+
 class Resources(Answer):
     """A page of resources."""
 

@@ -49,6 +49,7 @@ STATUS: Final[Mapping[type[GateError], int]] = {
     errors.DoorClosed: 403,
     errors.Untrusted: 403,
     errors.NoSuch: 404,
+    errors.NotServed: 404,
     errors.Conflict: 409,
     errors.Exists: 409,
     errors.Compacted: 409,
@@ -59,7 +60,6 @@ STATUS: Final[Mapping[type[GateError], int]] = {
     errors.StoreFailed: 503,
     errors.Unreachable: 503,
     errors.AuditFailed: 503,
-    errors.NotServed: 503,
 }
 _BY_FAULT = {Fault.CLIENT: 400, Fault.OPERATOR: 409, Fault.TARGET: 503, Fault.GATE: 500}
 

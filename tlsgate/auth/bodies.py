@@ -18,6 +18,7 @@ from pydantic import (
     ValidationError,
 )
 
+from tlsgate.auth.tokens import MOST_USES
 from tlsgate.errors import BadResource
 
 #: Longest life that anything made by a request may have: 10 years.
@@ -146,7 +147,7 @@ class NewToken(Body):
 
     types: Annotated[list[SystemRole], Field(min_length=1, max_length=8)]
     ttl_seconds: Ttl | None = None
-    uses: Annotated[int, Field(ge=1, le=1_000_000)] | Literal["unlimited"] = 1
+    uses: Annotated[int, Field(ge=1, le=MOST_USES)] | Literal["unlimited"] = 1
     labels: Labels = Field(default_factory=dict)
 
 

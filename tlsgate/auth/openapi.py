@@ -116,7 +116,7 @@ def _operation(verb: Verb) -> dict[str, Any]:
     if parameters := _parameters(verb):
         operation["parameters"] = parameters
     if verb.body is not None or verb.raw_body:
-        model = "Resource" if verb.raw_body or verb.body is None else verb.body.__name__
+        model = "Written" if verb.raw_body or verb.body is None else verb.body.__name__
         if verb.body is bodies.Body:
             schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
         else:
@@ -168,12 +168,12 @@ def _no_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 def _input(model: str) -> str:
     """Bodies have a prefix where an answer has their name."""
-    return model if model == "Resource" or not hasattr(answers, model) else f"{model}Body"
+    return model if model == "Written" or not hasattr(answers, model) else f"{model}Body"
 
 
 def _schemas(table: tuple[Verb, ...]) -> dict[str, Any]:
     replies: set[type[BaseModel]] = {getattr(answers, verb.reply) for verb in table}
-    replies |= {answers.Refusal, answers.Resource}
+    replies |= {answers.Refusal, answers.Written}
     taken: set[type[BaseModel]] = {
         verb.body for verb in table if verb.body is not None and verb.body is not bodies.Body
     }
