@@ -49,7 +49,8 @@ def _at(seconds: float) -> datetime.datetime:
 class Authority:
     """A CA that signs what claims ask for."""
 
-    def __init__(self, name: str = "host ca") -> None:
+    def __init__(self, name: str = "host ca", now: float = NOW) -> None:
+        self._now = now
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = self._signed(self._name, self._key.public_key(), ca=True)
@@ -63,10 +64,10 @@ class Authority:
         public: Any = None,
         *,
         names: tuple[str, ...] = (),
-        start: float = NOW - 60,
-        end: float = NOW + 43200,
+        start: float | None = None,
+        end: float | None = None,
     ) -> x509.Certificate:
-        """A certificate with *claims*."""
+        """A certificate with *claims*; without *start* and *end* as a user's of 12 h."""
         public = public or ec.generate_private_key(ec.SECP256R1()).public_key()
         common = "x" if claims is None else claims.name
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
@@ -79,8 +80,8 @@ class Authority:
         *,
         claims: Claims | None = None,
         names: tuple[str, ...] = (),
-        start: float = NOW - 60,
-        end: float = NOW + 43200,
+        start: float | None = None,
+        end: float | None = None,
         ca: bool = False,
     ) -> x509.Certificate:
         made = (
@@ -89,8 +90,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(_at(start))
-            .not_valid_after(_at(end))
+            .not_valid_before(_at(self._now - 60 if start is None else start))
+            .not_valid_after(_at(self._now + 43200 if end is None else end))
             .add_extension(x509.BasicConstraints(ca, None), critical=True)
         )
         if names:

@@ -74,7 +74,7 @@ def translate(error: ssl.SSLError, gateway: str, now: float | None = None) -> Ga
     if number is not None:
         return GatewayRefused(gateway, number, MEANINGS[number])
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-        return Unreachable(gateway, "it hung up during the handshake")
+        return Unreachable(gateway, "it hung up without a word")
     if "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error):
         return Unreachable(gateway, "it does not speak TLS there; is it the right port?")
     words = str(error).partition("] ")[2].partition(" (_ssl")[0]

@@ -133,8 +133,8 @@ class Remote:
             return read_answer(where, status, answer)
         except DaemonAway as e:
             raise Unreachable(where, e.why) from e
-        except ssl.SSLError as e:
-            raise translate(e, where) from e
+        except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as e:
+            raise translate(_last_word(connection, e), where) from e
         except TimeoutError as e:
             raise Unreachable(where, f"it said nothing for {seconds:g} s") from e
         except socket.gaierror as e:
@@ -199,6 +199,23 @@ class _OverTls(http.client.HTTPSConnection):
 
     def connect(self) -> None:
         self.sock = self._remote.dial(self._seconds)
+
+
+def _last_word(connection: http.client.HTTPConnection, error: OSError) -> ssl.SSLError:
+    """The alert behind *error*, where there is one.
+
+    In TLS 1.3 a client is through before its certificate is looked at: a refusal may come
+    while it writes its question, and the broken connection is noticed first.
+    """
+    lost = not isinstance(error, ssl.SSLError) or isinstance(error, ssl.SSLEOFError)
+    if lost and connection.sock is not None:
+        try:
+            connection.sock.recv(1)
+        except ssl.SSLError as e:
+            return e
+        except OSError:
+            pass
+    return error if isinstance(error, ssl.SSLError) else ssl.SSLEOFError(str(error))
 
 
 def chain_of(secured: ssl.SSLSocket) -> list[bytes]:

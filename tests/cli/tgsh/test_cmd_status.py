@@ -112,6 +112,20 @@ class StatusTests(SynchronousTestCase):
             self.assertIn(str(file), result.stderr)
             file.write_text(before)
 
+    def test_edited_by_hand(self) -> None:
+        """A profile is YAML: who edits it may write it as YAML is written."""
+        self.terminal.login()
+        profile = self.home / "gate.test.yaml"
+        flow = (
+            "# mine\n{web_proxy_addr: 'gate.test:443', user: alice, cluster: example,\n"
+            " tls_routing_enabled: no}\n"
+        )
+        for text in (flow, profile.read_text().replace(": true", ": off")):
+            profile.write_text(text)
+            result = self.terminal.run("status", "--format=json")
+            self.assertEqual((result.exit_code, result.stderr), (0, ""))
+            self.assertFalse(json.loads(result.stdout)["active"]["tls_routing_enabled"])
+
     def test_identity_file(self) -> None:
         """-i shows what the file is; what is none is refused."""
         file = Path(self.mktemp()).absolute()
@@ -138,7 +152,7 @@ class ImportsTests(SynchronousTestCase):
             "import sys\n"
             "from tlsgate.cli.tgsh.main import tgsh\n"
             "tgsh(['status'], standalone_mode=False)\n"
-            "heavy = ('twisted', 'OpenSSL', 'pydantic', 'cryptography', 'rich', 'ssl', 'asyncio')\n"
+            "heavy = ('twisted', 'OpenSSL', 'pydantic', 'cryptography', 'rich', 'ssl', 'yaml')\n"
             "print(*(name for name in heavy if name in sys.modules), file=sys.stderr)\n"
         )
         for _ in range(2):
