@@ -92,6 +92,10 @@ class IGateProtocol(Interface):
         "issued; there are none of them without a cluster."
     )
 
+    at_auth: bool = Attribute(
+        "True: the auth service serves it; a gateway whose auth service is in another process "
+        "passes its TLS through to there."
+    )
     name_alpn: tuple[bytes, ...] = Attribute(
         "Tokens that clients of its server names may offer; one is confirmed. With http/1.1 "
         "among them, or (), those that offer none are served too."

@@ -149,3 +149,25 @@ def gate_holder(case: ClusterCase, other: Holder) -> Holder:
     made.cert.write_bytes(pair.cert_file.read_bytes())
     made.cas.write_text(other.cas.read_text())
     return made
+
+
+class _TwoWorkers:
+    """Two workers, with the auth service in a process of its own."""
+
+    def cluster(self: Any, **keys: Any) -> Gate:
+        """Start a daemon with workers."""
+        proxy = {**keys.pop("proxy", {}), "workers": 2}
+        gate: Gate = super().cluster(proxy=proxy, **keys)  # type: ignore[misc]
+        return gate
+
+
+class WorkersLoginTests(_TwoWorkers, LoginTests):
+    """The same with workers: TLS of the API's doors passes through them untouched."""
+
+
+class WorkersRouteTests(_TwoWorkers, RouteTests):
+    """The same with workers: each of them follows the cluster."""
+
+
+class WorkersModeTests(_TwoWorkers, ModeTests):
+    """The same with workers."""

@@ -38,3 +38,11 @@ def short_name(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+def lasting_name(path: Path) -> str:
+    """The same for as long as this process lives; the folder's descriptor stays open."""
+    if len(os.fsencode(path)) <= SUN_PATH_BYTES:
+        return str(path)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return f"/proc/self/fd/{folder}/{path.name}"

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 
 from tlsgate.config.settings import KeyPair, Listener, Settings
 from tlsgate.core.names import normal
-from tlsgate.core.routing import CertRule, Route, RouteTable
+from tlsgate.core.routing import CertRule, Route, RouteTable, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
 from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
 from tlsgate.interfaces import IGateProtocol
@@ -49,10 +49,13 @@ class Trust:
     Attributes:
         ca_files: PEM files with the certificates of an authority, by "user" and "host".
         keypairs: what is shown where a protocol `shows_cluster`.
+        auth_target: where the TLS of protocols that are `at_auth` goes untouched; None: they
+            are served here.
     """
 
     ca_files: Mapping[str, str]
     keypairs: tuple[KeyPair, ...]
+    auth_target: str | None = None
 
 
 @frozen(eq=False, kw_only=True)
@@ -121,7 +124,7 @@ class Gate:
         except BadSettings as error:
             raise BadSettings([*problems, *error.problems]) from error
         targets: dict[str, Target] = {}
-        for route in settings.routes:
+        for route in routes:
             if route.target is not None:
                 try:
                     targets[route.target] = parse_target(route.target, contexts)
@@ -208,6 +211,9 @@ def protocol_routes(
             unsafe_anyone=True,  # no target; the protocol itself decides
         )
         names = tuple(protocol.server_names(public))
+        if protocol.at_auth and trust is not None and trust.auth_target is not None:
+            yield from _passed(name, protocol, names, trust.auth_target)
+            continue
         if protocol.alpn:
             # The console is for the web port alone; a token is good on any port.
             catch_all = not names and b"http/1.1" in protocol.alpn
@@ -228,6 +234,19 @@ def protocol_routes(
                 )
                 if tokens:
                     yield evolve(base, name=f"{name}-port-plain", listener=listener.name)
+
+
+def _passed(
+    name: str, protocol: IGateProtocol, names: tuple[str, ...], target: str
+) -> Iterable[Route]:
+    """The routes of what the auth service serves itself, in another process."""
+    # Another machine's auth service trusts no PROXY header of ours.
+    send_proxy = SendProxy.V2 if target.startswith("unix:") else SendProxy.NONE
+    base = Route(name=name, protocol=name, passthrough=True, target=target, send_proxy=send_proxy)
+    if protocol.alpn:
+        yield evolve(base, alpn=protocol.alpn)
+    if names:
+        yield evolve(base, name=f"{name}-name", server_names=names)
 
 
 def _certificates(settings: Settings) -> CertificateStore:

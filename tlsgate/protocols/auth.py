@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import Denied, GateError, NotServed
 from tlsgate.interfaces import IRouteContext, RelayTo
-from tlsgate.protocols.base import GateProtocol
+from tlsgate.protocols.base import GateProtocol, relay
 from tlsgate.protocols.web import answers
 
 _ELSEWHERE = "the auth service of this cluster runs elsewhere; ask it there"
@@ -30,6 +30,7 @@ class Auth(GateProtocol):
     holders = ("user", "host")
     name_alpn = (b"http/1.1",)
     shows_cluster = True
+    at_auth = True
 
     def server_names(self, public: Sequence[str]) -> Sequence[str]:
         """Claim `auth.` under each public name."""
@@ -47,6 +48,8 @@ class Auth(GateProtocol):
             Denied: the certificate is of nobody in this cluster.
             NotServed: the auth service is not in this process.
         """
+        if context.route.target is not None:  # the auth service is in another process
+            return relay(self, context)
         from tlsgate.auth.principal import of_certificate
 
         cluster, identity = context.cluster, context.identity
@@ -64,6 +67,7 @@ class Join(GateProtocol):
     alpn = (b"tlsgate-join",)
     client_cert = CertRule.NONE
     shows_cluster = True
+    at_auth = True
 
     refusal = Auth.refusal
 
@@ -73,6 +77,8 @@ class Join(GateProtocol):
         Raises:
             NotServed: the auth service is not in this process.
         """
+        if context.route.target is not None:
+            return relay(self, context)
         from tlsgate.auth.principal import nobody
 
         principal = nobody(host_of(context))

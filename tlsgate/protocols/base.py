@@ -33,6 +33,7 @@ class GateProtocol:
     stands_alone: bool = True
     holders: tuple[str, ...] = ()
     shows_cluster: bool = False
+    at_auth: bool = False
     name_alpn: tuple[bytes, ...] = ()
     advice: str = ""
 

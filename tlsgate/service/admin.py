@@ -34,6 +34,7 @@ from twisted.logger import Logger
 from twisted.web.http import Request
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import Interface
 
 from tlsgate.config.adminsocket import admin_socket, short_name
 from tlsgate.errors import (
@@ -92,40 +93,40 @@ def peer_uid(request: Request) -> int:
     return int(_UCRED.unpack(raw)[1])
 
 
-class BothApis(Resource):
-    """The daemon's own paths, and the cluster's API beside them.
+class Beside(Interface):
+    """The cluster's API, for those who may use the admin socket."""
 
-    Args:
-        mine: answers about the daemon.
-        api: gives the `auth.api.Api`, or None while the auth service is not up.
-        clock: for deadlines.
-    """
+    def resource(uid_of: Callable[[Request], int]) -> Resource | None:
+        """Give what answers; None while the auth service is not up.
+
+        Args:
+            uid_of: who asks; raises `Forbidden` where they may not.
+        """
+
+
+class BothApis(Resource):
+    """The daemon's own paths, and the cluster's API beside them."""
 
     isLeaf = True
 
-    def __init__(self, mine: AdminApi, api: Callable[[], Any], clock: Any) -> None:
+    def __init__(self, mine: AdminApi, beside: Any) -> None:
         super().__init__()
         self._mine = mine
-        self._api = api
-        self._clock = clock
+        self._beside = beside
 
     def render(self, request: Request) -> int:
         """Pass *request* on (Twisted calls this)."""
-        api = self._api()
         methods = VERBS.get(request.path.decode("latin-1"), {})
-        if api is None or request.method.decode("latin-1") in methods:
-            return self._mine.render(request)
-        from tlsgate.auth.web import ApiResource
+        other = None
+        if request.method.decode("latin-1") not in methods:
+            other = self._beside.resource(self._who)
+        return (other or self._mine).render(request)
 
-        return ApiResource(api, self._who, self._clock).render(request)
-
-    def _who(self, request: Request) -> Any:
-        from tlsgate.auth.principal import local
-
+    def _who(self, request: Request) -> int:
         uid = self._mine.uid_of(request)
         if not self._mine.admits(uid):
             raise Forbidden(f"local:{uid}", "use the admin socket", "it is root's and the owner's")
-        return local(uid)
+        return uid
 
 
 class AdminApi(Resource):
@@ -306,16 +307,16 @@ class AdminService(Service):
         daemon: IDaemon,
         data_dir: Path,
         audit: IAudit | None = None,
-        api: Callable[[], Any] | None = None,
+        beside: Any = None,
     ) -> None:
         self._reactor = reactor
         mine = AdminApi(daemon, audit, owner=os.geteuid())
-        if api is None:
+        if beside is None:
             self._site = Site(mine)
         else:
             from tlsgate.auth.web import ApiSite
 
-            self._site = ApiSite(BothApis(mine, api, reactor), reactor)  # type: ignore[arg-type]
+            self._site = ApiSite(BothApis(mine, beside), reactor)  # type: ignore[arg-type]
         self._site.displayTracebacks = False
         self._site.log = _no_access_log  # type: ignore[method-assign]  # tgctl is no visitor
         self._path = admin_socket(data_dir)

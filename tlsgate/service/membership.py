@@ -54,6 +54,8 @@ class Membership:
         reactor: for its clock.
         in_thread: see `service.local.InThread`.
         now: seconds since the epoch.
+        auth_target: where the TLS of the auth service's own protocols goes untouched; None:
+            it is in this process.
     """
 
     log = Logger()
@@ -65,6 +67,8 @@ class Membership:
         reactor: Any,
         in_thread: Callable[..., Deferred[Any]],
         now: Callable[[], float] = time.time,
+        *,
+        auth_target: str | None = None,
     ) -> None:
         self.view = view
         self.trust: Trust | None = None
@@ -72,6 +76,7 @@ class Membership:
         self._reactor = reactor
         self._in_thread = in_thread
         self._now = now
+        self._auth_target = auth_target
         self._names: tuple[str, ...] = ()
         self._renew: Callable[[], Awaitable[None]] | None = None
         self._cut: Callable[[Callable[[Identity], bool]], None] = lambda _: None
@@ -188,7 +193,7 @@ class Membership:
         paths = self._ca_paths()
         if not all(one.exists() for one in (*paths.values(), pair.cert_file, pair.key_file)):
             return False
-        self.trust = _trust(paths, pair)
+        self.trust = self._made(paths, pair)
         return True
 
     def _keep(self) -> None:
@@ -233,8 +238,15 @@ class Membership:
         replace_secret(pair.cert_file, (body["certificate"] + body["chain"]).encode())
         now = self._now()
         self._renew_at = now + (float(body["not_after"]) - now) * _RENEW_AT
-        self.trust = _trust(paths, pair)
+        self.trust = self._made(paths, pair)
         self._keep()
+
+    def _made(self, paths: Mapping[str, Path], pair: KeyPair) -> Trust:
+        return Trust(
+            ca_files={kind: str(path) for kind, path in paths.items()},
+            keypairs=(pair,),
+            auth_target=self._auth_target,
+        )
 
     def _plan(self) -> None:
         self._soon(max(0.0, self._renew_at - self._now()))
@@ -265,7 +277,3 @@ class Membership:
             return
         if not self._stopped:
             self._plan()
-
-
-def _trust(paths: Mapping[str, Path], pair: KeyPair) -> Trust:
-    return Trust(ca_files={kind: str(path) for kind, path in paths.items()}, keypairs=(pair,))

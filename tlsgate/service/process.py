@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from tlsgate.config.settings import Settings
 from tlsgate.service.audit import AuditLog
+from tlsgate.service.authsockets import inside
 from tlsgate.service.claim import Claim
 from tlsgate.service.listeners import Bound, Changes, Sockets
 from tlsgate.service.logs import Log
@@ -65,11 +66,11 @@ class Process:
 
 
 def wanted(settings: Settings) -> list[Any]:
-    """Everything that *settings* open: listeners and the diagnostic port."""
+    """Everything that *settings* open: listeners, the diagnostic port, sockets inside."""
     ports: list[Any] = list(settings.listeners)
     if settings.diag is not None:
         ports.append(_Diag(settings.diag))
-    return ports
+    return [*ports, *inside(settings)]
 
 
 def told_listeners(
@@ -94,10 +95,16 @@ def told_listeners(
     ]
 
 
+def is_inside(name: str) -> bool:
+    """Whether a socket is none of the listeners that people know."""
+    return name.startswith("(")
+
+
 def told_changes(changes: Changes) -> dict[str, list[str]]:
     """What a reload did to the listeners, as `IDaemon.reload` tells it."""
     return {
-        word: [name for name in names if name != DIAG] for word, names in asdict(changes).items()
+        word: [name for name in names if not is_inside(name)]
+        for word, names in asdict(changes).items()
     }
 
 

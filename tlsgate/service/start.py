@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import quoteStringArgument
 
+from tlsgate.config.adminsocket import lasting_name
 from tlsgate.config.settings import Settings
 from tlsgate.service.acceptor import MOST_A_TURN, Descriptors
 from tlsgate.service.audit import AuditLog
+from tlsgate.service.authsockets import API, TLS, path_of
 from tlsgate.service.claim import Claim
 from tlsgate.service.crew import ICrew
 from tlsgate.service.listeners import Sockets
@@ -22,10 +25,12 @@ from tlsgate.service.process import Process, descriptor_limit, reopen, wanted
 from tlsgate.service.reload import Source
 from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
+from tlsgate.service.supervisor import AUTH
 from tlsgate.service.tree import Daemon
 from tlsgate.service.worker import Worker
 
 if TYPE_CHECKING:
+    from tlsgate.cluster.httpdoor import HttpDoor
     from tlsgate.service.auth import AuthService
     from tlsgate.service.membership import Membership
 
@@ -72,6 +77,10 @@ class Base:
         Raises:
             GateError: it cannot be built of *settings*.
         """
+        if index == AUTH:
+            return self._auth_crew(settings)
+        if settings.workers > 1 and settings.auth_enabled:
+            membership = self._worker_membership(settings, index)
         # Only a process that serves loads TLS; a supervisor never does.
         from tlsgate.service.local import LocalGateway, build
 
@@ -86,6 +95,39 @@ class Base:
             most=MOST_A_TURN if settings.workers == 1 else SHARED_A_TURN,
             membership=membership,
         )
+
+    def _auth_crew(self, settings: Settings) -> ICrew:
+        from tlsgate.service.authcrew import AuthCrew
+
+        return AuthCrew(
+            self.reactor,
+            settings,
+            journal=Journal(self.log),
+            audit=self.audit,
+            descriptors=Descriptors(self.reactor, descriptor_limit()),
+            in_thread=self.in_thread,
+        )
+
+    def auth_door(self, settings: Settings) -> HttpDoor:
+        """To the auth process beside us."""
+        from twisted.internet.endpoints import UNIXClientEndpoint
+
+        from tlsgate.cluster.httpdoor import HttpDoor
+
+        path = lasting_name(path_of(settings.data_dir, API))
+        return HttpDoor(self.reactor, UNIXClientEndpoint(self.reactor, path), "the auth service")
+
+    def _worker_membership(self, settings: Settings, index: int) -> Membership:
+        """Of one of several workers, whose auth service is a process beside them."""
+        from tlsgate.cluster.view import ClusterView
+        from tlsgate.service.membership import Membership
+
+        reactor, data_dir = self.reactor, settings.data_dir
+        door = self.auth_door(settings)
+        view = ClusterView(settings.cluster_name, door, reactor, time.time, mode=settings.mode)
+        target = f"unix:{quoteStringArgument(lasting_name(path_of(data_dir, TLS)))}"
+        folder = data_dir / "gateway" / str(index)
+        return Membership(view, folder, reactor, self.in_thread, auth_target=target)
 
     def cluster(
         self, now: Settings, settings: Callable[[], Settings]
@@ -170,13 +212,22 @@ def daemon(
         )
         crew: ICrew
         auth: AuthService | None = None
+        beside: Any = None
         if settings.workers > 1:
             from tlsgate.service.supervisor import Supervisor
 
             crew = Supervisor(ours.reactor, command, settings.workers, ours.log, settings.data_dir)
+            if settings.auth_enabled:
+                from tlsgate.service.beside import There
+
+                beside = There(ours.auth_door(settings))
         else:
             auth, membership = ours.cluster(settings, lambda: made.settings)
             crew = ours.gateway(settings, 0, membership)
+            if auth is not None:
+                from tlsgate.service.beside import Here
+
+                beside = Here(auth, ours.reactor)
         plan = process.sockets.plan(wanted(settings))
     except BaseException:
         if heritage is None:
@@ -192,5 +243,6 @@ def daemon(
         remarks=remarks,
         heritage=heritage,
         auth=auth,
+        beside=beside,
     )
     return made, ours.log

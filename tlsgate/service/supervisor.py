@@ -25,6 +25,7 @@ from zope.interface import implementer
 
 from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
+from tlsgate.service.authsockets import API, TLS
 from tlsgate.service.channel import Channel
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.hands import Hand, Hands
@@ -32,6 +33,8 @@ from tlsgate.service.listeners import Bound
 from tlsgate.service.logs import Log
 from tlsgate.service.spawn import Child, Command
 
+#: The place of the auth service among the workers.
+AUTH = -1
 #: How long a worker may take to start, or to prepare a reload.
 READY_SECONDS = 60.0
 #: Waits before the next try when workers do not even start.
@@ -64,6 +67,11 @@ class Member:
     why: GateError | None = None
     tally: dict[str, Any] | None = field(default=None, repr=False)
 
+    def sockets(self, orders: Orders) -> Mapping[str, Bound]:
+        """Those of *orders* that are its business."""
+        its = (API, TLS) if self.index == AUTH else orders.sockets.keys() - {API, TLS}
+        return {name: one for name, one in orders.sockets.items() if name in its}
+
     @property
     def channel(self) -> Channel:
         """The wire to its process."""
@@ -93,7 +101,7 @@ class Supervisor:
         self, reactor: Any, command: Command, count: int, log: Log, data_dir: Path
     ) -> None:
         self._reactor = reactor
-        self._count = count
+        self._count = self._count_all = count
         self._hands = Hands(reactor, command, log, data_dir, self._heard, self._gone)
         self._orders: Orders | None = None
         self._next: Orders | None = None
@@ -113,7 +121,12 @@ class Supervisor:
     async def begin(self, orders: Orders) -> None:
         self._orders = orders
         # All of them load meanwhile; the first one alone tries the orders.
+        auth = [self._hands.spawn()] if API in orders.sockets else []
         hands = [self._hands.spawn() for _ in range(self._count)]
+        for hand in auth:
+            # Workers ask it before they serve.
+            await self._start(AUTH, hand).ready
+            self._count_all += 1
         await self._start(0, hands[0]).ready
         started = [self._start(index, hands[index]).ready for index in range(1, self._count)]
         for one in started:
@@ -202,7 +215,7 @@ class Supervisor:
         self, listener: str, sni: str | None, alpn: Sequence[str], cert_pem: str | None
     ) -> dict[str, Any]:
         for member in self._members.values():
-            if member.serves:
+            if member.serves and member.index != AUTH:
                 said: dict[str, Any] = await member.channel.ask(
                     "explain", listener=listener, sni=sni, alpn=list(alpn), cert_pem=cert_pem
                 )
@@ -212,7 +225,7 @@ class Supervisor:
     def members(self) -> list[dict[str, Any]]:
         return [
             {
-                "worker": member.index,
+                "worker": "auth" if member.index == AUTH else member.index,
                 "pid": member.child.pid,
                 "started": member.started,
                 "ready": member.serves,
@@ -278,10 +291,11 @@ class Supervisor:
             await hand.is_here()
             orders = member.orders = self._orders or member.orders
             member.asked = True
-            table = [[name, one.endpoint, one.inode] for name, one in orders.sockets.items()]
+            sockets = member.sockets(orders)
+            table = [[name, one.endpoint, one.inode] for name, one in sockets.items()]
             await hand.channel.ask(
                 "serve",
-                [one.socket.fileno() for one in orders.sockets.values() if one.socket is not None],
+                [one.socket.fileno() for one in sockets.values() if one.socket is not None],
                 text=orders.text,
                 worker=member.index,
                 sockets=table,
@@ -294,7 +308,7 @@ class Supervisor:
         member.serves = True
         self._failures = 0
         if self._begun:
-            self.log.info("worker {index} serves", index=member.index)
+            self.log.info("{who} serves", who=_called(member.index))
             self._reactor.callLater(_SPARE_SECONDS, self._hands.keep_spare)
 
     def _ended(self, member: Member, code: int) -> None:
@@ -341,7 +355,7 @@ class Supervisor:
         """
         for _ in range(_REPLACING_LOOKS):
             members = [one for one in self._members.values() if one.serves]
-            if len(members) == self._count:
+            if len(members) == self._count_all:
                 return members
             await deferLater(self._reactor, _REPLACING_SECONDS)
         raise ReloadRefused(["a worker is just being replaced; try again"])
@@ -349,7 +363,7 @@ class Supervisor:
     def _prepare(self, member: Member, orders: Orders) -> Deferred[Any]:
         """Give *member* new orders, with the sockets that it does not have yet."""
         table, descriptors = [], []
-        for name, bound in orders.sockets.items():
+        for name, bound in member.sockets(orders).items():
             have = _name_of(bound, member.orders.sockets)
             if have is None:
                 assert bound.socket is not None
@@ -394,6 +408,10 @@ class Supervisor:
             if member.child.alive:
                 self._cut += 1
                 member.child.kill("KILL")
+
+
+def _called(index: int) -> str:
+    return "the auth service" if index == AUTH else f"worker {index}"
 
 
 def _how(code: int) -> str:

@@ -40,6 +40,7 @@ from tlsgate.service.process import (
     Process,
     complain,
     descriptor_limit,
+    is_inside,
     reopen,
     told_changes,
     told_listeners,
@@ -70,6 +71,7 @@ class Daemon(Service):
         remarks: sentences about the first gate.
         heritage: what a predecessor left us; None: there is none.
         auth: the auth service of this process, where it is on.
+        beside: see `service.admin.Beside`; None: there is no cluster.
     """
 
     name = "tlsgate"
@@ -86,6 +88,7 @@ class Daemon(Service):
         remarks: Sequence[str] = (),
         heritage: Heritage | None = None,
         auth: AuthService | None = None,
+        beside: Any = None,
     ) -> None:
         self.process = process
         self.settings = settings
@@ -108,8 +111,7 @@ class Daemon(Service):
         self._plan: Plan | None = plan
         self._reactor_stops = False
         self._admin_inode: int | None = None
-        api = None if auth is None else lambda: auth.api
-        self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit, api)
+        self.admin = AdminService(process.reactor, self, settings.data_dir, process.audit, beside)
         self._predecessor = None
         if heritage is not None:
             self._predecessor = Predecessor(process.reactor, heritage.channel)
@@ -158,6 +160,7 @@ class Daemon(Service):
             addresses=", ".join(
                 f"{name.strip('()')} {bound.address}"
                 for name, bound in self.process.sockets.open.items()
+                if name == DIAG or not is_inside(name)
             )
             or "no listener",
         )
@@ -202,7 +205,7 @@ class Daemon(Service):
     # -- what is in force ------------------------------------------------------------------------
 
     def _sockets_of_listeners(self) -> Mapping[str, Bound]:
-        return {name: one for name, one in self.process.sockets.open.items() if name != DIAG}
+        return {name: one for name, one in self.process.sockets.open.items() if not is_inside(name)}
 
     def warnings(self) -> list[str]:
         """What an operator should know of the running configuration."""
