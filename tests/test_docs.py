@@ -249,8 +249,8 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(named, there)
 
     def test_causes(self) -> None:
-        """docs/operations.md names each reason that can end a connection."""
-        page = self.page("operations.md")
+        """docs/operations.md or docs/api.md names each reason of a refusal."""
+        page = self.page("operations.md") + self.page("api.md")
         reasons = {
             one.reason
             for one in vars(errors).values()

@@ -38,8 +38,9 @@ class TakeTests(SynchronousTestCase):
         for name, value in (("user", 7), ("otp", 123456), ("ttl_seconds", "60")):
             self.assertEqual(set(self.problems(Login, {**WHOLE, name: value})), {name})
         self.assertEqual(set(self.problems(NewToken, {"types": "node"})), {"types"})
-        for value in (None, [], "x", 7, True):
-            self.assertEqual(set(self.problems(Login, value)), {""})
+        others: list[Any] = [None, [], "x", 7, True]
+        for whole in others:
+            self.assertEqual(set(self.problems(Login, whole)), {""})
 
     def test_names(self) -> None:
         """A name is what certificates and keys carry; no path, no control character."""

@@ -30,6 +30,13 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(openapi_page.PAGE.read_text(), openapi_page.made())
         self.assertEqual(yaml.safe_load(openapi_page.made()), document())
 
+    def test_the_guide_has_these(self) -> None:
+        """docs/api.md has each verb and each event as they are; the same command writes it."""
+        page = openapi_page.GUIDE.read_text()
+        self.assertEqual(page, openapi_page.guide(page))
+        for verb in TABLE:
+            self.assertIn(f"| `{verb.method} {verb.path}` |", page)
+
     def test_every_verb_is_there(self) -> None:
         """Each verb is an operation under its own name, with an answer and refusals."""
         operations = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cryptography import x509
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.auth.cluster import ADDRESS, NAME, PASSWORD, PEM, SSH, Cluster, new_pem
@@ -16,6 +17,7 @@ from tlsgate.auth import (
     verbs_open,
     verbs_operator,
 )
+from tlsgate.auth.calls import Ask
 from tlsgate.auth.principal import Principal, nobody, of_certificate
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import CLAIMS_OID, Claims, decode
@@ -416,6 +418,48 @@ class OperatorTests(VerbsTestCase):
         self.assertEqual((reply.status, files), (400, ["/tmp/copy"]))
         body = {"file": "/tmp/copy"}
         self.assertEqual(self.refused(self.cluster.local, "POST", "/v1/backup", body)[0], 404)
+
+
+class CanaryTests(VerbsTestCase):
+    """S24: secrets, wrong ones too, are in no answer, no event and no log."""
+
+    def test_secrets_leave_no_trace(self) -> None:
+        """Whatever verb takes a secret, and however it fails, nothing repeats it."""
+        canary = "canary-" + "4711" * 9
+        seen: list[str] = []
+
+        def heard(event: Any) -> None:
+            seen.append(repr(event))
+            seen.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(heard)
+        self.addCleanup(globalLogPublisher.removeObserver, heard)
+        for who, path, body in (
+            (self.nobody, "/v1/login", self.login(password=canary)),
+            (self.nobody, "/v1/login", self.login(otp=canary)),
+            (self.nobody, "/v1/login", self.login(user=canary, password=[canary])),
+            (self.nobody, "/v1/invites/begin", {"token": canary}),
+            (self.nobody, "/v1/invites/accept", {"token": canary, "password": canary}),
+            (self.nobody, "/v1/join", {"token": canary, "type": "node", "name": "n"}),
+            (
+                self.nobody,
+                "/v1/join",
+                {"token": canary, "type": "node", "name": "n", "tls_public_key": PEM},
+            ),
+            (self.alice, "/v1/me/password", {"old": canary, "new": canary + "x", "otp": canary}),
+            (self.alice, "/v1/me/password", {"old": canary, "new": "\t" + canary}),
+            (self.cluster.gateway, "/v1/web/check", {"cookie": canary, "address": ADDRESS}),
+            (self.cluster.gateway, "/v1/web/logout", {"cookie": canary}),
+            (self.cluster.local, "/v1/tokens", {canary: canary, "types": []}),
+        ):
+            reply = self.cluster.ask(who, "POST", path, body)
+            if path != "/v1/tokens":  # there it is a name that nobody knows, and is told
+                seen.append(repr(reply.body))
+            seen.append(repr(Ask(method="POST", path=path, body=body)))
+            self.cluster.clock.advance(600)
+        seen.append(repr(self.cluster.audit.events))
+        self.assertGreater(len(seen), 20)
+        self.assertEqual([text for text in seen if "canary" in text], [])
 
 
 class GatewayTests(VerbsTestCase):

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
-from twisted.internet import reactor as _reactor
+from twisted.internet import reactor as _global
 from twisted.internet.task import LoopingCall
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
@@ -20,6 +21,7 @@ from tlsgate.auth.principal import Principal, nobody
 from tlsgate.auth.web import ApiResource, ApiSite
 
 _TURN_SECONDS = 0.02
+_reactor: Any = _global
 
 
 async def _backup(file: str) -> tuple[int, int]:
@@ -42,13 +44,13 @@ def main() -> None:
     def principal_of(request: Request) -> Principal:
         return who[request.getHeader("x-as") or "nobody"]
 
-    site = ApiSite(ApiResource(cluster.api, principal_of, _reactor), _reactor)  # type: ignore[arg-type]
-    port = _reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
+    site = ApiSite(ApiResource(cluster.api, principal_of, _reactor), _reactor)
+    port = _reactor.listenTCP(0, site, interface="127.0.0.1")
     # The cluster's time stands still, so that certificates stay good; its turns do not.
     LoopingCall(cluster.clock.advance, 0).start(_TURN_SECONDS)
     sys.stdout.write(json.dumps({"port": port.getHost().port}) + "\n")
     sys.stdout.flush()
-    _reactor.run()  # type: ignore[attr-defined]
+    _reactor.run()
     case.doCleanups()
 
 

@@ -60,6 +60,7 @@ STATUS: Final[Mapping[type[GateError], int]] = {
     errors.StoreFailed: 503,
     errors.Unreachable: 503,
     errors.AuditFailed: 503,
+    errors.BadSeal: 503,
 }
 _BY_FAULT = {Fault.CLIENT: 400, Fault.OPERATOR: 409, Fault.TARGET: 503, Fault.GATE: 500}
 
@@ -80,11 +81,14 @@ def error_json(
 BUG: Final = error_json("error", Fault.GATE, "a bug of tlsgate; its log has the details")
 
 
+def status_of(kind: type[GateError]) -> int:
+    """The status that errors of *kind* are answered with."""
+    return next((STATUS[one] for one in kind.__mro__ if one in STATUS), _BY_FAULT[kind.fault])
+
+
 def refusal(error: GateError) -> Reply:
     """Answer with *error*."""
-    status = next(
-        (STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), _BY_FAULT[error.fault]
-    )
+    status = status_of(type(error))
     if status == 500:
         return Reply(status=500, body=BUG)
     problems = tuple(error.problems) if isinstance(error, BadResource) else ()
