@@ -242,7 +242,7 @@ class TrailTests(SynchronousTestCase):
             if full:
                 raise AuditFailed
 
-        cluster = Cluster(self, audit_kept=kept)
+        cluster = Cluster(self, audit_kept=kept, audit_refuses=lambda: full)
         alice = cluster.user("alice", "editor")
         full = True
         before = cluster.run(cluster.store.revision())

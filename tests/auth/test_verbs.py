@@ -432,8 +432,9 @@ class CanaryTests(VerbsTestCase):
             seen.append(repr(event))
             seen.append(formatEvent(event))
 
-        globalLogPublisher.addObserver(heard)
-        self.addCleanup(globalLogPublisher.removeObserver, heard)
+        observer: Any = heard
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         for who, path, body in (
             (self.nobody, "/v1/login", self.login(password=canary)),
             (self.nobody, "/v1/login", self.login(otp=canary)),

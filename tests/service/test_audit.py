@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
@@ -182,6 +182,31 @@ class AuditTests(SynchronousTestCase):
             self.successResultOf(Deferred.fromCoroutine(trail.kept()))
             self.assertFalse(trail.refuses)
         self.assertEqual([line["event"] for line in self.lines()], ["user.login"] * 2)
+
+    def test_a_disk_that_comes_back(self) -> None:
+        """R18: a strict trail refuses no longer than its disk does, though nothing happens."""
+        clock = Clock()
+        broken = True
+
+        def in_thread(call: Callable[..., object], file: int) -> Deferred[None]:
+            if broken:
+                os.close(file)
+                return fail(OSError(errno.EIO, "Input/output error"))
+            call(file)
+            return succeed(None)
+
+        trail = self.trail()
+        trail.strict = True
+        trail.run_by(clock.callLater, in_thread)
+        trail.emit("x", {})
+        clock.pump([0, audit.SYNC_SECONDS])
+        self.assertTrue(trail.refuses)
+        clock.pump([audit.SYNC_SECONDS] * 3)
+        self.assertTrue(trail.refuses)
+        broken = False
+        clock.pump([audit.SYNC_SECONDS] * 2)
+        self.assertFalse(trail.refuses)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
     def test_a_line_that_was_cut(self) -> None:
         """Of a line that a full disk took in part, the whole comes again on a line of its own."""

@@ -156,7 +156,7 @@ class Api:
             body=_body(verb, ask.body),
             address=ask.address or principal.address,
         )
-        if verb.changes:
+        if verb.changes and self.parts.audit_refuses():
             await self.parts.audit_kept()  # nothing is changed while nobody can tell of it
         try:
             value = await verb.answer(call)

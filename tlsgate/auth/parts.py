@@ -49,6 +49,7 @@ class Parts:
         version: of the daemon.
         audit_kept: returns when every event that was emitted is on the disk; raises
             `AuditFailed` where the trail cannot be written and must be (R18).
+        audit_refuses: whether that would be so now, as far as is known.
         trail: None: the trail cannot be read here.
         backup: writes a copy of the store to a file; gives its revision and its size.
         may_switch: a sentence for each who would break if the mode went from the first
@@ -69,6 +70,7 @@ class Parts:
     version: str = ""
     public_addresses: Callable[[], Sequence[str]] = tuple
     audit_kept: Callable[[], Awaitable[None]] = _at_once
+    audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None
     backup: Callable[[str], Awaitable[tuple[int, int]]] | None = None
     may_switch: Callable[[str, str], Sequence[str]] = field(default=_nobody_breaks)

@@ -99,6 +99,10 @@ class AuditLog:
             self._day = int(now) // _DAY
             self.look()
         self.sink.write(self._line(event, fields, now))
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have a sync begin soon, unless one is going to."""
         if self._later is not None and not self._sync_asked:
             self._sync_asked = True
             self._later(SYNC_SECONDS, self._sync_soon)
@@ -159,10 +163,13 @@ class AuditLog:
             else:
                 await self._in_thread(_sync_and_close, copy)
             self._sync_failed = False
-            if not self.sink.waits:
+            if self.sink.waits:
+                self._ask()
+            else:
                 self._synced = count
         except OSError:
             self._sync_failed = True
+            self._ask()
         finally:
             waiting, self._syncing = self._syncing, None
             for one in waiting:

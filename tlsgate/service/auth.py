@@ -174,6 +174,7 @@ class AuthService:
                 version=tlsgate.__version__,
                 public_addresses=lambda: self._settings().public.web,
                 audit_kept=self._audit.kept,
+                audit_refuses=lambda: self._audit.refuses,
                 trail=Trail(data_dir, self._in_thread),
                 backup=self._backup,
             )
