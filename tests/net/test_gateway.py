@@ -57,7 +57,7 @@ class TellTests(SynchronousTestCase):
             rig.witness.seen, [("opened", "web", "tls-alpn"), ("closed", "web", "tls-alpn")]
         )
         ((event, fields),) = rig.witness.events
-        self.assertEqual((event, fields["cause"]), ("connection.end", "client_ended"))
+        self.assertEqual((event, fields["cause"]), ("route.end", "client_ended"))
 
     def test_s57_nothing_is_left_to_the_collector(self) -> None:
         """After churn there is no object of a connection left, without a collection."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,11 @@ class FakeAudit:
 
     def __init__(self) -> None:
         self.sink = FakeSink()
+        self.events: list[tuple[str, dict[str, object]]] = []
+
+    def emit(self, event: str, fields: Mapping[str, object]) -> None:
+        """Remember."""
+        self.events.append((event, dict(fields)))
 
 
 class FakeClaim:
@@ -248,6 +254,31 @@ class ReloadTests(TreeCase):
         self.successResultOf(self.reload(daemon))
         self.assertEqual(self.opened[1].closed, [False])
         self.assertEqual([said[0] for said in self.notices], ["RELOADING=1", "READY=1"] * 2)
+
+    def test_audited(self) -> None:
+        """An auditor reads which ports were opened and closed, and how each reload ended."""
+        daemon = self.begin()
+        self.write("  postgres_listen_addr: 127.0.0.1:2")
+        self.successResultOf(self.reload(daemon))
+        self.write()
+        self.successResultOf(self.reload(daemon))
+        self.write("  nonsense: 1")
+        self.failureResultOf(self.reload(daemon), BadSettings)
+        told = [
+            (event, fields.get("listener"), fields.get("success"))
+            for event, fields in self.audit.events
+        ]
+        self.assertEqual(
+            told,
+            [
+                ("listener.open", "web", None),
+                ("config.reload", None, True),
+                ("listener.open", "postgres", None),
+                ("config.reload", None, True),
+                ("listener.close", "postgres", None),
+                ("config.reload", None, False),
+            ],
+        )
 
     def test_the_crew_refuses(self) -> None:
         """Then what was opened is closed again, and the old settings stay."""

@@ -387,7 +387,7 @@ class Dispatcher(Connection):
         except GateError as error:
             self._refuse_built(error)
             return
-        gateway.ledger.opened(self.listener, self.transport_kind, self.identity, self.peer)
+        gateway.dispatched(self)
         if isinstance(built, RelayTo):
             self._relay(built)
             return

@@ -36,6 +36,8 @@ Journal = Callable[[Mapping[str, object]], None]
 
 #: How often the end of a drain is looked for.
 _LOOK_SECONDS: Final = 0.1
+#: Causes by which somebody is kept from a route.
+_DENIALS: Final = frozenset({"denied", "no_certificate", "bad_certificate"})
 
 
 class Gateway:
@@ -148,7 +150,17 @@ class Gateway:
             fields["error"] = str(error)
             fields["fault"] = error.fault.value
         self.journal(fields)
+        fields["event"] = _audited(connection)
         self.audit.emit(str(fields["event"]), fields)
+
+    def dispatched(self, connection: Connection) -> None:
+        """It is let through: the ledger and, where somebody is known, the audit trail hear."""
+        identity = connection.identity
+        self.ledger.opened(
+            connection.listener, connection.transport_kind, identity, connection.peer
+        )
+        if identity is not None:
+            self.audit.emit("route.connect", self._summary(connection))
 
     def connections(self) -> list[dict[str, object]]:
         """What is open now, as JSON types."""
@@ -226,6 +238,14 @@ class Gateway:
         self.wheel.stop()
         self.poller.close()
         self._pipes.close()
+
+
+def _audited(connection: Connection) -> str:
+    """What auditors call the end of *connection*."""
+    if connection.error is None:
+        return "connection.end" if connection.choice is None else "route.end"
+    denied = connection.choice is not None and connection.cause in _DENIALS
+    return "route.deny" if denied else "connection.refused"
 
 
 class Entrances(Factory):

@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 _FAREWELL_SECONDS = 0.25
 #: How long a successor waits for the old process to leave the store.
 _STORE_SECONDS = 60.0
+#: What an auditor is told of a reload.
+_CHANGED = ("opened", "closed", "replaced")
 
 
 @implementer(IDaemon)
@@ -164,6 +166,7 @@ class Daemon(Service):
             )
             or "no listener",
         )
+        self._tell_listeners(list(self._sockets_of_listeners()), ())
         for warning in self.warnings():
             self.logger.warn("{text}", text=warning)  # noqa: G010 -- Twisted's name
         if self._predecessor is not None:
@@ -171,6 +174,17 @@ class Daemon(Service):
         notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=serving")
         if (seconds := notify.watchdog_seconds()) is not None:
             self._watchdog.start(seconds)
+
+    def _audit(self, event: str, **fields: object) -> None:
+        self.process.audit.emit(event, {"cluster_name": self.settings.cluster_name, **fields})
+
+    def _tell_listeners(self, opened: Sequence[str], closed: Sequence[str]) -> None:
+        """Have an auditor know which ports are open."""
+        sockets = self._sockets_of_listeners()
+        for name in opened:
+            self._audit("listener.open", listener=name, **{"addr.local": sockets[name].address})
+        for name in closed:
+            self._audit("listener.close", listener=name)
 
     def _cannot_begin(self, failure: Any) -> None:
         if self.draining and failure.check(GateError):
@@ -291,6 +305,7 @@ class Daemon(Service):
                 "the new configuration is not taken, the running one stays: {error}",
                 error=in_short(e),
             )
+            self._audit("config.reload", success=False, error=in_short(e))
             raise
         finally:
             notify.notify("READY=1")
@@ -301,6 +316,8 @@ class Daemon(Service):
         self.process.log.follow(settings)
         self._serve_diag()
         changes = told_changes(plan.changes)
+        self._audit("config.reload", success=True, **{key: changes[key] for key in _CHANGED})
+        self._tell_listeners(changes["opened"] + changes["replaced"], changes["closed"])
         self.logger.info(
             "reloaded {file}: opened {opened}, closed {closed}, replaced {replaced}",
             file=str(self.process.source.file),
