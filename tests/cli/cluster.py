@@ -220,6 +220,7 @@ class Terminal:
         none: dict[str, str | None] = {
             f"{program}_{name}": None for program in ("TGSH", "TELEPORT") for name in names
         }
+        none["SSL_CERT_FILE"] = None
         return CliRunner().invoke(tgsh, words, obj=call, env={**none, **(env or {})}, input=stdin)
 
     def _type(self, question: str) -> str:

@@ -79,6 +79,12 @@ class CheckGatewayTests(SynchronousTestCase):
         for names in ((), ("other.test",), ("gw1.node.example",), ("gw1.gateway.leaf",)):
             self.assertRaises(Untrusted, self.check, self.host("gateway"), *names)
 
+    def test_an_address(self) -> None:
+        """Dialled by its address, a gateway's certificate need not name it; a node's is none."""
+        way = Way(Address("10.0.0.1", 443), AUTH, cluster="example")
+        self.check(self.host("gateway"), "gate.test", way=way)
+        self.assertRaises(Untrusted, self.check, self.host("node"), "10.0.0.1", way=way)
+
     def test_unknown_cluster(self) -> None:
         """At a first login by pin the cluster is whatever the pinned authority signed."""
         self.check(self.host("gateway", "any"), "gate.test", way=Way(GATE, JOIN))

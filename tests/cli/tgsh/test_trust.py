@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.cluster import PING, Authority
@@ -29,6 +32,8 @@ class WebAuthoritiesTests(SynchronousTestCase):
 
     def test_each(self) -> None:
         """Only what was verified is kept; of nobody's, what loopback showed."""
+        clean = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
+        self.patch(os, "environ", clean)
         authority = Authority()
         shown = (authority.der,)
         for found, way, want in (
@@ -40,3 +45,12 @@ class WebAuthoritiesTests(SynchronousTestCase):
         ):
             made = web_authorities(Found(found, PING, shown), way, "roots")
             self.assertEqual(made.decode(), want)
+
+    def test_named_by_a_variable(self) -> None:
+        """Authorities that SSL_CERT_FILE names are kept: other programs read no such variable."""
+        file = Path(self.mktemp())
+        found = Found(Way(FAR), PING)
+        self.patch(os, "environ", {**os.environ, "SSL_CERT_FILE": str(file)})
+        self.assertEqual(web_authorities(found, Way(FAR), "roots"), b"system\n")
+        file.write_text("mine")
+        self.assertEqual(web_authorities(found, Way(FAR), "roots"), b"mine")

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,16 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from tlsgate.cli.faults import ClockWrong
+from tlsgate.cli.files import read_some
 from tlsgate.cli.tgsh.gateway import PORTS, Found, find, is_loopback, parse_proxy
 from tlsgate.errors import BadAsk, GateError, Untrusted
 
 if TYPE_CHECKING:
     from tlsgate.cli.api import Way
     from tlsgate.cli.tgsh.call import Call
+
+#: All public authorities together have a quarter of it.
+_BUNDLE_BYTES = 1 << 20
 
 
 def find_gateway(call: Call, proxy: str, pins: Sequence[str] = ()) -> Found:
@@ -94,13 +99,22 @@ def web_authorities(found: Found, way: Way, roots: str) -> bytes:
     from tlsgate.cli.certfile import to_pem
 
     if not found.way.anyone:
-        return b"system\n" if found.way.roots is None else found.way.roots.encode()
+        return (found.way.roots or _machines() or "system\n").encode()
     if way.door == JOIN:
         return roots.encode()
     # Believed once and only here; from anywhere else it could be anybody's.
     if is_loopback(way.address.host) and found.presented:
         return to_pem(found.presented[-1]).encode()
     return b"system\n"
+
+
+def _machines() -> str | None:
+    """The machine's authorities where a variable named them: other programs will not see it."""
+    named = os.environ.get("SSL_CERT_FILE")
+    try:
+        return named and read_some(Path(named), _BUNDLE_BYTES)
+    except (OSError, ValueError):
+        return None
 
 
 def checked_pin(pin: str) -> str:
