@@ -19,6 +19,7 @@ class Answer:
     code: int = 0
     headers: dict[bytes, bytes] = field(factory=dict)
     body: bytes = b""
+    cookies: list[bytes] = field(factory=list)  #: each Set-Cookie
 
 
 def visit(
@@ -45,12 +46,17 @@ def answers(wire: bytes) -> list[Answer]:
     while wire:
         head, _, wire = wire.partition(b"\r\n\r\n")
         status, *lines = head.split(b"\r\n")
-        pairs = (line.split(b": ", 1) for line in lines)
-        headers = {name.lower(): value for name, value in pairs}
+        pairs = [(name.lower(), value) for name, value in (line.split(b": ", 1) for line in lines)]
+        headers = dict(pairs)
         length = int(headers.get(b"content-length", b"0"))
-        found.append(Answer(int(status.split()[1]), headers, wire[:length]))
+        code = int(status.split()[1])
+        found.append(Answer(code, headers, wire[:length], _cookies(pairs)))
         wire = wire[length:]
     return found
+
+
+def _cookies(headers: list[tuple[bytes, bytes]]) -> list[bytes]:
+    return [value for name, value in headers if name == b"set-cookie"]
 
 
 def get(talk: Conversation, path: str, host: str = "gw.test", method: str = "GET") -> Answer:
@@ -82,16 +88,24 @@ class H2Client:
             for event in self.connection.receive_data(wire):
                 if isinstance(event, ResponseReceived):
                     headers = dict(event.headers)
-                    self.streams[event.stream_id] = Answer(int(headers[b":status"]), headers)
+                    code, cookies = int(headers[b":status"]), _cookies(list(event.headers))
+                    self.streams[event.stream_id] = Answer(code, headers, b"", cookies)
                 elif isinstance(event, DataReceived):
                     self.streams[event.stream_id].body += event.data
+                    length = event.flow_controlled_length or 0
+                    if event.stream_ended is None:
+                        self.connection.acknowledge_received_data(length, event.stream_id)
+                    else:
+                        self.connection.increment_flow_control_window(length or 1)
                 elif isinstance(event, StreamEnded):
                     self.ended.add(event.stream_id)
 
-    def ask(self, headers: list[tuple[bytes, bytes]]) -> Answer | None:
+    def ask(self, headers: list[tuple[bytes, bytes]], body: bytes = b"") -> Answer | None:
         """Send one request and give its answer, if there is one."""
         stream = self.connection.get_next_available_stream_id()
-        self.connection.send_headers(stream, headers, end_stream=True)
+        self.connection.send_headers(stream, headers, end_stream=not body)
+        if body:
+            self.connection.send_data(stream, body, end_stream=True)
         self.pump()
         return self.streams.get(stream)
 

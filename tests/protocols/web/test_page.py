@@ -40,7 +40,7 @@ ROUTES = (
 )
 
 #: Elements without an end tag.
-VOID = {"meta", "link", "br", "path", "circle"}
+VOID = {"meta", "link", "br", "input", "path", "circle"}
 #: Elements whose end tag may be left out.
 OPTIONAL = {"tr", "td", "th", "dt", "dd", "p", "thead", "tbody", "li"}
 

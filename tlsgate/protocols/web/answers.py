@@ -47,7 +47,8 @@ def send(request: Request, code: int, kind: bytes, body: bytes) -> None:
     request.setResponseCode(code, _phrase(code))
     request.setHeader(b"Date", datetimeToString())
     for name, value in _HEADERS:
-        request.setHeader(name, value)
+        if not request.responseHeaders.hasHeader(name):  # a page with a form has its own policy
+            request.setHeader(name, value)
     if not request.responseHeaders.hasHeader(b"cache-control"):
         request.setHeader(b"Cache-Control", b"no-store")
     request.setHeader(b"Content-Type", kind)

@@ -20,8 +20,9 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from tlsgate.config.settings import Settings
 from tlsgate.interfaces import ICluster, IGateProtocol
 from tlsgate.protocols import addresses
-from tlsgate.protocols.web import answers, page, ping
+from tlsgate.protocols.web import answers, console, page, pages, ping
 from tlsgate.protocols.web.anyone import Anyone
+from tlsgate.protocols.web.asked import Place
 
 
 class GateSite(Site):
@@ -42,7 +43,7 @@ class GateSite(Site):
         cluster: ICluster | None = None,
     ) -> None:
         self.settings = settings
-        self._mode = settings.mode if cluster is None else cluster.mode
+        self._mode: Any = settings.mode if cluster is None else cluster.mode
         self._cluster = cluster
         self._grow = functools.partial(
             _tree, protocols=protocols, web_address=web_address, show_routes=show_routes
@@ -148,6 +149,11 @@ def _tree(
     )
     if cluster is not None:
         root.putChild(b"v1", Anyone(cluster))
+        proxy = pages.reached(addresses.first(settings.public.web) or listeners.get("web"))
+        place = Place(
+            door=cluster.door, name=cluster.name, proxy=proxy, routes=tuple(settings.routes)
+        )
+        root.putChild(b"web", console.tree(place))
     return root
 
 

@@ -1,0 +1,118 @@
+"""The frame of pages for people: head, style, policy, and the pieces that forms are made of.
+
+Everything that comes from elsewhere is escaped here, and nothing that a browser sent is ever
+in a page (S30): fields come back empty. There is no script, so no page needs one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from html import escape
+
+from tlsgate.protocols.addresses import split
+from tlsgate.protocols.web.formstyle import FORM_STYLE
+from tlsgate.protocols.web.picture import ICON, MARK
+from tlsgate.protocols.web.style import STYLE
+
+_STYLE = STYLE + FORM_STYLE
+
+POLICY = (
+    b"default-src 'none'; style-src 'sha256-"
+    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest())
+    + b"'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+_SIGNS = {
+    "": '<path d="M12 8v5M12 16.5v.1"/>',
+    "good": '<path d="m8 12.5 2.8 2.8L16 9.5"/>',
+}
+
+
+def document(title: str, body: str, *, name: str = "", slim: bool = False) -> bytes:
+    """A whole page.
+
+    Args:
+        title: of the tab; it never has anything of the address in it.
+        body: HTML below the header.
+        name: of the cluster.
+        slim: a narrow page with one form.
+    """
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="{ICON}"><title>{escape(title)} \u00b7 tlsgate</title>'
+        f"<style>{_STYLE}</style></head><body>"
+        f'<header><a href="/">{MARK}<b>tlsgate</b></a><span>{escape(name)}</span></header>'
+        f"<main{' class=slim' if slim else ''}>{body}</main></body></html>\n"
+    ).encode()
+
+
+def problem(code: int, sentence: str) -> bytes:
+    """The page for an error that no form can mend: its number and a sentence."""
+    body = f'<div class="error"><h1>{code}</h1></div><p class="lead">{escape(sentence)}</p>'
+    return document(f"Error {code}", body, slim=True)
+
+
+def note(sentence: str, kind: str = "") -> str:
+    """A sentence that is read out at once; *kind* "" for a problem, or "good"."""
+    if not sentence:
+        return ""
+    role = "status" if kind else "alert"
+    return (
+        f'<div class="note {kind}" role="{role}"><svg viewBox="0 0 24 24" aria-hidden="true" '
+        'fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round">'
+        f'<circle cx="12" cy="12" r="9.5"/>{_SIGNS[kind]}</svg><p>{escape(sentence)}</p></div>'
+    )
+
+
+def field(
+    name: str,
+    label: str,
+    attributes: str,
+    *,
+    hint: str = "",
+    wrong: str = "",
+    first: bool = False,
+) -> str:
+    """A field with its label, what is right for it, and what is wrong with it.
+
+    Args:
+        name: in the form.
+        attributes: constant HTML.
+        hint, wrong: sentences; "" for none.
+        first: where a reader begins to type.
+    """
+    about = [f"{name}-{part}" for part, text in (("wrong", wrong), ("hint", hint)) if text]
+    marks = f' aria-describedby="{" ".join(about)}"' if about else ""
+    marks += ' aria-invalid="true"' if wrong else ""
+    marks += " autofocus" if first else ""
+    said = f'<p class="wrong" id="{name}-wrong">{escape(wrong)}</p>' if wrong else ""
+    said += f'<p class="hint" id="{name}-hint">{escape(hint)}</p>' if hint else ""
+    return (
+        f'<label for="{name}">{escape(label)}</label>'
+        f'<input id="{name}" name="{name}" {attributes}{marks}>{said}'
+    )
+
+
+def hidden(name: str, value: str) -> str:
+    """A field that nobody sees."""
+    return f'<input type="hidden" name="{name}" value="{escape(value)}">'
+
+
+def commands(lines: Iterable[tuple[str, str]]) -> str:
+    """Commands to run, each under what it does."""
+    parts = "\n\n".join(f"<i># {escape(what)}</i>\n{escape(line)}" for what, line in lines)
+    return f'<div class="card"><pre>{parts}</pre></div>'
+
+
+def reached(address: str | None) -> str | None:
+    """An address as a client's command takes it: "host:port"; None where that is not known."""
+    if address is None:
+        return None
+    host, port = split(address)
+    if host in ("0.0.0.0", "::"):
+        host = "localhost"
+    return f"[{host}]:{port or 443}" if ":" in host else f"{host}:{port or 443}"
