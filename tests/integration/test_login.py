@@ -152,7 +152,7 @@ class LoginTests(ClusterCase):
         file = self.folder() / "role.yaml"
         file.write_text("kind: role\nmetadata: {name: ops}\nspec: {allow: {logins: [root]}}\n")
         self.assertEqual(self.tgctl("create", "-f", file), "role ops is written\n")
-        self.env["EDITOR"] = "sed -i s/root/admin/"
+        self.env["EDITOR"] = "sed -i s,root,admin,"
         self.assertEqual(self.tgctl("edit", "role/ops"), "role ops is changed\n")
         self.assertIn("admin", self.tgctl("get", "role/ops"))
         file.write_text("kind: role\nmetadata: {name: ops}\nspec:\n  alow: {}\n")
