@@ -52,6 +52,24 @@ class ServiceTests(SynchronousTestCase):
         ):
             self.assertRaises(BadSettings, read_text, text)
 
+    def test_s43_a_password_alone_has_an_unsafe_name(self) -> None:
+        """Without a second factor nobody logs in, unless the file says that it is unsafe."""
+        off = "auth_service: {authentication: {second_factor: off%s}}"
+        error = self.assertRaises(BadSettings, read_text, off % "")
+        self.assertEqual(
+            [one.path for one in error.problems], ["auth_service.authentication.second_factor"]
+        )
+        self.assertEqual(read_text(off % ", unsafe_second_factor_off: yes").warnings, ())
+        elsewhere = "auth_service: {enabled: no, authentication: {second_factor: off}}"
+        self.assertFalse(read_text(elsewhere).auth_enabled)
+
+    def test_what_is_not_served_yet_is_a_warning(self) -> None:
+        """Other factors and connectors are named, and the local ones count."""
+        read = read_text("auth_service: {authentication: {type: oidc, second_factor: u2f}}")
+        self.assertEqual(
+            [one.path.rpartition(".")[2] for one in read.warnings], ["type", "second_factor"]
+        )
+
     def test_auth_service_is_on_unless_it_is_off(self) -> None:
         """Without a word about it, a daemon is its own cluster."""
         self.assertTrue(read_text("auth_service: {enabled: yes}").auth_enabled)

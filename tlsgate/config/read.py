@@ -92,6 +92,7 @@ class _Reading:
         version = self._version(found.version)
         self._check_services(found)
         self._check_join(found, version)
+        self._check_login(found)
         for path, why in unserved(found):
             if path[0] in ("teleport", "auth_service", "proxy_service"):
                 self.findings.warn(path, _not_served(why))
@@ -152,6 +153,26 @@ class _Reading:
                 ("proxy_service", "enabled"),
                 "is off, and so is auth_service: nothing is left to run",
             )
+
+    def _check_login(self, found: known.File) -> None:
+        """A password alone is no login, unless somebody says how unsafe that is."""
+        auth, at = found.auth_service, ("auth_service", "authentication")
+        login = auth.authentication
+        if not auth.enabled or login is None or not self.findings.trusts(*at, "second_factor"):
+            return
+        if login.second_factor == "off" and not login.unsafe_second_factor_off:
+            self.findings.wrong(
+                (*at, "second_factor"),
+                "off lets everybody in with a password alone; write otp, or "
+                "unsafe_second_factor_off: yes beside it",
+            )
+        if login.second_factor in ("webauthn", "optional", "u2f"):
+            self.findings.warn(
+                (*at, "second_factor"),
+                f"{login.second_factor} is not served yet: one-time codes (otp) are asked for",
+            )
+        if login.type != "local":
+            self.findings.warn((*at, "type"), f"{login.type} is not served yet: local users log in")
 
     def _check_join(self, found: known.File, version: Version) -> None:
         """Teleport's rules for the three keys that say where the cluster is."""

@@ -178,6 +178,7 @@ class Authentication(Block):
     second_factor: Annotated[
         str, BeforeValidator(words("off", "otp", "webauthn", "on", "optional", "u2f"))
     ] = "otp"
+    unsafe_second_factor_off: Flag = False
     connector_name: Text | None = None
     local_auth: Flag = True
     passwordless: Flag | None = None
