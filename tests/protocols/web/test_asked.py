@@ -34,7 +34,8 @@ class ToldTests(SynchronousTestCase):
         words = "Too many failed attempts: try again in 1 s."
         self.assertEqual(of(429, message), (words, []))
         self.assertEqual(of(429, {**message, "seconds": 0.2}), (words, [(b"Retry-After", b"1")]))
-        for error in ({}, None, "x"):
+        strange: tuple[Any, ...] = ({}, None, "x")
+        for error in strange:
             found, _ = of(429, error)
             self.assertEqual(found, "There were too many failed attempts. Wait a little.")
 
@@ -53,5 +54,6 @@ class ToldTests(SynchronousTestCase):
 
     def test_reason(self) -> None:
         """An answer without an error has no reason."""
-        for said in ({}, {"error": None}, {"error": {}}, {"error": []}):
+        strange: tuple[dict[str, Any], ...] = ({}, {"error": None}, {"error": {}}, {"error": []})
+        for said in strange:
             self.assertEqual(reason_of(said), "")
