@@ -123,6 +123,23 @@ class NetworkingTests(SynchronousTestCase):
         self.assertEqual(self.current(), (0, "defaults"))
         self.assertFalse(self.run_(self.reset()).changed)
 
+    def test_a_default_of_the_version(self) -> None:
+        """What the file's version makes the default is the default, also after a reset."""
+        multiplex = {"proxy_listener_mode": "multiplex"}
+        start = lambda default: self.run_(  # noqa: E731
+            networking.start(self.store, NETWORKING, None, default)
+        )
+        self.assertEqual((start(multiplex)[0].changed, self.current()), (True, (1, "defaults")))
+        self.assertFalse(start(multiplex)[0].changed)
+        self.run_(self.write(setting(proxy_listener_mode=0)))
+        self.assertEqual((start(multiplex)[0].changed, self.current()), (False, (0, "dynamic")))
+        reset = networking.reset(
+            self.store, NETWORKING, force=False, may_switch=lambda old, new: [], default=multiplex
+        )
+        self.assertEqual((self.run_(reset).changed, self.current()), (True, (1, "defaults")))
+        self.assertEqual((start({})[0].changed, self.current()), (True, (0, "defaults")))
+        self.assertEqual(self.run_(self.store.scan("")), [])
+
     def test_the_guard_is_asked_of_modes_only(self) -> None:
         """Another setting passes; a mode that would break somebody does not, unless forced."""
         self.breaks = ["listener ssh is closed"]

@@ -122,23 +122,40 @@ class RouteTests(ClusterCase):
             self.assertEqual(self.says(again), b"")
 
 
+NETWORKING = "/v1/resources/cluster_networking_config/cluster-networking-config"
+
+
+def mode(word: str) -> dict[str, Any]:
+    """The resource that sets it."""
+    spec = {"proxy_listener_mode": word}
+    return {"kind": "cluster_networking_config", "version": "v2", "spec": spec}
+
+
 class ModeTests(ClusterCase):
     """cluster_networking_config, and what clients are told."""
 
     def test_ping_follows(self) -> None:
         """A changed mode is in the ping document within a second, without a reload."""
-        gate = self.cluster(proxy={"listen_addr": "127.0.0.1:0"})
+        legacy = {"listen_addr": "127.0.0.1:0", "tunnel_listen_addr": "127.0.0.1:0"}
+        gate = self.cluster(proxy=legacy)
         said = self.web(gate, "GET", "/webapi/ping").body["proxy"]
         self.assertTrue(said["tls_routing_enabled"])
-        spec = {"proxy_listener_mode": "separate"}
-        gate.admin(
-            "PUT",
-            "/v1/resources/cluster_networking_config/cluster-networking-config?force=1",
-            {"kind": "cluster_networking_config", "version": "v2", "spec": spec},
-        )
+        before = gate.admin("GET", NETWORKING)
+        self.assertEqual(before["spec"]["proxy_listener_mode"], 1)
+        self.assertEqual(before["metadata"]["labels"]["teleport.dev/origin"], "defaults")
+        gate.admin("PUT", NETWORKING, mode("separate"))
         end = time.monotonic() + 1.0
         while self.web(gate, "GET", "/webapi/ping").body["proxy"]["tls_routing_enabled"]:
             self.assertLess(time.monotonic(), end)
+        self.assertEqual(gate.admin("DELETE", NETWORKING)["name"], "cluster-networking-config")
+        self.assertEqual(gate.admin("GET", NETWORKING)["spec"], before["spec"])
+
+    def test_nobody_is_sent_where_nobody_serves(self) -> None:
+        """Without separate ports the mode is not separate, and the answer says what lacks."""
+        gate = self.cluster()
+        said = gate.admin("PUT", NETWORKING, mode("separate"), status=409)
+        self.assertIn("proxy_service.tunnel_listen_addr", said["error"]["message"])
+        gate.admin("PUT", f"{NETWORKING}?force=1", mode("separate"))
 
 
 def gate_holder(case: ClusterCase, other: Holder) -> Holder:

@@ -23,7 +23,7 @@ from tlsgate.auth.kind_cluster import CONFIG_FILE, DEFAULTS, DYNAMIC, MODES, ORI
 from tlsgate.auth.kinds import KINDS, Resource, defaults, read_resource, spec_of, with_origin
 from tlsgate.auth.opaque import unpack
 from tlsgate.auth.resources import key_of, packed
-from tlsgate.core.keeping import ABSENT, Delete, Put
+from tlsgate.core.keeping import ABSENT, ANY, Delete, Put
 from tlsgate.errors import BadAsk, Conflict, Exists, NeedsConfirm, WouldBreak
 from tlsgate.interfaces import IStore
 
@@ -98,32 +98,63 @@ async def write(
     return Change(old=old, new=evolve(new, revision=revision), changed=True)
 
 
-async def reset(store: IStore, kind: str, *, force: bool, may_switch: MaySwitch) -> Change:
+async def reset(
+    store: IStore,
+    kind: str,
+    *,
+    force: bool,
+    may_switch: MaySwitch,
+    default: Mapping[str, Any] | None = None,
+) -> Change:
     """Go back to the default.
+
+    Args:
+        default: what of it depends on the configuration file's version.
 
     Raises:
         NeedsConfirm: the file manages it, so it would come back.
         WouldBreak: clients would be told of what is not served.
     """
     old = await current(store, kind)
-    new = defaults(kind)
+    new = _defaults(kind, default)
     if old.origin == CONFIG_FILE:
         raise NeedsConfirm(f"{kind} {old.name}", "remove its keys there and reload")
-    if not old.revision:
-        return Change(old=old, new=new, changed=False)
+    if old.origin == DEFAULTS:
+        return Change(old=old, new=old, changed=False)
     if not force:
         _check_switch(old, new, may_switch)
-    await store.commit([Delete(key_of(kind, ""), old.revision)])
+    await store.commit([_default(new, old.revision)])
     return Change(old=old, new=new, changed=True)
 
 
+def _defaults(kind: str, default: Mapping[str, Any] | None) -> Resource:
+    new = defaults(kind)
+    if not default:
+        return new
+    spec = {**new.spec, **default}
+    read = read_resource({"kind": kind, "version": new.version, "spec": spec})
+    return with_origin(read, DEFAULTS)
+
+
+def _default(new: Resource, revision: int) -> Put | Delete:
+    """What makes *new* the setting: nothing is kept of a default that is always the same."""
+    key = key_of(new.kind, "")
+    if new.spec == defaults(new.kind).spec:
+        return Delete(key, revision or ANY)
+    return Put(key, packed(new), revision or ABSENT)
+
+
 async def start(
-    store: IStore, kind: str, from_file: Mapping[str, Any] | None
+    store: IStore,
+    kind: str,
+    from_file: Mapping[str, Any] | None,
+    default: Mapping[str, Any] | None = None,
 ) -> tuple[Change, str | None]:
     """Take up what the configuration file says, when auth starts or reloads.
 
     Args:
         from_file: the spec; None: the file has no key of it.
+        default: what of the default depends on the file's version.
 
     Returns:
         what became of it, and a warning where something that was set is gone.
@@ -135,10 +166,10 @@ async def start(
         old = await current(store, kind)
         key = key_of(kind, "")
         if from_file is None:
-            if old.origin != CONFIG_FILE:
+            new = _defaults(kind, default)
+            if old.origin == DYNAMIC or (old.origin == DEFAULTS and old.spec == new.spec):
                 return Change(old=old, new=old, changed=False), None
-            new = defaults(kind)
-            change: Put | Delete = Delete(key, old.revision)
+            change = _default(new, old.revision)
         else:
             new = read_resource(
                 {"kind": kind, "version": KINDS[kind].versions[-1], "spec": dict(from_file)}

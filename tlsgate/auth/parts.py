@@ -52,6 +52,7 @@ class Parts:
         audit_refuses: whether that would be so now, as far as is known.
         trail: None: the trail cannot be read here.
         backup: writes a copy of the store to a file; gives its revision and its size.
+        default_networking: what of that setting's default depends on the configuration file.
         may_switch: a sentence for each who would break if the mode went from the first
             word to the second.
     """
@@ -73,4 +74,5 @@ class Parts:
     audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None
     backup: Callable[[str], Awaitable[tuple[int, int]]] | None = None
+    default_networking: Callable[[], Mapping[str, Any]] = dict
     may_switch: Callable[[str, str], Sequence[str]] = field(default=_nobody_breaks)

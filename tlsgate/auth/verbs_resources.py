@@ -135,8 +135,13 @@ async def _delete(call: Call) -> Any:
     if kind.singleton is not None:
         _check_singleton(kind, name)
         call.rights.require(kind.name, "update")
+        mine = kind.name == networking.NETWORKING
         change = await networking.reset(
-            parts.store, kind.name, force=call.query.force, may_switch=parts.may_switch
+            parts.store,
+            kind.name,
+            force=call.query.force,
+            may_switch=parts.may_switch,
+            default=parts.default_networking() if mine else None,
         )
         if change.changed:
             call.emit(_SETTING_EVENTS[kind.name], networking.audited(change), name=name)

@@ -177,6 +177,8 @@ class AuthService:
                 audit_refuses=lambda: self._audit.refuses,
                 trail=Trail(data_dir, self._in_thread),
                 backup=self._backup,
+                default_networking=self._default_networking,
+                may_switch=self._may_switch,
             )
         )
         return self.api
@@ -194,10 +196,29 @@ class AuthService:
 
     async def _take_settings(self, store: SqliteStore, settings: Settings) -> Sequence[str]:
         """Take up what the file says of the cluster; gives warnings."""
-        change, warning = await networking.start(store, networking.NETWORKING, settings.networking)
+        change, warning = await networking.start(
+            store, networking.NETWORKING, settings.networking, self._default_networking()
+        )
         if change.changed:
             self._audit.emit("networking.update", networking.audited(change))
         return () if warning is None else (warning,)
+
+    def _default_networking(self) -> dict[str, object]:
+        """The mode of a cluster where nobody has set one depends on the file's version."""
+        return {"proxy_listener_mode": self._settings().mode}
+
+    def _may_switch(self, old: str, new: str) -> Sequence[str]:
+        """Who would break: nobody is told to use what nobody serves."""
+        settings = self._settings()
+        legacy = {"ssh", "tunnel"} - {listener.name for listener in settings.listeners}
+        if new != "separate" or not settings.proxy_enabled or not legacy:
+            return ()
+        keys = {"ssh": "listen_addr", "tunnel": "tunnel_listen_addr"}
+        return [
+            f"the separate {name} port is not open, and clients would be sent there: add "
+            f"proxy_service.{keys[name]} and reload first"
+            for name in sorted(legacy)
+        ]
 
     async def start_after(self, seconds: float) -> None:
         """Start once another process has left the store, within *seconds*.

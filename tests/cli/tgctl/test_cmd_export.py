@@ -54,7 +54,9 @@ class ExportTests(SynchronousTestCase):
     def test_rules(self) -> None:
         """Programs get the rules themselves."""
         found = json.loads(self.export("haproxy", "--format", "json"))
-        self.assertEqual(found["names"], ["gw.example.com", "*.gw.example.com", "auth.gw.example.com"])
+        self.assertEqual(
+            found["names"], ["gw.example.com", "*.gw.example.com", "auth.gw.example.com"]
+        )
         self.assertEqual(found["gateways"], ["127.0.0.1:3080"])
 
     def test_no_file(self) -> None:
