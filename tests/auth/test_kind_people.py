@@ -98,12 +98,23 @@ class LockTests(SynchronousTestCase):
         self.assertEqual(read_resource(made).spec["created_at"], "1970-01-01T00:00:05Z")
         self.assertEqual(read_resource(as_json(resource)), resource)
 
-    def test_one_target(self) -> None:
-        """A lock names exactly one of what may be locked."""
-        why = "has to name exactly one of user, role, agent, certificate and login"
-        for target in ({}, {"user": "a", "role": "b"}, {"node": "x"}):
+    def test_targets(self) -> None:
+        """A lock names one or more of what may be locked; with several, all have to fit."""
+        both = {"login": "root", "user": "bob"}
+        self.assertEqual(
+            read_resource(written("lock", target=both)).spec["target"],
+            {"user": "bob", "login": "root"},
+        )
+        serial = written("lock", target={"certificate": "00:1F"})
+        self.assertEqual(read_resource(serial).spec["target"], {"certificate": "1f"})
+        why = "has to name one or more of certificate, user, agent, login, role"
+        for target in ({}, {"node": "x"}):
             self.assertEqual(problems(written("lock", target=target)), {"spec.target": why})
         self.assertEqual(problems(written("lock")), {"spec.target": "is missing"})
+        self.assertEqual(
+            set(problems(written("lock", target={"user": "a", "certificate": "x", "login": ""}))),
+            {"spec.target.certificate", "spec.target.login"},
+        )
 
     def test_served_in_part(self) -> None:
         """What narrows a lock and is not served is a warning: more is locked, never less."""

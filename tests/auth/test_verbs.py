@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from cryptography import x509
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -327,10 +328,26 @@ class OperatorTests(VerbsTestCase):
         )
         self.cluster.clock.advance(61)
         self.ask(self.nobody, "POST", "/v1/login", self.login())
-        for target in ({}, {"user": "a", "role": "b"}, {"login": "root"}):
+        for target in ({}, {"user": ""}, {"node": "x"}, {"certificate": "xyz"}):
             self.assertEqual(
                 self.refused(self.edgar, "POST", "/v1/locks", {"target": target})[0], 400
             )
+
+    def test_a_lock_on_several_things(self) -> None:
+        """Where a lock names several things, only who is all of them is shut out."""
+        body = {"target": {"user": "alice", "login": "root", "certificate": "00:1F"}}
+        made = self.ask(self.edgar, "POST", "/v1/locks", body)
+        target = {"user": "alice", "login": "root", "certificate": "1f"}
+        self.assertEqual(made["spec"]["target"], target)
+        self.ask(self.nobody, "POST", "/v1/login", self.login())
+
+    def test_a_lock_on_a_fingerprint(self) -> None:
+        """One certificate of a user may be locked by its digest; another one is good."""
+        body = {"target": {"certificate": "SHA256:" + "AB" * 32}}
+        self.ask(self.edgar, "POST", "/v1/locks", body)
+        shown = evolve(self.alice, fingerprint="ab" * 32)
+        self.assertEqual(self.refused(shown, "GET", "/v1/me"), (403, "locked"))
+        self.ask(self.alice, "GET", "/v1/me")
 
     def test_authorities(self) -> None:
         """All, or one; rotated step by step, with an event for each."""

@@ -75,6 +75,8 @@ class ClaimsTests(SynchronousTestCase):
         self.assertEqual(found.claims, claims)
         self.assertEqual({found.anchor}, set(cluster.authorities.anchors("user")))
         self.assertEqual((found.name, found.common_names), ("alice", ("alice",)))
+        shown = x509.load_pem_x509_certificate(pair.cert_pem)
+        self.assertEqual(found.fingerprint, shown.fingerprint(hashes.SHA256()).hex())
 
     def test_of_another_ca(self) -> None:
         """Whoever else is trusted may write the extension; the anchor tells it apart."""

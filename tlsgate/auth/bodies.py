@@ -152,12 +152,15 @@ class NewToken(Body):
 
 
 class LockTarget(Body):
-    """Whom a lock holds; one of these."""
+    """Whom a lock shuts out; where several are named, all have to fit."""
 
     user: Name | None = None
     role: Name | None = None
     agent: Line | None = None
-    certificate: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{1,64}$")] | None = None
+    certificate: Line | None = Field(
+        default=None, description="its serial number in hex, or sha256: and 64 hex digits"
+    )
+    login: Line | None = Field(default=None, description="the account on a target")
 
 
 class NewLock(Body):

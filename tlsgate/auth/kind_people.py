@@ -22,9 +22,11 @@ from tlsgate.auth.kindfields import (
     listed,
     mapped,
     one_of,
+    text,
     whole,
 )
 from tlsgate.config.fields import Unserved
+from tlsgate.core import locks
 
 #: Roles and traits stand in every certificate of the user, which every handshake carries.
 PERSON_BYTES: Final = 16 * 1024
@@ -36,6 +38,7 @@ UNLIMITED: Final = "unlimited"
 
 Later = Annotated[Any, Unserved("")]
 _Kept = Annotated[Any, Unserved("it is not part of the resource here")]
+Word = Annotated[Text, Field(min_length=1, max_length=locks.LONGEST_WORD)]
 Traits = Annotated[dict[str, Texts], BeforeValidator(mapped)]
 
 
@@ -100,15 +103,21 @@ class TokenSpec(Spec):
         return value
 
 
+def _certificate(value: Any) -> str:
+    named = locks.certificate_name(text(value))
+    if named is None:
+        raise ValueError("has to be a serial number in hex, or sha256: and 64 hex digits")
+    return named
+
+
 class LockTarget(Spec):
-    """spec.target of a lock: exactly one of what may be locked."""
+    """spec.target of a lock: whom it shuts out; where several are named, all have to fit."""
 
     user: Name | None = None
     role: Name | None = None
-    agent: Text | None = None
-    #: Its serial number in hexadecimal digits.
-    certificate: Text | None = None
-    login: Text | None = None
+    agent: Word | None = None
+    certificate: Annotated[str, BeforeValidator(_certificate)] | None = None
+    login: Word | None = None
     node: Later = None
     mfa_device: Later = None
     access_request: Later = None
@@ -117,10 +126,9 @@ class LockTarget(Spec):
     server_id: Later = None
 
     @model_validator(mode="after")
-    def _one(self) -> Self:
-        named = [self.user, self.role, self.agent, self.certificate, self.login]
-        if len([one for one in named if one]) != 1:
-            raise ValueError("has to name exactly one of user, role, agent, certificate and login")
+    def _some(self) -> Self:
+        if not any(getattr(self, word) for word in locks.TARGETS):
+            raise ValueError(f"has to name one or more of {', '.join(locks.TARGETS)}")
         return self
 
 

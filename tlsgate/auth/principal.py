@@ -28,7 +28,7 @@ class Principal:
         name: the user's or the host's; of "local" the user id.
         claims: what the certificate says; of users and hosts only.
         address: of the client, without a port, as audit events and lockouts know it.
-        serial: of the certificate.
+        serial, fingerprint: of the certificate; what locks may name it by.
         not_after: its end, seconds since the epoch.
     """
 
@@ -37,6 +37,7 @@ class Principal:
     claims: Claims | None = None
     address: str | None = None
     serial: int | None = None
+    fingerprint: str | None = None
     not_after: float | None = None
 
     @property
@@ -89,6 +90,7 @@ def of_certificate(identity: Identity, address: str | None) -> Principal:
         claims=claims,
         address=address,
         serial=identity.serial,
+        fingerprint=identity.fingerprint or None,
         not_after=identity.not_after,
     )
 

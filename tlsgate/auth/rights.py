@@ -67,7 +67,7 @@ async def rights_of(principal: Principal, parts: Parts) -> Rights:
         raise Forbidden(str(principal), "ask", why)
     if principal.not_after is not None and principal.not_after <= parts.now():
         raise Forbidden(str(principal), "ask", "the certificate has ended: log in again")
-    lock = parts.locks.matches(claims, principal.serial)
+    lock = parts.locks.matches(claims, serial=principal.serial, fingerprint=principal.fingerprint)
     if lock is not None:
         raise Locked(str(principal), lock.message)
     if claims.kind == "host":

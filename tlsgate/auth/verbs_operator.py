@@ -10,7 +10,6 @@ from tlsgate.auth import certify, networking, resources
 from tlsgate.auth.bodies import (
     Backup,
     Explain,
-    LockTarget,
     NewLock,
     NewToken,
     NewUser,
@@ -100,31 +99,19 @@ async def _add_lock(call: Call) -> Any:
     body: NewLock = call.body
     call.rights.require("lock", "create")
     lock = await call.parts.locks.add(
-        _named(body.target),
+        body.target.model_dump(exclude_none=True),
         ttl_seconds=body.ttl_seconds,
         message=body.message,
         created_by=str(call.principal),
     )
     call.emit(
         "lock.created",
-        name=lock.id,
+        name=lock.name,
         target=", ".join(f"{kind} {value}" for kind, value in lock.target.items()),
         expires=lock.expires,
     )
-    item = await call.parts.store.get(resources.key_of("lock", lock.id))
+    item = await call.parts.store.get(resources.key_of("lock", lock.name))
     return as_resource(lock) if item is None else resources.shown(item)
-
-
-def _named(target: LockTarget) -> dict[str, str]:
-    """The one thing that a lock is on.
-
-    Raises:
-        BadAsk: none or several are named.
-    """
-    found = target.model_dump(exclude_none=True)
-    if len(found) != 1:
-        raise BadAsk("a lock is on one of user, role, agent, certificate")
-    return found
 
 
 async def _authorities(call: Call) -> Any:

@@ -41,6 +41,7 @@ class Identity:
             does not trust it to name a cluster's users.
         anchor: SHA-256 of the DER of the last certificate of the verified chain; b"" where
             there are no claims.
+        fingerprint: SHA-256 of the certificate's own DER, in hex; "" where there are no claims.
     """
 
     common_names: tuple[str, ...] = ()
@@ -50,6 +51,7 @@ class Identity:
     not_after: float = 0.0  #: seconds since the epoch
     claims: Claims | None = None
     anchor: bytes = field(default=b"", repr=False)
+    fingerprint: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:

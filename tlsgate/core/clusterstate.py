@@ -16,10 +16,10 @@ from typing import Any, Final, NoReturn
 from attrs import evolve, frozen
 
 from tlsgate.core.access import Decision, Identity, Kind, decide
-from tlsgate.core.locks import Lock, lock_of, lock_on
-from tlsgate.core.roles import Options, Role, effective, parse_role
+from tlsgate.core.locks import Lock, LockTable, facts_of, lock_of
+from tlsgate.core.roles import Options, Role, effective, parse_role, unreadable
 from tlsgate.core.routing import Route
-from tlsgate.errors import BadBytes
+from tlsgate.errors import BadBytes, BadResource
 
 #: Authorities whose certificates gateways verify.
 _NEEDED: Final = ("user", "host")
@@ -37,8 +37,9 @@ class ClusterState:
         cluster: its name.
         authorities: by type, the certificates (PEM) or keys (lines) that are trusted now.
         anchors: by "user" and "host", the SHA-256 of each trusted certificate's DER.
-        roles: by name.
-        locks: by name.
+        roles: by name; one that cannot be read denies everything to who holds it.
+        unreadable: those roles, by name, with the reason.
+        locks: those that are set.
         networking: the spec of cluster_networking_config; {} where nobody has written it.
     """
 
@@ -47,7 +48,8 @@ class ClusterState:
     authorities: Mapping[str, tuple[str, ...]]
     anchors: Mapping[str, frozenset[bytes]]
     roles: Mapping[str, Role]
-    locks: Mapping[str, Lock]
+    unreadable: Mapping[str, str]
+    locks: LockTable
     networking: Mapping[str, Any]
 
     @classmethod
@@ -56,17 +58,19 @@ class ClusterState:
 
         Raises:
             BadBytes: it lacks something.
-            BadResource: a resource in it cannot be read.
+            BadResource: a lock in it cannot be read.
         """
         try:
             trusted = {kind: _trusted(public) for kind, public in line["authorities"].items()}
+            roles = dict(map(_role, line["roles"]))
             return cls(
                 revision=int(line["revision"]),
                 cluster=str(line["cluster"]),
                 authorities=trusted,
                 anchors=_anchors(trusted),
-                roles={role.name: role for role in map(parse_role, line["roles"])},
-                locks={lock.name: lock for lock in map(lock_of, line["locks"])},
+                roles={name: role for name, (role, _) in roles.items()},
+                unreadable={name: why for name, (_, why) in roles.items() if why is not None},
+                locks=LockTable(map(lock_of, line["locks"])),
                 networking=_networking(line["networking"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -77,17 +81,19 @@ class ClusterState:
 
         Raises:
             BadBytes: the event lacks something.
-            BadResource: its resource cannot be read.
+            BadResource: its lock cannot be read.
         """
         try:
             kind, name, resource = line["resource_kind"], str(line["name"]), line["resource"]
             after = evolve(self, revision=int(line["revision"]))
             if kind == "role":
-                role = None if resource is None else parse_role(resource)
-                return evolve(after, roles=_with(self.roles, name, role))
+                _, (role, why) = (name, (None, None)) if resource is None else _role(resource)
+                roles = _with(self.roles, name, role)
+                return evolve(after, roles=roles, unreadable=_with(self.unreadable, name, why))
             if kind == "lock":
-                lock = None if resource is None else lock_of(resource)
-                return evolve(after, locks=_with(self.locks, name, lock))
+                if resource is None:
+                    return evolve(after, locks=self.locks.drop(name))
+                return evolve(after, locks=self.locks.put(lock_of(resource)))
             if kind == "cluster_networking_config" and resource is not None:
                 return evolve(after, networking=_networking(resource))
             if kind == "cert_authority" and resource is not None:
@@ -114,7 +120,11 @@ class ClusterState:
 
     def lock_on(self, identity: Identity, now: float) -> Lock | None:
         """The lock that shuts the holder out, or None."""
-        return lock_on(self.locks.values(), identity, now) if self.locks else None
+        claims = identity.claims
+        if claims is None or not self.locks:
+            return None
+        facts = facts_of(claims, serial=identity.serial, fingerprint=identity.fingerprint)
+        return self.locks.matches(facts, now)
 
     def options(self, identity: Identity) -> Options:
         """What the holder's roles say of a session."""
@@ -145,11 +155,13 @@ class ClusterState:
         if claims.kind != "user":
             return Decision(False, f"{claims.name} is a {', '.join(claims.system_roles)}, no user")
         if (lock := self.lock_on(identity, now)) is not None:
-            return Decision(False, f"lock {lock.name} on {lock.what} {lock.which}")
+            return Decision(False, str(lock))
         if claims.pinned_address is not None and claims.pinned_address != address:
             return Decision(False, f"the certificate is good from {claims.pinned_address} only")
         if claims.routes.keys() - {"cluster"}:
             return Decision(False, "the certificate is for one service only, and not for this one")
+        for role in sorted(self.unreadable.keys() & set(claims.roles)):
+            return Decision(False, f"role {role} cannot be read, and so denies everything")
         for role in route.require_role:
             if role in claims.roles and role in self.roles:
                 return self._allow(identity, f"role {role}")
@@ -183,6 +195,20 @@ def _trusted(public: Mapping[str, Any]) -> tuple[str, ...]:
             _bad("an authority trusts something that is no text")
         found.append(text)
     return tuple(found)
+
+
+def _role(resource: Mapping[str, Any]) -> tuple[str, tuple[Role, str | None]]:
+    """A role by its name, and why it cannot be read; None: it can.
+
+    A role that only a newer version understands shuts out who holds it, and nobody else.
+    """
+    name = resource["metadata"]["name"]
+    if not isinstance(name, str):
+        _bad("a role has no name")
+    try:
+        return name, (parse_role(resource), None)
+    except BadResource as error:
+        return name, (unreadable(name), str(error))
 
 
 def _networking(resource: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -126,7 +126,7 @@ def judge_leaf(der: bytes) -> Identity | str:
         try:
             # What cryptography only warns of is decided here, and no peer writes to stderr.
             with warnings.catch_warnings(action="ignore"):
-                known = _read(x509.load_der_x509_certificate(der))
+                known = _read(x509.load_der_x509_certificate(der), der)
         except _Odd as odd:
             known = str(odd)
         except _MALFORMED:
@@ -271,7 +271,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _read(certificate: x509.Certificate) -> Identity:
+def _read(certificate: x509.Certificate, der: bytes) -> Identity:
     """What a client's certificate says.
 
     Raises:
@@ -312,6 +312,7 @@ def _read(certificate: x509.Certificate) -> Identity:
         serial=serial,
         not_after=certificate.not_valid_after_utc.timestamp(),
         claims=claims,
+        fingerprint="" if claims is None else hashlib.sha256(der).hexdigest(),
     )
 
 
