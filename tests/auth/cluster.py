@@ -69,19 +69,6 @@ class HeardAudit:
         return names
 
 
-class Sealer:
-    """The seal as users' credentials ask for it."""
-
-    def __init__(self, seal: Seal) -> None:
-        self._seal = seal
-
-    def close(self, name: str, secret: bytes) -> bytes:
-        return self._seal.close(secret, name)
-
-    def open(self, name: str, sealed: bytes) -> bytes:
-        return self._seal.reveal(sealed, name)
-
-
 class FakeTrail:
     """A trail that was asked."""
 
@@ -111,11 +98,10 @@ class Cluster:
         self.store = store = MemoryStore(now, lambda call: self.clock.callLater(0, call))
         self.audit = HeardAudit()
         seal = Seal.open(folder)
-        sealer = Sealer(seal)
         passwords = Passwords(now_thread, Cost(memory_kib=8, passes=1, lanes=1, unsafe_cheap=True))
         sessions = Sessions(store, now)
         locks = Locks(store, now)
-        invites = Invites(store, passwords, sealer, now, issuer=NAME)
+        invites = Invites(store, passwords, seal, now, issuer=NAME)
         authorities = Authorities(store, seal, now, NAME)
         self.run(authorities.start())
         self.run(locks.start())
@@ -126,7 +112,7 @@ class Cluster:
             users=Users(
                 store,
                 passwords,
-                sealer,
+                seal,
                 now,
                 self.audit,
                 invites=invites,

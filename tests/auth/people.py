@@ -45,15 +45,15 @@ class Audit:
 
 
 class XorSeal:
-    """Hides a secret from a reader of the store, bound to its name."""
+    """Hides a secret from a reader of the store, bound to its place."""
 
-    def close(self, name: str, secret: bytes) -> bytes:
-        return name.encode() + b"|" + bytes(byte ^ 0x5A for byte in secret)
+    def close(self, secret: bytes, place: str) -> bytes:
+        return place.encode() + b"|" + bytes(byte ^ 0x5A for byte in secret)
 
-    def open(self, name: str, sealed: bytes) -> bytes:
+    def reveal(self, sealed: bytes, place: str) -> bytes:
         bound, _, hidden = sealed.partition(b"|")
-        if bound != name.encode():
-            raise BadSeal(name, "it was closed for another name")
+        if bound != place.encode():
+            raise BadSeal(place, "it was closed for another place")
         return bytes(byte ^ 0x5A for byte in hidden)
 
 

@@ -83,7 +83,7 @@ class LoginsRateTests(TestCase):
         hashed = await self.passwords.hash(PASSWORD)
         names = [f"user{number}" for number in range(count)]
         for name in names:
-            sealed = self.seal.close(otp_name(name), self.secret)
+            sealed = self.seal.close(self.secret, otp_name(name))
             device = Device(name="otp", sealed=sealed, step=-1, added=0.0)
             user = {"kind": "user", "spec": {"roles": ["access"], "traits": {}}}
             await self.store.commit(

@@ -27,13 +27,13 @@ SEEN_SECONDS: Final = 30 * 86400.0
 
 
 class ISealer(Protocol):
-    """Encrypts what must not lie readable on the disk; an `auth.seal.Seal` stands behind it."""
+    """Encrypts what must not lie readable on the disk; an `auth.seal.Seal` is one."""
 
-    def close(self, name: str, secret: bytes) -> bytes:
-        """Encrypt *secret*, bound to *name*."""
+    def close(self, secret: bytes, place: str) -> bytes:
+        """Encrypt *secret*, bound to *place*."""
 
-    def open(self, name: str, sealed: bytes) -> bytes:
-        """Decrypt what `close` gave for the same *name*; raises BadSeal."""
+    def reveal(self, sealed: bytes, place: str) -> bytes:
+        """Decrypt what `close` gave for the same *place*; raises BadSeal."""
 
 
 @frozen(kw_only=True)

@@ -162,7 +162,7 @@ class Invites:
                 return begun
             if link.sealed is None:
                 secret = otp.new_otp_secret()
-                sealed = self._seal.close(otp_name(link.user), secret)
+                sealed = self._seal.close(secret, otp_name(link.user))
                 value = pack(
                     {
                         "user": link.user,
@@ -176,7 +176,7 @@ class Invites:
                 except Conflict:
                     continue  # another page began at the same time: show what that one shows
             else:
-                secret = self._seal.open(otp_name(link.user), link.sealed)
+                secret = self._seal.reveal(link.sealed, otp_name(link.user))
             return evolve(
                 begun,
                 otpauth=otp.otpauth(secret, link.user, self._issuer),
@@ -229,7 +229,7 @@ class Invites:
             return None
         if link.sealed is None:
             raise WrongCode  # nobody was shown a secret yet
-        secret = self._seal.open(otp_name(link.user), link.sealed)
+        secret = self._seal.reveal(link.sealed, otp_name(link.user))
         step = otp.match(secret, code or "", self._now(), used=-1)
         if step is None:
             raise WrongCode

@@ -102,7 +102,7 @@ class Logins:
         self._lockout = lockout
         self._one_factor = unsafe_no_second_factor
         # Nobody: read, opened and compared like a user, and matched by nothing.
-        sealed = seal.close(otp_name(""), otp.new_otp_secret())
+        sealed = seal.close(otp.new_otp_secret(), otp_name(""))
         device = Device(name="", sealed=sealed, step=1 << 62, added=0.0)
         self._nobody = write(Credentials(devices=(device,), epoch=""))
         self._nobody_device = device
@@ -156,7 +156,7 @@ class Logins:
         # A user without one, who has not accepted the invite yet, costs as much as nobody.
         own = asked.credentials.devices if asked.item is not None else ()
         for device in own or (self._nobody_device,):
-            secret = self._seal.open(otp_name(asked.name if own else ""), device.sealed)
+            secret = self._seal.reveal(device.sealed, otp_name(asked.name if own else ""))
             step = otp.match(secret, code, self._now(), device.step)
             if step is not None and own:
                 found = device, step

@@ -50,21 +50,6 @@ _LOOK_SECONDS = 0.1
 _log = Logger()
 
 
-class Sealing:
-    """A seal for secrets that know their own place."""
-
-    def __init__(self, seal: Seal) -> None:
-        self._seal = seal
-
-    def close(self, name: str, secret: bytes) -> bytes:
-        """Encrypt *secret* for *name*."""
-        return self._seal.close(secret, name)
-
-    def open(self, name: str, sealed: bytes) -> bytes:
-        """Decrypt what `close` gave for *name*."""
-        return self._seal.reveal(sealed, name)
-
-
 class AuthService:
     """One cluster's auth service.
 
@@ -133,9 +118,8 @@ class AuthService:
         remarks = list(await self._take_settings(store, settings))
         one_factor = settings.authentication.get("second_factor") == "off"
         passwords = Passwords(self._in_thread)
-        sealing = Sealing(seal)
         invites = Invites(
-            store, passwords, sealing, now, issuer=cluster, unsafe_no_second_factor=one_factor
+            store, passwords, seal, now, issuer=cluster, unsafe_no_second_factor=one_factor
         )
         sessions = Sessions(store, now)
         sessions.start()
@@ -148,7 +132,7 @@ class AuthService:
         users = Users(
             store,
             passwords,
-            sealing,
+            seal,
             now,
             self._audit,
             invites=invites,
