@@ -78,7 +78,7 @@ class CheckTests(AuthTestCase):
     def test_every_failure_reads_opens_and_writes_as_much(self) -> None:
         """Seals opened, items read and commits made are as many for a name that is not."""
         counts: list[tuple[int, int, int]] = []
-        calls = {"get": 0, "commit": 0, "open": 0}
+        calls = {"get": 0, "commit": 0, "reveal": 0}
 
         def counting(owner: object, name: str) -> None:
             before = getattr(owner, name)
@@ -91,7 +91,7 @@ class CheckTests(AuthTestCase):
 
         counting(self.store, "get")
         counting(self.store, "commit")
-        counting(self.seal, "open")
+        counting(self.seal, "reveal")
         self.run_now(self.users.add("fresh", ["access"]))
         for name, password in (
             ("warm", WRONG),  # the table's key is made
@@ -103,7 +103,7 @@ class CheckTests(AuthTestCase):
             for counter in calls:
                 calls[counter] = 0
             self.check(name, password, "000000", at=f"198.51.100.{len(counts)}")
-            counts.append((calls["get"], calls["commit"], calls["open"]))
+            counts.append((calls["get"], calls["commit"], calls["reveal"]))
         self.assertEqual(len(set(counts[1:])), 1, counts)
 
     def test_a_code_is_good_once(self) -> None:
