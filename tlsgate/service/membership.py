@@ -4,8 +4,9 @@
    earlier process has kept below DATA/gateway is taken.
 2. The authorities' certificates are written there for the TLS contexts, and a certificate
    of the host authority is fetched for the gateway's names, with a key made here.
-3. When an authority changes, or two thirds of that certificate's life are over, both are
-   done anew, and the gate is built again from the same settings.
+3. When an authority changes, be it only which of its keys signs, or two thirds of that
+   certificate's life are over, both are done anew, and the gate is built again from the same
+   settings. What changes meanwhile is taken up right after.
 4. When a lock comes, the connections that it is on end within the same turn of the reactor.
 """
 
@@ -82,6 +83,9 @@ class Membership:
         self._cut: Callable[[Callable[[Identity], bool]], None] = lambda _: None
         self._due: IDelayedCall | None = None
         self._renew_at = 0.0
+        self._renewing = False
+        #: The host authority's key that was to sign what is shown; "": not known.
+        self._signing = ""
         self._waiting: Deferred[None] | None = None
         self._stopped = False
         view.on_change(self._changed)
@@ -161,13 +165,19 @@ class Membership:
             self._keep()
 
     def _differs(self) -> bool:
-        """Whether what is trusted is not what was written last."""
+        """Whether what is trusted, or signs, is not what was taken up last."""
         state = self.view.state
         assert state is not None
-        return any(
+        return self._signs() != self._signing or any(
             not path.exists() or path.read_text() != "".join(state.authorities[kind])
             for kind, path in self._ca_paths().items()
         )
+
+    def _signs(self) -> str:
+        """The key of the host authority that signs now, as the cluster says."""
+        snapshot = self.view.snapshot
+        said = {} if snapshot is None else snapshot["authorities"]["host"]
+        return str(said.get("spec", said).get("signing", ""))
 
     # -- files --
 
@@ -187,6 +197,7 @@ class Membership:
             if set(kept["names"]) < set(self._names) or kept["renew_at"] <= self._now():
                 return False
             self._renew_at = float(kept["renew_at"])
+            self._signing = str(kept.get("signing", ""))
             self.view.restore(kept["snapshot"])
         except (OSError, ValueError, KeyError, TypeError, GateError):
             return False
@@ -204,6 +215,7 @@ class Membership:
         kept = {
             "names": list(self._names),
             "renew_at": self._renew_at,
+            "signing": self._signing,
             "snapshot": self.view.snapshot,
         }
         try:
@@ -219,8 +231,7 @@ class Membership:
         Raises:
             GateError: the auth service refuses, or does not answer.
         """
-        state = self.view.state
-        assert state is not None
+        signing = self._signs()
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         status, body = await self.view.door.ask(
@@ -231,11 +242,14 @@ class Membership:
         if status != 200:
             raise Unreachable("the auth service", body["error"]["message"])
         paths, pair = self._ca_paths(), self._pair()
+        state = self.view.state  # not the one before the answer came
+        assert state is not None
         for kind, path in paths.items():
             replace_secret(path, "".join(state.authorities[kind]).encode())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         replace_secret(pair.key_file, private)
         replace_secret(pair.cert_file, (body["certificate"] + body["chain"]).encode())
+        self._signing = signing
         now = self._now()
         self._renew_at = now + (float(body["not_after"]) - now) * _RENEW_AT
         self.trust = self._made(paths, pair)
@@ -258,12 +272,15 @@ class Membership:
 
     def _begin_renewal(self) -> None:
         self._due = None
+        if self._renewing:  # its end looks for what has changed meanwhile
+            return
         Deferred.fromCoroutine(self._renewal()).addErrback(
             lambda failure: self.log.failure("the cluster's certificate", failure=failure)
         )
 
     async def _renewal(self) -> None:
         assert self._renew is not None
+        self._renewing = True
         try:
             await self._take_up()
             await self._renew()
@@ -275,5 +292,11 @@ class Membership:
                 )
                 self._soon(_AGAIN_SECONDS)
             return
-        if not self._stopped:
+        finally:
+            self._renewing = False
+        if self._stopped:
+            return
+        if self._differs():
+            self._soon(0.0)
+        else:
             self._plan()
