@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.auth.cluster import Cluster
+from tests.auth.cluster import ADDRESS, PASSWORD, Cluster
 from tlsgate.auth import certify, resources, verbs_resources
 from tlsgate.auth.principal import Principal
 
@@ -201,6 +201,34 @@ class ResourceTests(SynchronousTestCase):
         self.cluster.run(self.cluster.parts.users.update("edgar", roles=["editor"]))
         self.assertEqual(self.delete("user/zoe")[0], 200)
         self.assertEqual(self.delete("user/edgar", force="1")[0], 200)
+
+    def test_a_user_who_comes_after_one_who_has_ended(self) -> None:
+        """A new user has nothing of an earlier one of this name: no password, link, session."""
+        brief = user("brief", "access")
+        brief["metadata"]["expires"] = self.cluster.clock.seconds() + 1800
+        self.assertEqual(self.put(brief)[0], 200)
+        store, run = self.cluster.store, self.cluster.run
+        link = run(self.cluster.parts.users.reset("brief"))
+        begun = run(self.cluster.parts.users.begin_invite(link.token))
+        self.cluster.secrets["brief"] = begun.secret
+        parts = self.cluster.parts
+        run(parts.users.accept_invite(link.token, PASSWORD, self.cluster.code("brief")))
+        session = run(parts.sessions.make("brief", ADDRESS))
+        run(parts.users.reset("brief"))  # a link that is open
+        self.cluster.clock.advance(1801)
+        run(store.revision())
+        self.assertIsNotNone(run(store.get("secrets/users/brief")))
+        self.assertEqual(self.put(user("brief", "access"))[0], 200)
+        self.assertIsNone(run(store.get("secrets/users/brief")))
+        self.assertEqual([one.key for one in run(store.scan("invites/"))], [])
+        self.assertIsNone(run(parts.sessions.find(session.cookie)))
+
+    def test_names_that_no_user_can_have(self) -> None:
+        """A name that nobody could log in by is refused when the user is made."""
+        for name in ("_x", "a=b"):
+            status, body = self.put(user(name, "access"))
+            paths = [one["path"] for one in body["error"].get("problems", ())]
+            self.assertEqual((status, paths), (400, ["metadata.name"]), name)
 
     def test_locks_by_document(self) -> None:
         """A lock that is written as a resource is in force like any other."""

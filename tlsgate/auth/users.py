@@ -46,6 +46,11 @@ _ROLE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=-]{0,63}")
 #: Rounds against others who change the same user.
 _TRIES = 16
 
+_BAD_NAME = (
+    "metadata.name",
+    "1 to 64 letters, digits and . _ @ + -, beginning with a letter or a digit",
+)
+
 _ROLES, _TRAITS, _VALUES, _WORD = 64, 64, 256, 256
 
 
@@ -125,13 +130,37 @@ class Users:
         resource = await self._resource(name, roles, traits or {})
         # A user whose resource has ended by itself may have left secrets: they end here.
         left = await credentials_of(self._store, name)
-        fresh = Credentials() if left is None else Credentials(revision=left.revision)
+        fresh = Credentials()
+        if left is not None:
+            fresh = Credentials(revision=left.revision)
+            await self._sessions.end_all(name)
         invite, changes = self._invites.make(name, "invite", ttl_seconds, fresh)
         try:
             await self._store.commit([Put(user_key(name), pack(resource), ABSENT), *changes])
         except Conflict:
             raise Exists("user", name) from None
         return invite
+
+    async def clearing(self, name: str) -> list[Change]:
+        """Make room for a new user of this name, who must not have what an earlier one had.
+
+        A user whose resource has ended by itself may have left a password, a link and
+        sessions. The sessions end here.
+
+        Returns:
+            What has to be committed together with the new resource.
+
+        Raises:
+            BadResource: no user can have this name.
+        """
+        if NAME.fullmatch(name) is None:
+            raise BadResource([_BAD_NAME])
+        left = await credentials_of(self._store, name)
+        if left is None:
+            return [Check(secret_key(name), ABSENT)]
+        await self._sessions.end_all(name)
+        link = [] if left.link is None else [Delete(f"invites/{left.link}")]
+        return [Delete(secret_key(name), left.revision), *link]
 
     async def update(
         self,
@@ -375,12 +404,7 @@ def _problems(
 ) -> list[tuple[str, str]]:
     found = []
     if NAME.fullmatch(name) is None:
-        found.append(
-            (
-                "metadata.name",
-                "1 to 64 letters, digits and . _ @ + -, beginning with a letter or a digit",
-            )
-        )
+        found.append(_BAD_NAME)
     if not 1 <= len(roles) <= _ROLES:
         found.append(("spec.roles", f"needs 1 to {_ROLES} roles"))
     if any(_ROLE.fullmatch(role) is None for role in roles):

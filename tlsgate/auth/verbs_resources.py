@@ -114,13 +114,16 @@ async def _put(call: Call) -> Any:
     if item is not None and not (call.query.force or new.revision):
         raise Exists(kind.name, name)
     await _CHECKS[kind.name](call, new, item)
+    cleared: list[keeping.Change] = []
+    if kind.name == "user" and item is None:
+        cleared = await call.parts.users.clearing(name)
     change = keeping.Put(
         resources.key_of(kind.name, name),
         resources.packed(new),
         ABSENT if item is None else item.revision,
         new.expires,
     )
-    revision = await call.parts.store.commit([change])
+    revision = await call.parts.store.commit([change, *cleared])
     created, updated = _EVENTS[kind.name]
     call.emit(created if item is None else updated, name=name)
     return {**as_json(evolve(new, revision=revision)), **_warned(new)}
