@@ -37,7 +37,7 @@ bin=$PWD/.venv/bin
 if ! cmp -s pyproject.toml .venv/installed-for || ! "$bin/tgctl" --help >/dev/null 2>&1; then
     echo "Installing tlsgate into .venv; this takes a minute or two ..." >&2
     "$bin/python" -m pip install --quiet --disable-pip-version-check \
-        --config-settings editable_mode=compat --editable '.[cli]' >&2
+        --config-settings editable_mode=compat --editable '.[auth,cli]' >&2
     cp pyproject.toml .venv/installed-for
 fi
 

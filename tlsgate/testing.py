@@ -108,6 +108,7 @@ _SETTINGS = Settings(
     diag=None,
     workers=1,
     auth_enabled=True,
+    auth_written=False,
     proxy_enabled=True,
     listeners=(listener("web", "tcp:3080:interface=0.0.0.0"),),
     routes=(),

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlsgate.config.settings import KeyPair, Settings
 from tlsgate.core.routing import Route
 from tlsgate.errors import BadSettings, Place, Problem, ReloadRefused
+from tlsgate.service import reload
 from tlsgate.service.reload import FileWatch, Source, in_short, unchangeable, watched_files
 
 TEXT = """\
@@ -68,6 +69,30 @@ class SourceTests(ReloadCase):
         self.file.write_bytes(b"version: v2\n\xff")
         error = self.assertRaises(BadSettings, self.source.load)
         self.assertEqual(error.problems[0].place.line, 2)
+
+
+class InstalledTests(ReloadCase):
+    """An auth service needs packages that a bare gateway lacks."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(reload, "AUTH_PACKAGES", ("argon2", "no_such_package"))
+
+    def test_by_default(self) -> None:
+        """Nobody asked for it: it is off, and a warning says so."""
+        settings = self.settings()
+        self.assertFalse(settings.auth_enabled)
+        self.assertIn("pip install 'tlsgate[auth]'", str(settings.warnings[-1]))
+
+    def test_written(self) -> None:
+        """Somebody asked for it: there is no start, and the error says what to install."""
+        self.write("auth_service: {cluster_name: x}")
+        error = self.assertRaises(BadSettings, self.source.load)
+        self.assertEqual(error.problems[0].path, "auth_service")
+
+    def test_off(self) -> None:
+        """Switched off, it needs nothing."""
+        self.assertEqual(self.settings("auth_service: {enabled: no}").warnings, ())
 
 
 class UnchangeableTests(ReloadCase):

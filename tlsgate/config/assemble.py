@@ -81,6 +81,7 @@ class Assembly:
             diag=diag,
             workers=proxy.workers,
             auth_enabled=auth.enabled,
+            auth_written=found.wrote("auth_service"),
             proxy_enabled=proxy.enabled,
             listeners=listeners if proxy.enabled else (),
             routes=routes if proxy.enabled else (),

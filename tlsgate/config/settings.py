@@ -111,6 +111,7 @@ class Settings:
     diag: str | None  #: a server endpoint string for /healthz, /readyz, /metrics
     workers: int  #: 1: no supervisor
     auth_enabled: bool
+    auth_written: bool  #: the file has a block of auth_service; else it is on by default
     proxy_enabled: bool
     listeners: tuple[Listener, ...]  #: none without proxy_service
     routes: tuple[Route, ...]  #: the static ones, in the file's order

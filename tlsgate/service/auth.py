@@ -246,13 +246,3 @@ class AuthService:
         if self._store is not None:
             self._store.stop()
             self._store = None
-
-
-def missing() -> str | None:
-    """The package that the auth service needs and that is not installed, or None."""
-    for name in ("argon2", "pyotp"):
-        try:
-            __import__(name)
-        except ImportError:
-            return name
-    return None

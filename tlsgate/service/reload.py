@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tlsgate.config import read
 from tlsgate.config.endpoints import can_be_inherited
@@ -19,6 +20,9 @@ FIXED = (
     ("cluster_name", "auth_service.cluster_name"),
     ("workers", "proxy_service.workers"),
 )
+
+#: Without these there is no auth service; they are the `auth` extra.
+AUTH_PACKAGES = ("argon2", "pyotp")
 
 
 @frozen
@@ -57,7 +61,24 @@ class Source:
         settings = read.read_text(text, str(self.file), data_dir=self.data_dir)
         if problems := _not_inherited(settings):
             raise BadSettings(problems)
+        return _with_what_is_installed(settings)
+
+
+def _with_what_is_installed(settings: Settings) -> Settings:
+    """*settings*, without an auth service that nobody asked for and that cannot run.
+
+    Raises:
+        BadSettings: the file asks for it.
+    """
+    if not settings.auth_enabled or all(map(find_spec, AUTH_PACKAGES)):
         return settings
+    path = "auth_service"
+    lacks = "needs packages that are not installed: pip install 'tlsgate[auth]'"
+    if settings.auth_written:
+        raise BadSettings([Problem(settings.place(path), path, lacks)])
+    note = f"is off: it {lacks}, or write enabled: no"
+    warning = Problem(Place(str(settings.file), 1, 1), path, note)
+    return evolve(settings, auth_enabled=False, warnings=(*settings.warnings, warning))
 
 
 def _not_inherited(settings: Settings) -> list[Problem]:

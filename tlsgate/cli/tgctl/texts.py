@@ -22,6 +22,12 @@ teleport:
     severity: INFO            # DEBUG, INFO, WARN, ERROR
     format: {output: text}    # text or json
 
+# The cluster of this gateway: who may log in to it. Invite somebody with
+#   tgctl users add alice --roles=access,editor
+auth_service:
+  cluster_name: $name
+  # authentication: {second_factor: otp}
+
 proxy_service:
   # The one port. ":443" listens on IPv4 and IPv6; "haproxy:0.0.0.0:443" takes PROXY headers.
   web_listen_addr: "127.0.0.1:$port"
