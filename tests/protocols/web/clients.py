@@ -72,9 +72,11 @@ class H2Client:
 
     def __init__(self, talk: Conversation) -> None:
         self.talk = talk
+        self.takes = True  #: False: it opens no window for more than it has allowed
         self.connection = H2Connection(H2Configuration(client_side=True, header_encoding=None))
         self.streams: dict[int, Answer] = {}
         self.ended: set[int] = set()
+        self.kept: list[tuple[int, int]] = []
         self.connection.initiate_connection()
         self.pump()
 
@@ -93,7 +95,9 @@ class H2Client:
                 elif isinstance(event, DataReceived):
                     self.streams[event.stream_id].body += event.data
                     length = event.flow_controlled_length or 0
-                    if event.stream_ended is None:
+                    if not self.takes:
+                        self.kept.append((event.stream_id, length))
+                    elif event.stream_ended is None:
                         self.connection.acknowledge_received_data(length, event.stream_id)
                     else:
                         self.connection.increment_flow_control_window(length or 1)

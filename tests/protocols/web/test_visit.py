@@ -219,6 +219,38 @@ class SlowReaderTests(SynchronousTestCase):
         self.assertEqual(transport.producerState, "producing")
         self.assertEqual(get(talk, "/webapi/find").code, 200)
 
+    def test_s32_a_closed_window(self) -> None:
+        """A client that takes no body costs nothing, is ended for its silence, or goes on."""
+        for goes_on in (True, False):
+            context = FakeContext(token=b"h2")
+            client = H2Client(visit(context=context))
+            client.takes = False
+            asked = [
+                (b":method", b"GET"),
+                (b":scheme", b"https"),
+                (b":authority", b"gw.test"),
+                (b":path", b"/"),
+            ]
+            streams = 0
+            while len(client.ended) == streams:
+                client.ask(asked)
+                streams += 1
+            for _ in range(100):
+                context.clock.advance(0)
+                client.pump()
+            soon = [call for call in context.clock.getDelayedCalls() if call.getTime() <= 0]
+            self.assertEqual(soon, [])
+            if not goes_on:
+                context.clock.advance(IDLE_SECONDS + 1)
+                self.assertTrue(client.talk.closed)
+                continue
+            client.takes = True
+            client.connection.increment_flow_control_window(1 << 20)
+            for _ in range(100):
+                client.pump()
+                context.clock.advance(0)
+            self.assertEqual(len(client.ended), streams)
+
     def test_client_asks_no_more(self) -> None:
         """Who ends its direction gets what it has asked for, and then the end."""
         for token in (b"http/1.1", b"h2"):

@@ -28,7 +28,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web import http
-from twisted.web._http2 import H2Connection  # the only place; `twisted.web.http` hides it too
+from twisted.web._http2 import (  # the only place; `twisted.web.http` hides it too
+    _END_STREAM_SENTINEL,
+    H2Connection,
+)
 from twisted.web.server import Request
 from zope.interface import implementer
 
@@ -226,6 +229,10 @@ class _Http2(H2Connection):
 
     The stock connection lets h2's errors out when a stream or the connection ends in the
     same bytes that ask for something, and then never sends again. Here they end it.
+
+    It also asks itself again in every turn of the reactor, and counts that as activity, while
+    a client that has asked for something opens no window for the answer: that client would
+    have a core for itself, for ever. Here such streams wait for the window.
     """
 
     def __init__(self, visit: Visit, reactor: Any) -> None:
@@ -243,14 +250,38 @@ class _Http2(H2Connection):
     def dataReceived(self, data: bytes) -> None:
         try:
             super().dataReceived(data)
+            self._wake()
         except H2Error:
             self._visit.hang_up()
 
     def _sendPrioritisedData(self, *args: object) -> None:
         try:
+            for stream, queue in self._outboundStreamQueues.items():
+                if queue and not self._may_send(stream, queue[0]):
+                    self.priority.block(stream)
             super()._sendPrioritisedData(*args)
         except H2Error:
             self._visit.hang_up()
+
+    def _may_send(self, stream: int, first: object) -> bool:
+        """Whether the client takes what is first in the queue; an end needs no window."""
+        return first is _END_STREAM_SENTINEL or self.conn.local_flow_control_window(stream) > 0
+
+    def _wake(self) -> None:
+        """Send on where the client has opened a window, for a stream or for all."""
+        waiting = self._sendingDeferred
+        if waiting is None:
+            return
+        ready = [
+            stream
+            for stream, queue in self._outboundStreamQueues.items()
+            if queue and self._may_send(stream, queue[0])
+        ]
+        for stream in ready:
+            self.priority.unblock(stream)
+        if ready:
+            self._sendingDeferred = None
+            waiting.callback(ready[0])
 
     def readConnectionLost(self) -> None:
         """The client is gone: in HTTP/2 nobody sends requests and then only listens."""
