@@ -231,7 +231,7 @@ class SlowReaderTests(SynchronousTestCase):
                     raise AssertionError("it asks itself again and again")
                 return plain(*args)
 
-            context.clock.callLater = counted  # type: ignore[method-assign]
+            context.clock.callLater = counted  # type: ignore[assignment]
             client = H2Client(visit(context=context))
             client.takes = False
             asked = [
