@@ -233,7 +233,7 @@ class EndTests(RelayCase):
         line = self.rig.journal[-1]
         self.assertEqual(
             (line["event"], line["route"], line["to_target"], line["to_client"]),
-            ("connection.end", "echo", 5, 3),
+            ("route.end", "echo", 5, 3),
         )
         self.assertEqual(self.rig.gateway.tally.carried["echo", "web"], [5, 3])
 
@@ -314,7 +314,7 @@ class TimerTests(RelayCase):
 class LifetimeTests(RelayCase):
     """The one wait that activity does not restart."""
 
-    extra = "  timeouts: {lifetime_seconds: 30}"
+    extra = "  timeouts: {lifetime_seconds: 31}"
 
     def test_lifetime(self) -> None:
         """A busy pair ends all the same."""
@@ -323,6 +323,15 @@ class LifetimeTests(RelayCase):
             client.write(b"x")
             read_some(self.rig, target, 1)
             self.rig.advance(10)
+        self.assertEqual(self.cause(), "lifetime")
+
+    def test_s08_to_the_second(self) -> None:
+        """S08: it is no more than a second late, however long the other waits are."""
+        client, _ = self.pair()
+        self.rig.advance(30.5)
+        self.assertEqual(self.rig.journal, [])
+        self.rig.advance(1)
+        self.assertEqual(client.read_end(), b"")
         self.assertEqual(self.cause(), "lifetime")
 
 

@@ -37,14 +37,22 @@ class Waits:
     write_stall_seconds: float
     close_seconds: float
     lifetime_seconds: float | None
-    #: How often to look, so that no wait is exceeded by more than a quarter.
+    #: How often to look, so that no wait but the lifetime is exceeded by more than a quarter.
     look_seconds: float = field(init=False)
 
     @look_seconds.default
     def _find_look_seconds(self) -> float:
         waits = (self.idle_seconds, self.write_stall_seconds, self.close_seconds)
-        shortest = min(wait for wait in (*waits, self.lifetime_seconds) if wait is not None)
-        return min(max(shortest / 4, 0.05), 15.0)
+        return min(max(min(wait for wait in waits if wait is not None) / 4, 0.05), 15.0)
+
+    def next_look(self, lived: float) -> float:
+        """Give the seconds to the next look of what has lived *lived* seconds.
+
+        The end of a certificate is a moment, and not about a moment (S08).
+        """
+        if self.lifetime_seconds is None:
+            return self.look_seconds
+        return min(self.look_seconds, max(self.lifetime_seconds - lived, 0.0))
 
 
 class Flow:
@@ -215,7 +223,7 @@ class Pair:
 
     def start(self) -> None:
         """Begin: bytes may wait on either side already, in OpenSSL or in the kernel."""
-        self._wheel.arm(self, self._waits.look_seconds)
+        self._wheel.arm(self, self._waits.next_look(0.0))
         self.client.lease.on_ready = self.client.ready
         self.target.lease.on_ready = self.target.ready
         self.to_target.pump()
@@ -266,7 +274,7 @@ class Pair:
         if moved != self._last_moved:
             self._last_moved = moved
             self._last_time = now
-            return waits.look_seconds
+            return waits.next_look(now - self._started)
         silent = now - self._last_time
         if silent >= waits.close_seconds and self._first_end:
             self.abort("close_timer")
@@ -274,7 +282,7 @@ class Pair:
         if waits.idle_seconds is not None and silent >= waits.idle_seconds:
             self._end_in_order("idle")
             return None
-        return waits.look_seconds
+        return waits.next_look(now - self._started)
 
     def _end_in_order(self, cause: str) -> None:
         """Tell both peers as far as their sockets take it, and close."""

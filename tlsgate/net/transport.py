@@ -100,7 +100,7 @@ class ServedTransport:
     def start(self, protocol: IProtocol) -> None:
         """Connect *protocol*; what waits on the socket reaches it at once."""
         self._protocol = protocol
-        self._wheel.arm(self, self._waits.look_seconds)
+        self._wheel.arm(self, self._waits.next_look(0.0))
         self._end.lease.on_ready = self._ready
         protocol.makeConnection(self)
         if self.connected:
@@ -213,7 +213,7 @@ class ServedTransport:
         progress = (self.received, taken)
         if progress != self._progress:
             self._progress, self._since = progress, now
-            return waits.look_seconds
+            return waits.next_look(now - self._started)
         silent = now - self._since
         if self._read_ended and silent >= waits.close_seconds:
             self._lost(Failure(ConnectionLost("close timer")), "close_timer", reset=True)
@@ -221,7 +221,7 @@ class ServedTransport:
         if waits.idle_seconds is not None and silent >= waits.idle_seconds:
             self._lost(Failure(ConnectionDone()), "idle")
             return None
-        return waits.look_seconds
+        return waits.next_look(now - self._started)
 
     def resting(self) -> bool:
         """True when nothing is on its way out and nothing has moved for a moment.
