@@ -130,6 +130,8 @@ class ApiSite(Site):
         clock: for deadlines.
     """
 
+    noisy = False
+
     def __init__(self, resource: Resource, clock: IReactorTime) -> None:
         super().__init__(
             resource,
