@@ -57,7 +57,7 @@ class ExampleTests(SynchronousTestCase):
     def test_everything_can_be_switched_on(self) -> None:
         """Each commented setting is valid where it stands, all at once."""
         settings = self.read_all()
-        names = ["web", "ssh", "tunnel", "kube", "mysql", "postgres", "mongo", "line-echo"]
+        names = ["web", "ssh", "tunnel", "kube", "mysql", "postgres", "mongo", "line-echo", "auth"]
         self.assertEqual([one.name for one in settings.listeners], names)
         echo = settings.routes[0]
         self.assertEqual(

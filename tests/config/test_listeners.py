@@ -59,9 +59,11 @@ class DefaultTests(SynchronousTestCase):
             )
 
     def test_no_listener_without_the_service(self) -> None:
-        """With proxy_service off nothing is opened, and no route is there."""
+        """With proxy_service off the auth service's own port is all that is opened."""
         settings = read_text("proxy_service: {enabled: no}")
-        self.assertEqual((settings.listeners, settings.proxy_enabled), ((), False))
+        found = [(one.name, one.protocol, one.endpoint) for one in settings.listeners]
+        self.assertEqual(found, [("auth", "auth", "tcp:3025:interface=0.0.0.0")])
+        self.assertFalse(settings.proxy_enabled)
 
     def test_web_and_tunnel_on_one_address(self) -> None:
         """Equal addresses, however they are written, make one listener."""

@@ -126,6 +126,14 @@ def told(settings: Settings, folder: Path) -> Iterator[str]:
         yield f"networking {json.dumps(settings.networking)}"
     if settings.authentication:
         yield f"authentication {json.dumps(settings.authentication)}"
+    for address in settings.auth.public:
+        yield f"auth public {address}"
+    for token in settings.auth.tokens:
+        yield f"auth token {token}"
+    if settings.auth.locking_mode is not None:
+        yield f"auth locking {settings.auth.locking_mode}"
+    if settings.join is not None:
+        yield f"joins {' '.join(settings.join.servers)} by {settings.join.token}"
     yield from (problem_line("warning", warning) for warning in settings.warnings)
 
 

@@ -349,6 +349,21 @@ class PropertyTests(SynchronousTestCase):
         check()
 
 
+class KeptForTests(SynchronousTestCase):
+    """A listener that is one protocol's alone."""
+
+    def test_nothing_else_is_served(self) -> None:
+        """What other protocols serve on every port is not there, under whatever name."""
+        table = RouteTable(
+            TABLE.routes, TABLE.public_names, strict_sni=True, kept_for={"own": frozenset({"ssh"})}
+        )
+        own = ask("unknown.example", b"ssh", listener="own")
+        self.assertEqual(table.choose(own), Choice(OPEN_SSH, b"ssh"))
+        for other in (ask(None, b"postgresql", listener="own"), ask(None, b"h2", listener="own")):
+            self.assertRaises(NoRoute, table.choose, other)
+        self.assertEqual(table.choose(ask(None, b"postgresql")), Choice(POSTGRES, b"postgresql"))
+
+
 def ask_again(one: Ask, alpn: tuple[bytes, ...]) -> Ask:
     """The same ask with other offers."""
     return Ask(

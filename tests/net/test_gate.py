@@ -61,6 +61,23 @@ class BuildTests(SynchronousTestCase):
         )
         self.assertIn("not-a-ca.pem", text)
 
+    def test_the_auth_port(self) -> None:
+        """The auth service's own port serves its protocols, and none of the gateway's routes."""
+        known = registry.load(None).protocols
+        folder = Path(self.mktemp())
+        folder.mkdir(mode=0o700, parents=True)
+        gate = Gate.build(
+            read_text(
+                f"version: v2\nteleport: {{data_dir: {folder}}}\n"
+                "auth_service: {listen_addr: 127.0.0.1:1}\n"
+                "proxy_service: {web_listen_addr: 127.0.0.1:2}\n"
+            ),
+            known,
+        )
+        self.assertEqual(gate.table.kept_for, {"auth": {"auth", "join"}})
+        self.assertEqual([one.name for one in gate.entrances["auth"].openings], ["tls"])
+        self.assertGreater(len(gate.entrances["web"].openings), 1)
+
     def test_without_key_pair(self) -> None:
         """Without a configured certificate a self-signed one is made."""
         known = registry.load(None).protocols

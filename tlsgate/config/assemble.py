@@ -10,7 +10,8 @@ from typing import Literal, cast
 from attrs import define
 
 from tlsgate.config import known, ports, schema
-from tlsgate.config.endpoints import bind_of, host_port, public_address, server_endpoint
+from tlsgate.config.cluster import address, auth_listeners, joined
+from tlsgate.config.endpoints import bind_of, server_endpoint
 from tlsgate.config.fields import kind
 from tlsgate.config.files import Files
 from tlsgate.config.findings import Findings
@@ -18,6 +19,7 @@ from tlsgate.config.listeners import STANDARD, ListenerReader, merged
 from tlsgate.config.marks import Path, resolve
 from tlsgate.config.routes import RouteReader
 from tlsgate.config.settings import (
+    AuthSettings,
     KeyPair,
     Limits,
     Listener,
@@ -48,6 +50,8 @@ class Assembly:
         reader = ListenerReader(proxy, version, limits, timeouts, self.findings)
         listeners = reader.read()
         diag = self._diag(teleport, reader)
+        auth_port = auth_listeners(auth, proxy, reader, self.findings)
+        join = joined(teleport, auth, proxy, self.files, self.findings)
         public = self._public(proxy, listeners)
         names = frozenset(address.rpartition(":")[0] for address in public.web)
         router = RouteReader(
@@ -56,7 +60,7 @@ class Assembly:
             names,
             self.files,
             self.findings,
-            cluster=auth.enabled,
+            cluster=auth.enabled or join is not None,
         )
         routes = router.read()
         protocols = self._protocols(proxy)
@@ -83,7 +87,7 @@ class Assembly:
             auth_enabled=auth.enabled,
             auth_written=found.wrote("auth_service"),
             proxy_enabled=proxy.enabled,
-            listeners=listeners if proxy.enabled else (),
+            listeners=(*(listeners if proxy.enabled else ()), *auth_port),
             routes=routes if proxy.enabled else (),
             protocols=protocols,
             client_ca_files=tuple(str(self.files.at(name)) for name in proxy.client_ca_files),
@@ -100,6 +104,12 @@ class Assembly:
             else authentication.model_dump(
                 include=schema.TOLD, exclude_unset=True, exclude_none=True
             ),
+            auth=AuthSettings(
+                public=tuple(address(one, ports.AUTH) for one in auth.public_addr),
+                tokens=auth.tokens,
+                locking_mode=None if authentication is None else authentication.locking_mode,
+            ),
+            join=join,
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},
         )
@@ -216,7 +226,7 @@ class Assembly:
             written = getattr(proxy, standard.public_key)
             if standard.name == "kube" and not written and proxy.kubernetes:
                 written = proxy.kubernetes.public_addr
-            made[standard.name] = tuple(_address(text, port) for text in written)
+            made[standard.name] = tuple(address(text, port) for text in written)
         return Public(**made)
 
     def _log(self, log: schema.Log) -> LogSettings:
@@ -240,11 +250,6 @@ def default_connections() -> int:
     if soft == resource.RLIM_INFINITY:
         return schema.CONNECTIONS
     return max(16, min(schema.CONNECTIONS, (soft - 256) // 2))
-
-
-def _address(written: str, port: int) -> str:
-    host, own = public_address(written)
-    return host_port(host, port if own is None else own)
 
 
 def _networking(auth: schema.AuthService, mode: Mode) -> dict[str, object] | None:

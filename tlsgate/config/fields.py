@@ -217,6 +217,16 @@ def uri(value: Any) -> str:
     return written
 
 
+def pin(value: Any) -> str:
+    """The pin of a host authority, or the path of a file that holds it."""
+    written = text(value)
+    if written.startswith("/"):
+        return written
+    if not re.fullmatch(r"sha256:[0-9a-fA-F]{64}", written):
+        raise ValueError("has to be sha256: and 64 hex digits, as `tgctl status` shows it")
+    return written.lower()
+
+
 def identifier(pattern: str, words: str) -> Callable[[Any], str]:
     """Text that matches *pattern*, which *words* describe."""
 

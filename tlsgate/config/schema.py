@@ -27,6 +27,7 @@ from tlsgate.config.fields import (
     common_name,
     identifier,
     one_or_more,
+    pin,
     server_name,
     text,
     token,
@@ -40,6 +41,8 @@ WEB_ADDRESS: Final = "0.0.0.0:3080"
 SSH_ADDRESS: Final = "0.0.0.0:3023"
 TUNNEL_ADDRESS: Final = "0.0.0.0:3024"
 KUBE_ADDRESS: Final = "0.0.0.0:3026"
+#: Of an auth service whose process has no gateway.
+AUTH_ADDRESS: Final = "0.0.0.0:3025"
 #: Certificate files are looked at this often, unless `https_keypairs_reload_interval` says other.
 KEYPAIRS_RELOAD_SECONDS: Final = 10.0
 #: Whose PROXY headers count where `proxy_protocol: on` names nobody.
@@ -112,8 +115,8 @@ class Log(Block):
 class JoinParams(Block):
     """teleport.join_params."""
 
-    method: Later = None
-    token_name: Later = None
+    method: Text = "token"
+    token_name: Text | None = None
     azure: Later = None
 
 
@@ -126,9 +129,6 @@ class Cache(Block):
     max_backoff: Later = None
 
 
-_JOIN = Unserved("this process joins no cluster yet")
-
-
 class Teleport(Block):
     """teleport: what every service of the process shares."""
 
@@ -137,12 +137,18 @@ class Teleport(Block):
     diag_addr: Text | None = None
     log: Log = Log()
     connection_limits: ConnectionLimits = ConnectionLimits()
-    auth_servers: Annotated[Public, _JOIN] = ()
-    auth_server: Annotated[str | None, _JOIN, BeforeValidator(_public)] = None
-    proxy_server: Annotated[str | None, _JOIN, BeforeValidator(_public)] = None
-    auth_token: Annotated[Any, _JOIN] = None
-    join_params: Annotated[JoinParams | None, _JOIN] = None
-    ca_pin: Annotated[Any, _JOIN] = None
+    auth_servers: Public = ()
+    auth_server: Annotated[str | None, BeforeValidator(_public)] = None
+    proxy_server: Annotated[
+        str | None, Unserved("agents are not served yet"), BeforeValidator(_public)
+    ] = None
+    auth_token: Text | None = None
+    join_params: JoinParams | None = None
+    ca_pin: Annotated[
+        tuple[Annotated[str, BeforeValidator(pin)], ...], BeforeValidator(one_or_more)
+    ] = ()
+    #: Our own: join whoever answers.
+    unsafe_no_ca_pin: Flag = False
     pid_file: Annotated[Any, Unserved("the pid file is in the data directory")] = None
     advertise_ip: Later = None
     storage: Annotated[FreeMapping | None, Unserved("nothing is stored yet but certificates")] = (
@@ -186,9 +192,7 @@ class Authentication(Block):
     webauthn: Webauthn | None = None
     u2f: Later = None
     private_key_policy: Text | None = None
-    locking_mode: Annotated[str | None, _later, BeforeValidator(words("strict", "best_effort"))] = (
-        None
-    )
+    locking_mode: Annotated[str | None, BeforeValidator(words("strict", "best_effort"))] = None
     require_session_mfa: Later = None
     device_trust: Later = None
     default_session_ttl: Later = None
@@ -231,10 +235,10 @@ class AuthService(Block):
         None
     )
     authentication: Authentication | None = None
-    listen_addr: Later = None
-    public_addr: Later = None
+    listen_addr: Text | None = None
+    public_addr: Public = ()
     proxy_protocol: Later = None
-    tokens: Later = None
+    tokens: Texts = ()
     session_recording: Later = None
     proxy_checks_host_keys: Later = None
     license_file: Later = None

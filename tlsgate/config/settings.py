@@ -98,6 +98,28 @@ class LogSettings:
 
 
 @frozen(kw_only=True)
+class AuthSettings:
+    """What auth_service says that only the auth service itself acts on."""
+
+    #: Its own addresses, "host:port" each, beside the listener "auth".
+    public: tuple[str, ...] = ()
+    #: Static join tokens, each "type,type:secret" or the path of a file that holds one.
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+    locking_mode: str | None = None  #: "strict" or "best_effort"; None: nothing is said
+
+
+@frozen(kw_only=True)
+class Join:
+    """Where the cluster is that a gateway without an auth service belongs to."""
+
+    servers: tuple[str, ...]  #: of the auth service, "host:port" each, tried in this order
+    cluster: str | None  #: its name, where the file says it
+    token: str | None = field(repr=False)  #: for the first start; or the path of its file
+    pins: tuple[str, ...]  #: of the host authority; a path: of a file with pins
+    unsafe_no_pin: bool  #: join whoever answers
+
+
+@frozen(kw_only=True)
 class Settings:
     """Everything that one configuration says."""
 
@@ -128,9 +150,16 @@ class Settings:
     networking: Mapping[str, object] | None
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
     warnings: tuple[Problem, ...]  #: keys that are known and not served
+    auth: AuthSettings = AuthSettings()
+    join: Join | None = None  #: None: the auth service is here, or there is no cluster
     #: Where things stand in the file, for what is found wrong with them later: by
     #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def in_cluster(self) -> bool:
+        """Whether there is an auth service, here or elsewhere."""
+        return self.auth_enabled or self.join is not None
 
     def waits(self, listener: str) -> Timeouts:
         """The timeouts of *listener*: its own, or the process's."""

@@ -120,11 +120,14 @@ class RouteTable:
         routes: in order of preference where two would take the same connection.
         public_names: the names that are the gateway's own; they are always known.
         strict_sni: a name that is neither public nor a route's is refused.
+        kept_for: protocols by the listener that is theirs alone; nothing else is served there,
+            and under any name.
     """
 
     routes: tuple[Route, ...]
     public_names: frozenset[str] = frozenset()
     strict_sni: bool = False
+    kept_for: Mapping[str, frozenset[str]] = field(factory=dict, kw_only=True)
     _index: dict[tuple[str, str, bool], _Names] = field(
         factory=dict, init=False, eq=False, repr=False
     )
@@ -144,7 +147,8 @@ class RouteTable:
         """
         name = ask.server_name
         claimed = self.claims(name) is not None
-        if self.strict_sni and name is not None and not claimed and name not in self.public_names:
+        known = claimed or name is None or name in self.public_names
+        if self.strict_sni and not known and ask.listener not in self.kept_for:
             raise NoRoute(ask.listener, name, ask.alpn, name_unknown=True)
         for group in self._groups(ask):
             for route in group:
@@ -183,8 +187,11 @@ class RouteTable:
         exact: dict[str, tuple[Route, ...]] = {}
         wildcard: dict[str, tuple[Route, ...]] = {}
         anything: tuple[Route, ...] = ()
+        own = self.kept_for.get(listener)
         for route in self.routes:
             if route.listener not in (None, listener):
+                continue
+            if own is not None and route.protocol not in own:
                 continue
             if opening not in (TLS, route.protocol) or not (encrypted or route.plain):
                 continue

@@ -123,6 +123,7 @@ class Gate:
             contexts.prepare(policies.values())
         except BadSettings as error:
             raise BadSettings([*problems, *error.problems]) from error
+        kept_for = _kept_for(settings.listeners, protocols)
         targets: dict[str, Target] = {}
         for route in routes:
             if route.target is not None:
@@ -136,8 +137,15 @@ class Gate:
             settings=settings,
             protocols=protocols,
             own_settings=own,
-            table=RouteTable(routes, frozenset(_hosts(settings.public.web)), settings.strict_sni),
-            entrances={one.name: _entrance(one, routes, protocols) for one in settings.listeners},
+            table=RouteTable(
+                routes,
+                frozenset(_hosts(settings.public.web)),
+                settings.strict_sni,
+                kept_for=kept_for,
+            ),
+            entrances={
+                one.name: _entrance(one, routes, protocols, kept_for) for one in settings.listeners
+            },
             certificates=certificates,
             contexts=contexts,
             policies=policies,
@@ -158,12 +166,31 @@ class Gate:
 
 
 def cluster_names(settings: Settings, protocols: Mapping[str, IGateProtocol]) -> tuple[str, ...]:
-    """The names for which the cluster's certificate is shown, public ones first."""
+    """The names for which the cluster's certificate is shown, public ones first.
+
+    Those of the auth service are among them only where it is: elsewhere its TLS passes through.
+    """
     public = tuple(_hosts(settings.public.web))
+    here = settings.auth_enabled
     names = [
-        name for one in protocols.values() if one.shows_cluster for name in one.server_names(public)
+        name
+        for one in protocols.values()
+        if one.shows_cluster and (here or not one.at_auth)
+        for name in one.server_names(public)
     ]
+    if here:
+        zone = f"auth.{settings.cluster_name}"
+        own = (f"{zone}:0", f"{settings.node_name}.{zone}:0", *settings.auth.public)
+        names += _hosts(own)
     return tuple(dict.fromkeys((*public, *names)))
+
+
+def _kept_for(
+    listeners: Iterable[Listener], protocols: Mapping[str, IGateProtocol]
+) -> Mapping[str, frozenset[str]]:
+    """The auth service's own port serves the auth service, and none of the gateway's routes."""
+    at_auth = frozenset(name for name, one in protocols.items() if one.at_auth)
+    return {one.name: at_auth for one in listeners if one.protocol in at_auth}
 
 
 def _in_cluster(route: Route, trust: Trust | None) -> Route:
@@ -212,7 +239,8 @@ def protocol_routes(
         )
         names = tuple(protocol.server_names(public))
         if protocol.at_auth and trust is not None and trust.auth_target is not None:
-            yield from _passed(name, protocol, names, trust.auth_target)
+            ports = [one.name for one in settings.listeners if one.protocol == name]
+            yield from _passed(name, protocol, names, ports, trust.auth_target)
             continue
         if protocol.alpn:
             # The console is for the web port alone; a token is good on any port.
@@ -224,7 +252,8 @@ def protocol_routes(
         for listener in settings.listeners:
             if listener.protocol == name:
                 # On its own port a protocol needs no token.
-                tokens = () if protocol.listener is None else protocol.listener.alpn
+                spec = protocol.listener
+                tokens = protocol.name_alpn if spec is None else spec.alpn
                 yield evolve(
                     base,
                     name=f"{name}-port",
@@ -237,7 +266,11 @@ def protocol_routes(
 
 
 def _passed(
-    name: str, protocol: IGateProtocol, names: tuple[str, ...], target: str
+    name: str,
+    protocol: IGateProtocol,
+    names: tuple[str, ...],
+    ports: Iterable[str],
+    target: str,
 ) -> Iterable[Route]:
     """The routes of what the auth service serves itself, in another process."""
     # Another machine's auth service trusts no PROXY header of ours.
@@ -247,6 +280,8 @@ def _passed(
         yield evolve(base, alpn=protocol.alpn)
     if names:
         yield evolve(base, name=f"{name}-name", server_names=names)
+    for port in ports:
+        yield evolve(base, name=f"{name}-port", listener=port)
 
 
 def _certificates(settings: Settings) -> CertificateStore:
@@ -264,9 +299,13 @@ def _hosts(addresses: Iterable[str]) -> Iterable[str]:
 
 
 def _entrance(
-    listener: Listener, routes: Iterable[Route], protocols: Mapping[str, IGateProtocol]
+    listener: Listener,
+    routes: Iterable[Route],
+    protocols: Mapping[str, IGateProtocol],
+    kept_for: Mapping[str, frozenset[str]],
 ) -> Entrance:
     wanted = {route.protocol for route in routes if route.listener in (None, listener.name)}
+    wanted &= kept_for.get(listener.name, wanted)
     own = None if listener.protocol is None else protocols.get(listener.protocol)
     if own is not None:
         wanted.add(own.name)

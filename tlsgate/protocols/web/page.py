@@ -68,9 +68,9 @@ def standing(settings: Settings, protocols: Iterable[IGateProtocol]) -> Iterator
         checks = protocol.client_cert is not CertRule.NONE
         if protocol.name == "web" or not protocol.stands_alone or protocol.advice:
             continue
-        if protocol.shows_cluster and not settings.auth_enabled:
+        if protocol.shows_cluster and not settings.in_cluster:
             continue
-        trusts = protocol.holders if settings.auth_enabled else settings.client_ca_files
+        trusts = protocol.holders if settings.in_cluster else settings.client_ca_files
         if checks and not (trusts or settings.client_ca_files):
             continue  # nobody's certificate could be checked: it is closed
         tokens = tuple(token.decode("ascii", "backslashreplace") for token in protocol.alpn)
