@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.auth.principal import Principal, gateway, local, nobody, of_certificate
+from tlsgate.auth.principal import (
+    Principal,
+    gateway,
+    local,
+    nobody,
+    of_certificate,
+    on_behalf,
+)
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
-from tlsgate.errors import Untrusted
+from tlsgate.errors import BadAsk, Untrusted
 
 
 class PrincipalTests(SynchronousTestCase):
@@ -42,3 +50,41 @@ class PrincipalTests(SynchronousTestCase):
             ),
         )
         self.assertRaises(Untrusted, of_certificate, Identity(common_names=("x",)), None)
+
+
+class OnBehalfTests(SynchronousTestCase):
+    """Tests for `on_behalf`: whose word about a client's address counts."""
+
+    def test_a_gateway(self) -> None:
+        """A gateway asks for a client, as itself or as that client."""
+        gw = gateway("c", "gw1")
+        self.assertEqual(on_behalf(gw, None), gw)
+        self.assertEqual(on_behalf(gw, "gateway"), gw)
+        self.assertEqual(on_behalf(gw, "gateway 192.0.2.7"), evolve(gw, address="192.0.2.7"))
+        self.assertEqual(on_behalf(gw, "anyone 2001:DB8::1"), nobody("2001:db8::1"))
+        self.assertEqual(on_behalf(gw, "anyone"), nobody())
+
+    def test_nobody_else(self) -> None:
+        """Users, other hosts, the admin socket and strangers name no address but their own."""
+        node = Claims(cluster="c", kind="host", name="n", system_roles=("node", "db", "app"))
+        user = Claims(cluster="c", kind="user", name="gateway", roles=("gateway",))
+        for other in (
+            Principal(kind="host", name="n", claims=node, address="198.51.100.1"),
+            Principal(kind="user", name="gateway", claims=user, address="198.51.100.1"),
+            nobody("198.51.100.1"),
+            local(0),
+        ):
+            for said in ("anyone 192.0.2.7", "gateway 192.0.2.7", "local 0", "x" * 9999):
+                self.assertEqual(on_behalf(other, said), other)
+
+    def test_what_cannot_be_read(self) -> None:
+        """A gateway's header is bounded, and names an address or none."""
+        gw = gateway("c", "gw1")
+        for said in (
+            "",
+            "local 0",
+            "anyone x",
+            "anyone 192.0.2.7, 10.0.0.1",
+            "gateway " + "1" * 64,
+        ):
+            self.assertRaises(BadAsk, on_behalf, gw, said)

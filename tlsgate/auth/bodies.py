@@ -200,10 +200,11 @@ class Backup(Body):
 
 
 class GatewayCertificate(Body):
-    """The names that a gateway serves."""
+    """The names that a gateway serves, and the addresses that its clients are told."""
 
     names: Annotated[list[Line], Field(min_length=1, max_length=64)]
     tls_public_key: Pem
+    public: Annotated[list[Line], Field(max_length=16)] = []
 
 
 class WebLogin(Body):

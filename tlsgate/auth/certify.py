@@ -141,6 +141,15 @@ def check_name(call: Call, claims: Claims) -> None:
     check_not_public(host_names(claims), public)
 
 
+def check_zone(zone: str, names: Sequence[str]) -> None:
+    """Let *names* pass that are not under *zone*, where other hosts have theirs.
+
+    Raises:
+        BadName: one is.
+    """
+    check_not_public([name.removeprefix("*.") for name in names], [zone])
+
+
 async def for_host(
     call: Call,
     claims: Claims,

@@ -224,6 +224,7 @@ class Issuer:
         public_key_pem: str | bytes,
         *,
         gateway: str = "gateway",
+        system_roles: Sequence[str] = ("gateway",),
         public: Sequence[str] | None = None,
         ttl_seconds: float | None = None,
         cap_seconds: float = GATEWAY_SECONDS,
@@ -233,6 +234,7 @@ class Issuer:
         Args:
             names: "auth.<public>", "kube.<public>", or "*.db.<public>" for services.
             gateway: the gateway's own name, for logs.
+            system_roles: what the process is dialled as: a gateway, the auth service, or both.
             public: the cluster's public addresses; names that neither are one of them nor
                 lie under one are refused. None: the caller has looked.
 
@@ -246,7 +248,9 @@ class Issuer:
             for name in wanted:
                 if not _is_under(name, public):
                     raise BadName(f"name {name}", "not under a public address of the cluster")
-        claims = Claims(cluster=self._cluster, kind="host", name=gateway, system_roles=("gateway",))
+        claims = Claims(
+            cluster=self._cluster, kind="host", name=gateway, system_roles=tuple(system_roles)
+        )
         begins, ends = self._life("host", ttl_seconds, GATEWAY_SECONDS, cap_seconds, None)
         leaf = Leaf(
             claims=claims,

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.sessions import Sessions
@@ -46,6 +47,7 @@ class Parts:
         now: seconds since the epoch.
         clock: for timers.
         public_addresses: "host:port" under which the gateway's web port is reached.
+        gateways: what those in other processes have told; None: there can be none.
         version: of the daemon.
         audit_kept: returns when every event that was emitted is on the disk; raises
             `AuditFailed` where the trail cannot be written and must be (R18).
@@ -70,6 +72,7 @@ class Parts:
     clock: IReactorTime
     version: str = ""
     public_addresses: Callable[[], Sequence[str]] = tuple
+    gateways: Gateways | None = None
     audit_kept: Callable[[], Awaitable[None]] = _at_once
     audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
 from tlsgate.core.roles import Person
-from tlsgate.errors import Untrusted
+from tlsgate.errors import BadAsk, Untrusted
 
 Kind = Literal["local", "user", "host", "nobody"]
 
-#: The system role of a gateway; the others are auth, node, db, app, kube.
+#: The system role of a gateway, and of the auth service; the others are node, db, app, kube.
 GATEWAY: Final = "gateway"
+AUTH: Final = "auth"
+
+#: By which a gateway says for whom it asks, see `on_behalf`.
+AS_HEADER: Final = "tlsgate-as"
+#: The longest address: IPv6 with an IPv4 tail.
+_ADDRESS_CHARACTERS: Final = 45
 
 
 @frozen(kw_only=True)
@@ -93,6 +100,39 @@ def of_certificate(identity: Identity, address: str | None) -> Principal:
         fingerprint=identity.fingerprint or None,
         not_after=identity.not_after,
     )
+
+
+def on_behalf(principal: Principal, said: str | None) -> Principal:
+    """Who asks, where a gateway may ask for one of its clients.
+
+    "gateway ADDRESS" asks as the gateway, for a client at that address; "anyone ADDRESS" asks
+    as that client, who has shown nothing yet. Of anybody but a gateway it counts for nothing.
+
+    Args:
+        principal: who holds the connection.
+        said: the header; None: there is none.
+
+    Raises:
+        BadAsk: a gateway says what cannot be read.
+    """
+    if said is None or principal.kind != "host" or GATEWAY not in principal.system_roles:
+        return principal
+    word, _, address = said.partition(" ")
+    if word not in ("gateway", "anyone") or len(address) > _ADDRESS_CHARACTERS:
+        raise BadAsk(f"{AS_HEADER} is gateway or anyone, and an address")
+    try:
+        client = str(ip_address(address)) if address else None
+    except ValueError as e:
+        raise BadAsk(f"{AS_HEADER} names no address") from e
+    if word == "anyone":
+        return nobody(client)
+    return principal if client is None else evolve(principal, address=client)
+
+
+def itself(cluster: str, name: str) -> Principal:
+    """The process of the auth service, which may be dialled as such, and as a gateway."""
+    claims = Claims(cluster=cluster, kind="host", name=name, system_roles=(GATEWAY, AUTH))
+    return Principal(kind="host", name=name, claims=claims)
 
 
 def gateway(cluster: str, name: str) -> Principal:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from tlsgate.auth import certify
 from tlsgate.auth.bodies import GatewayCertificate, Since, WebCheck, WebLogin, WebLogout
 from tlsgate.auth.calls import Call, Reply, Verb
+from tlsgate.auth.principal import AUTH, GATEWAY
 from tlsgate.auth.resources import roles_of
+from tlsgate.auth.tokens import TYPES
 from tlsgate.core.roles import effective
 from tlsgate.errors import BadToken, Forbidden, Locked
 
@@ -16,13 +19,17 @@ _END = "-----END CERTIFICATE-----\n"
 
 async def _certificates(call: Call) -> Any:
     body: GatewayCertificate = call.body
-    parts = call.parts
+    parts, principal = call.parts, call.principal
     issued = parts.issuer.gateway_certificate(
         body.names,
         body.tls_public_key,
-        gateway=call.principal.name if call.principal.kind == "host" else "gateway",
-        public=certify.hosts_of(parts.public_addresses()),
+        gateway=principal.name if principal.kind == "host" else "gateway",
+        system_roles=tuple(one for one in (GATEWAY, AUTH) if one in principal.system_roles)
+        or (GATEWAY,),
+        public=_may_show(call),
     )
+    if parts.gateways is not None and AUTH not in principal.system_roles:
+        await parts.gateways.tell(principal.name, body.public, issued.not_after)
     call.emit(
         "cert.create",
         {"identity.names": list(issued.names)},
@@ -36,6 +43,27 @@ async def _certificates(call: Call) -> Any:
         "not_before": issued.not_before,
         "not_after": issued.not_after,
     }
+
+
+def _may_show(call: Call) -> Sequence[str] | None:
+    """Under which names those have to be that a gateway shows.
+
+    Where the auth service's own file says no public address, its gateways say theirs: they
+    are believed, but for what is another host's.
+
+    Raises:
+        BadName: it is another host's.
+    """
+    parts, body = call.parts, call.body
+    zone = f"{AUTH}.{parts.cluster}"
+    public = (zone, *certify.hosts_of(parts.public_addresses()))
+    if AUTH in call.principal.system_roles:
+        return public
+    if parts.gateways is None or parts.gateways.fixed:
+        return public[1:]
+    for role in (AUTH, *TYPES):
+        certify.check_zone(f"{role}.{parts.cluster}", body.names)
+    return None
 
 
 async def _watch(call: Call) -> Any:

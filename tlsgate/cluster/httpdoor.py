@@ -33,7 +33,7 @@ from zope.interface import implementer
 from tlsgate.errors import Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
 
-#: By which the socket of an auth service is told on whose behalf a gateway asks.
+#: By which an auth service is told on whose behalf a gateway asks; `auth.principal` reads it.
 AS_HEADER: Final = "tlsgate-as"
 
 _ANSWER_SECONDS: Final = 30.0

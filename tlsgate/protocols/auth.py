@@ -50,14 +50,14 @@ class Auth(GateProtocol):
         """
         if context.route.target is not None:  # the auth service is in another process
             return relay(self, context)
-        from tlsgate.auth.principal import of_certificate
+        from tlsgate.auth.principal import AS_HEADER, of_certificate, on_behalf
 
         cluster, identity = context.cluster, context.identity
         if cluster is None or identity is None or not cluster.is_ours(identity):
             who = "anyone" if identity is None else identity.name
             raise Denied(self.name, who, "the certificate is not of this cluster")
         principal = of_certificate(identity, host_of(context))
-        return _site(context, lambda _: principal)
+        return _site(context, lambda asked: on_behalf(principal, asked.getHeader(AS_HEADER)))
 
 
 class Join(GateProtocol):

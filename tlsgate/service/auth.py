@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import tlsgate
 from tlsgate.auth import networking
 from tlsgate.auth.api import Api
 from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.invites import Invites
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.lockout import Lockout
@@ -31,11 +32,11 @@ from tlsgate.auth.presets import presets
 from tlsgate.auth.resources import key_of, packed
 from tlsgate.auth.seal import Seal
 from tlsgate.auth.sessions import Sessions
-from tlsgate.auth.tokens import Tokens
+from tlsgate.auth.tokens import StaticToken, Tokens, static_token
 from tlsgate.auth.users import Users
 from tlsgate.config.settings import Settings
 from tlsgate.core.keeping import ABSENT, Put
-from tlsgate.errors import Conflict, StoreFailed
+from tlsgate.errors import BadResource, Conflict, StoreFailed
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.door import LocalDoor
 from tlsgate.service.trail import Trail
@@ -127,7 +128,10 @@ class AuthService:
         locks = Locks(store, now)
         await locks.start()
         self._followers.append(locks)
-        tokens = Tokens(store, now)
+        gateways = Gateways(store, lambda: self._settings().public.web)
+        await gateways.start()
+        self._followers.append(gateways)
+        tokens = Tokens(store, now, static=await self._static_tokens(settings))
         remarks += tokens.warnings
         users = Users(
             store,
@@ -156,7 +160,11 @@ class AuthService:
                 now=now,
                 clock=self._reactor,
                 version=tlsgate.__version__,
-                public_addresses=lambda: self._settings().public.web,
+                public_addresses=lambda: (
+                    *gateways.addresses(),
+                    *self._settings().auth.public,
+                ),
+                gateways=gateways,
                 audit_kept=self._audit.kept,
                 audit_refuses=lambda: self._audit.refuses,
                 trail=Trail(data_dir, self._in_thread),
@@ -166,6 +174,17 @@ class AuthService:
             )
         )
         return self.api
+
+    async def _static_tokens(self, settings: Settings) -> Sequence[StaticToken]:
+        """The join tokens of the configuration file, and of the files that it names.
+
+        Raises:
+            BadResource: one cannot be read.
+        """
+        found: list[StaticToken] = await self._in_thread(
+            lambda: [static_token(_read_token(one)) for one in settings.auth.tokens]
+        )
+        return found
 
     async def _make_presets(self, store: SqliteStore) -> None:
         """Write each preset role once in a cluster's life: one that was deleted stays away."""
@@ -185,7 +204,8 @@ class AuthService:
         )
         if change.changed:
             self._audit.emit("networking.update", networking.audited(change))
-        return () if warning is None else (warning,)
+        _, other = await networking.start(store, networking.PREFERENCE, _preference(settings))
+        return tuple(filter(None, (warning, other)))
 
     def _default_networking(self) -> dict[str, object]:
         """The mode of a cluster where nobody has set one depends on the file's version."""
@@ -246,3 +266,26 @@ class AuthService:
         if self._store is not None:
             self._store.stop()
             self._store = None
+
+
+def _preference(settings: Settings) -> Mapping[str, object] | None:
+    """What the file says of how people log in and are locked out; None: nothing."""
+    mode = settings.auth.locking_mode
+    return None if mode is None else {"locking_mode": mode}
+
+
+def _read_token(written: str) -> str:
+    """A static join token as it is, or out of the file that stands in its place.
+
+    Raises:
+        BadResource: the file cannot be read.
+    """
+    types, _, secret = ("", "", written) if written.startswith("/") else written.partition(":")
+    if not secret.startswith("/"):
+        return written
+    try:
+        text = Path(secret).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as e:
+        why = getattr(e, "strerror", None) or "it is no text"
+        raise BadResource([("auth_service.tokens", f"{secret}: {why}")]) from e
+    return f"{types}:{text}" if types else text

@@ -26,9 +26,8 @@ from twisted.logger import Logger
 from twisted.web.http import Request
 from zope.interface import implementer
 
-from tlsgate.auth.principal import Principal, gateway, local, nobody
+from tlsgate.auth.principal import AS_HEADER, Principal, itself, local, on_behalf
 from tlsgate.auth.web import ApiResource, ApiSite
-from tlsgate.cluster.httpdoor import AS_HEADER
 from tlsgate.cluster.view import ClusterView
 from tlsgate.config.settings import Listener, ProxyProtocol, Settings
 from tlsgate.errors import Forbidden, GateError, StoreFailed
@@ -180,11 +179,11 @@ class AuthCrew:
         uid = peer_uid(request)
         if uid not in (0, os.geteuid()):
             raise Forbidden(f"local:{uid}", "use this socket", "it is root's and the owner's")
-        word, _, rest = (request.getHeader(AS_HEADER) or "").partition(" ")
-        if word == "gateway":
-            return gateway(self._settings.cluster_name, self._settings.node_name)
-        if word == "anyone":
-            return nobody(rest or None)
+        said = request.getHeader(AS_HEADER) or ""
+        word, _, rest = said.partition(" ")
+        if word in ("gateway", "anyone"):
+            us = itself(self._settings.cluster_name, self._settings.node_name)
+            return on_behalf(us, said)
         return local(int(rest) if word == "local" and rest.isdecimal() else uid)
 
 

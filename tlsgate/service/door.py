@@ -10,7 +10,7 @@ from zope.interface import implementer
 
 from tlsgate.auth.api import Api
 from tlsgate.auth.calls import Ask
-from tlsgate.auth.principal import gateway, nobody
+from tlsgate.auth.principal import itself, nobody
 from tlsgate.errors import Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
 
@@ -41,7 +41,7 @@ class LocalDoor:
     """
 
     def __init__(self, cluster: str, name: str) -> None:
-        self._me = gateway(cluster, name)
+        self._me = itself(cluster, name)
         self._watches: list[_Later] = []
         self.api: Api | None = None
 
