@@ -2,8 +2,9 @@
 
 1. `start` watches the auth service through a door; the first line is a snapshot.
 2. Each later line makes a new `ClusterState`; listeners hear what has changed.
-3. A line that cannot be read is logged, and the watch begins anew with a snapshot: a gate
-   that has missed a lock must not go on as if there were none.
+3. A line that cannot be read, or the last one of a watch that the auth service has ended, is
+   logged, and the watch begins anew with a snapshot, after growing waits: a gate that has
+   missed a lock must not go on as if there were none.
 4. `stale_seconds` tells how long nothing was heard: the auth service says at least every
    15 seconds that it is there.
 """
@@ -13,19 +14,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from tlsgate.core import access
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.locks import Lock
 from tlsgate.core.routing import Route
-from tlsgate.errors import GateError
+from tlsgate.errors import GateError, Untrusted
 from tlsgate.interfaces import IAuthDoor, IAuthorizer, ICluster, IWatch
 
 #: What a listener can hear of.
 ALL: Final = frozenset({"role", "lock", "cluster_networking_config", "cert_authority"})
+
+#: Between the end of a watch and the next one.
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
 
 Changed = Callable[[frozenset[str]], None]
 
@@ -67,14 +72,22 @@ class ClusterView:
         self.default_mode = mode
         self._heard_at: float | None = None
         self._watch: IWatch | None = None
+        self._again: IDelayedCall | None = None
+        self._wait_seconds = _FIRST_WAIT_SECONDS
         self._listeners: list[Changed] = []
+        #: Roles that cannot be read, which were told of.
+        self._told: Mapping[str, str] = {}
 
     def start(self) -> None:
         """Begin to watch; the first snapshot comes later."""
+        self._again = None
         self._watch = self.door.watch(self._heard)
 
     def stop(self) -> None:
         """Watch no more; what is known stays."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
         if self._watch is not None:
             self._watch.stop()
             self._watch = None
@@ -87,10 +100,13 @@ class ClusterView:
         """Begin with what an earlier process knew; it is as old as can be.
 
         Raises:
-            GateError: it cannot be read.
+            GateError: it cannot be read, or is of another cluster.
         """
-        self._take(ClusterState.fresh(snapshot), ALL)
+        state = ClusterState.fresh(snapshot)
+        if state.cluster != self.name:
+            raise Untrusted("what is kept", f"it is of cluster {state.cluster}, not {self.name}")
         self.snapshot = snapshot
+        self._take(state, ALL)
 
     @property
     def api(self) -> Any:
@@ -124,9 +140,7 @@ class ClusterView:
             return self.state.decide(route, identity, address, self._now())
         if identity is not None and identity.claims is not None:
             return Decision(False, "the auth service has not been heard yet")
-        from tlsgate.core.access import decide
-
-        return decide(route.allow, identity)
+        return access.decide(route.allow, identity)
 
     # -- the watch --
 
@@ -143,8 +157,11 @@ class ClusterView:
                     )
                     return
                 self._heard_at = self._clock.seconds()
+                self._wait_seconds = _FIRST_WAIT_SECONDS
                 self.snapshot = line
                 self._take(state, ALL)
+            elif kind == "end":
+                self._begin_anew("the auth service has ended the watch: {why}", line.get("message"))
             elif self.state is not None:
                 self._heard_at = self._clock.seconds()
                 if kind == "event":
@@ -152,17 +169,25 @@ class ClusterView:
                     self.snapshot = _with(self.snapshot, line)
                     self._take(state, frozenset({str(line["resource_kind"])}))
         except GateError as error:
-            self.log.error("what the auth service says cannot be read: {error}", error=str(error))
-            self.stop()
-            self._heard_at = None
-            self._clock.callLater(1.0, self._again)
+            self._begin_anew("what the auth service says cannot be read: {why}", error)
 
-    def _again(self) -> None:
-        if self._watch is None:
-            self.start()
+    def _begin_anew(self, text: str, why: object) -> None:
+        self.log.error(text, why=str(why))
+        self.stop()
+        self._heard_at = None
+        self._again = self._clock.callLater(self._wait_seconds, self.start)
+        self._wait_seconds = min(2 * self._wait_seconds, _LONGEST_WAIT_SECONDS)
 
     def _take(self, state: ClusterState, what: frozenset[str]) -> None:
         self.state = state
+        for role, why in state.unreadable.items():
+            if self._told.get(role) != why:
+                self.log.error(
+                    "role {role} cannot be read, and denies everything to who holds it: {why}",
+                    role=role,
+                    why=why,
+                )
+        self._told = state.unreadable
         for listener in list(self._listeners):
             listener(what)
 
