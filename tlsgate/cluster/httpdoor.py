@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -19,9 +20,11 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IStreamClientEn
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import (
+from twisted.web.client import (  # type: ignore[attr-defined]  # RequestNotSent is there
     Agent,
     HTTPConnectionPool,
+    RequestNotSent,
+    RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
     readBody,
@@ -30,7 +33,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from tlsgate.errors import Unreachable
+from tlsgate.errors import BadAsk, Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
 
 #: By which an auth service is told on whose behalf a gateway asks; `auth.principal` reads it.
@@ -43,9 +46,16 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 15.0
 #: A line of the watch; a snapshot of thousands of roles fits.
 _LINE_BYTES: Final = 64 << 20
 
+#: Failures in a row after which the log says that nobody answers.
+_TELL_AFTER: Final = 3
+#: What a request may ask for; anything else never leaves this process.
+_METHOD, _PATH = re.compile(r"[A-Z]{1,16}"), re.compile(r"/[\x21-\x7e]{0,4095}")
+
 _FAILURES = (
     ConnectError,
     ConnectionClosed,
+    RequestNotSent,
+    RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
     CancelledError,
@@ -123,7 +133,10 @@ class HttpDoor:
 
         Raises:
             Unreachable: there is no answer.
+            BadAsk: this is nothing that could be asked.
         """
+        if not (_METHOD.fullmatch(method) and _PATH.fullmatch(path)):
+            raise BadAsk("the method or the path has characters that neither has")
         agent = self._for_anyone if who.startswith("anyone") else self._agent
         try:
             response = await self._send(agent, method, path, body, who)
@@ -180,7 +193,7 @@ class _Body:
 
 
 @implementer(IWatch)
-class _HttpWatch(Protocol):
+class _HttpWatch:
     """One watch, over as many connections as it takes."""
 
     log = Logger()
@@ -191,77 +204,136 @@ class _HttpWatch(Protocol):
         self._reactor = reactor
         self._door = door
         self._heard = heard
-        self._buffer = b""
         self._failures = 0
         self._stopped = False
-        self._refused = False
+        self._asking: Deferred[IResponse] | None = None
+        self._lines: _Lines | None = None
         self._again: IDelayedCall | None = None
-        self._silence: IDelayedCall | None = None
         self._open()
 
     def stop(self) -> None:
         self._stopped = True
-        for call in (self._again, self._silence):
-            if call is not None and call.active():
-                call.cancel()
-        self._hang_up()
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._lines is not None:
+            self._lines.leave()
 
     def _open(self) -> None:
         self._again = None
-        self._buffer = b""
-        self._door.open_watch().addCallbacks(self._opened, self._failed)
+        asking = self._asking = self._door.open_watch()
+        asking.addCallbacks(self._opened, self._failed)
 
     def _opened(self, response: IResponse) -> None:
-        self._silence = self._reactor.callLater(_SILENCE_SECONDS, self._hang_up)
-        self._refused = response.code != 200
-        response.deliverBody(self)
-        if self._stopped or self._refused:
-            self._hang_up()
+        self._asking = None
+        lines = self._lines = _Lines(self._reactor, self._line, self._over)
+        response.deliverBody(lines)
+        if response.code != 200:
+            lines.end(f"it refuses with status {response.code}")
 
-    def _failed(self, failure: Failure | None) -> None:
+    def _failed(self, failure: Failure) -> None:
+        self._asking = None
+        if not self._stopped and not failure.check(*_FAILURES):
+            self.log.failure("the watch of the auth service", failure=failure)
+        self._over(_why(failure.value))
+
+    def _line(self, said: Mapping[str, Any]) -> None:
+        if self._failures >= _TELL_AFTER:
+            self.log.info("the auth service is heard again")
+        self._failures = 0
+        self._heard(said)
+
+    def _over(self, why: str) -> None:
+        """A connection gives no more: plan the next one."""
+        self._lines = None
         if self._stopped:
             return
-        if failure is not None and not failure.check(*_FAILURES):
-            self.log.failure("the watch of the auth service", failure=failure)
         self._failures += 1
-        wait = min(_FIRST_WAIT_SECONDS * 2**self._failures, _LONGEST_WAIT_SECONDS)
+        if self._failures == _TELL_AFTER:
+            self.log.warn(  # noqa: G010 -- Twisted's name
+                "the auth service is not heard: {why}; trying on", why=why
+            )
+        wait = min(_FIRST_WAIT_SECONDS * 2 ** min(self._failures, 10), _LONGEST_WAIT_SECONDS)
         # Full jitter: gateways that lost the same auth service do not come back together.
         self._again = self._reactor.callLater(wait * random.random(), self._open)
 
-    def dataReceived(self, data: bytes) -> None:
-        """Twisted calls this with a piece of the answer."""
-        if self._refused:
-            return
-        if self._silence is not None and self._silence.active():
-            self._silence.reset(_SILENCE_SECONDS)
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        if len(self._buffer) > _LINE_BYTES:
-            self._hang_up()
-            return
-        for line in lines:
-            if self._stopped:
-                return
-            try:
-                said = json.loads(line)
-            except ValueError:
-                self._hang_up()
-                return
-            self._failures = 0
-            self._heard(said)
 
-    def _hang_up(self) -> None:
+class _Lines(Protocol):
+    """The body of one answer: JSON objects, a line each.
+
+    Args:
+        heard: takes each of them.
+        over: called once, with the reason, when no more come; not after `leave`.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        heard: Callable[[Mapping[str, Any]], None],
+        over: Callable[[str], None],
+    ) -> None:
+        self._heard: Callable[[Mapping[str, Any]], None] | None = heard
+        self._over = over
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        why = f"nothing has come for {_SILENCE_SECONDS:g} s"
+        self._silence = reactor.callLater(_SILENCE_SECONDS, self.end, why)
+
+    def leave(self) -> None:
+        """Hear no more, and close the connection; may be called again."""
+        self._heard = None
+        if self._silence.active():
+            self._silence.cancel()
+        # Nobody waits for its end: a peer that is gone would not answer to that either.
         if self.transport is not None:
             self.transport.loseConnection()
+
+    def end(self, why: str) -> None:
+        """The same, and say so."""
+        if self._heard is not None:
+            self.leave()
+            self._over(why)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Twisted calls this with a piece of the answer."""
+        if self._heard is None:
+            return
+        self._silence.reset(_SILENCE_SECONDS)
+        *lines, rest = data.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._pieces, lines[0]))
+            self._pieces, self._waiting_bytes = [], 0
+        self._pieces.append(rest)
+        self._waiting_bytes += len(rest)
+        for line in lines:
+            self._take(line)
+        if self._waiting_bytes > _LINE_BYTES:
+            self.end("a line of it is too long")
+
+    def _take(self, line: bytes) -> None:
+        if self._heard is None:  # the one before was the last that somebody wanted
+            return
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if isinstance(said, dict):
+            self._heard(said)
+        else:
+            self.end("what answers there is no auth service")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Twisted calls this at the end of the answer."""
         self.transport = None
-        if self._silence is not None and self._silence.active():
-            self._silence.cancel()
-        self._failed(None)
+        self.end("it has hung up")
 
 
-def _why(error: BaseException) -> str:
+def _why(error: BaseException | None) -> str:
+    # Twisted's web client wraps what happened, and more than once.
+    while reasons := getattr(error, "reasons", None):
+        error = reasons[0].value
     if isinstance(error, (DeferTimeout, CancelledError)):
         return f"no answer within {_ANSWER_SECONDS:g} s"
     return str(error) or type(error).__name__
