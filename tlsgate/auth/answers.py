@@ -34,6 +34,7 @@ class Error(Answer):
     fault: Literal["client", "operator", "target", "gate"]
     message: str = Field(description="one sentence that says what to do")
     problems: list[Problem] = []
+    seconds: int | None = Field(None, description="when to ask again, where that is known")
 
 
 class Refusal(Answer):

@@ -93,9 +93,11 @@ def refusal(error: GateError) -> Reply:
         return Reply(status=500, body=BUG)
     problems = tuple(error.problems) if isinstance(error, BadResource) else ()
     headers = {}
-    if isinstance(error, LockedOut):
-        headers["retry-after"] = str(max(1, round(error.seconds)))
     body = error_json(error.reason, error.fault, str(error), problems)
+    if isinstance(error, LockedOut):
+        seconds = max(1, round(error.seconds))
+        headers["retry-after"] = str(seconds)
+        body["error"]["seconds"] = seconds
     return Reply(status=status, body=body, headers=headers)
 
 

@@ -42,8 +42,10 @@ class Anyone(Resource):
         status, value = await self._ask(request)
         if gone:
             return
-        if status == 429 and isinstance(value, dict):
-            request.setHeader(b"Retry-After", b"30")
+        error = value.get("error") if isinstance(value, dict) else None
+        seconds = error.get("seconds") if isinstance(error, dict) else None
+        if isinstance(seconds, int):
+            request.setHeader(b"Retry-After", b"%d" % seconds)
         answers.send(request, status, answers.JSON_TYPE, json.dumps(value).encode() + b"\n")
 
     async def _ask(self, request: Request) -> tuple[int, Any]:
