@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.protocols.web.auth import FakeAuth, FakeCluster
 from tests.protocols.web.clients import Answer, get, visit
 from tlsgate import __version__, registry
 from tlsgate.core.access import Kind, Rule
@@ -129,6 +130,17 @@ class LandingTests(SynchronousTestCase):
             if name == "href":
                 assert value is not None
                 self.assertTrue(value.startswith(("/webapi/", "data:image/svg+xml,")), value)
+
+    def test_login(self) -> None:
+        """Where people may log in, the page leads there; elsewhere it does not."""
+        for there in (False, True):
+            context = FakeContext(
+                settings=settings(),
+                protocols=PROTOCOLS,
+                cluster=FakeCluster(FakeAuth()) if there else None,
+            )
+            body = get(connect(Web(), context), "/").body
+            self.assertEqual(b'href="/web"' in body, there)
 
     def test_policy_allows_its_own_style(self) -> None:
         """The Content-Security-Policy names the digest of exactly the style in the page."""

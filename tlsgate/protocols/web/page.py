@@ -98,6 +98,7 @@ def landing(
     listeners: Mapping[str, str],
     *,
     show_routes: bool = True,
+    login: bool = False,
 ) -> bytes:
     """The page at "/".
 
@@ -106,12 +107,13 @@ def landing(
         protocols: those that can serve; routes to others are left out.
         listeners: the open ones, name to "host:port".
         show_routes: False leaves out what static routes serve.
+        login: whether there are people who may log in.
     """
     address = first(settings.public.web) or listeners.get("web")
     served = [route for route in settings.routes if route.protocol in protocols and show_routes]
     lines = (*standing(settings, protocols.values()), *ways(served))
     body = [
-        f"<header>{MARK}<b>tlsgate</b><span>{__version__}</span></header><main>",
+        f"<header>{MARK}<b>tlsgate</b><span>{__version__}</span>{_LOGIN * login}</header><main>",
         f"<h1>{escape(settings.cluster_name)}</h1>{_LEAD}",
         *_address(address),
         draw(list(dict.fromkeys(line.what for line in lines))),
@@ -120,7 +122,7 @@ def landing(
         *map(_row, lines),
         "</tbody></table></div>",
         *_ports(settings, protocols, listeners),
-        *_commands(address, lines),
+        *_commands(address, ways(served)),
         f"</main><footer><p>tlsgate {__version__}{_LINKS}</p></footer>",
     ]
     return _document(f"{settings.cluster_name} \u00b7 tlsgate", "".join(body))
@@ -134,6 +136,7 @@ _TABLE_HEAD = (
     '<div class="card"><table><thead><tr><th scope="col">Protocol<th scope="col">Ask by'
     '<th scope="col">Open to</thead><tbody>'
 )
+_LOGIN = '<a class="login" href="/web">Log in</a>'
 _LINKS = (
     ' &middot; <a href="/webapi/ping">ping</a> &middot; <a href="/webapi/find">find</a>'
     " say the same to programs"

@@ -139,7 +139,9 @@ def _tree(
 ) -> Resource:
     listeners = listeners_of(settings, web_address)
     parts = list(_parts(settings, protocols, listeners))
-    landing = page.landing(settings, protocols, listeners, show_routes=show_routes)
+    landing = page.landing(
+        settings, protocols, listeners, show_routes=show_routes, login=cluster is not None
+    )
     root, webapi = Branch(), Branch()
     root.putChild(b"", Constant(answers.HTML_TYPE, landing, b"no-cache"))
     root.putChild(b"webapi", webapi)

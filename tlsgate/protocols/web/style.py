@@ -25,6 +25,9 @@ font-size:.9375rem}
 header svg{width:1.75rem;height:1.75rem;color:var(--accent);flex:none}
 header b{color:var(--ink);font-weight:650;letter-spacing:-.01em}
 header span{margin-left:auto}
+header .login{border:1px solid var(--line);border-radius:.5rem;padding:.25rem .7rem;
+color:var(--ink);background:var(--card);text-decoration:none}
+header .login:hover,header .login:focus-visible{border-color:var(--accent);color:var(--accent)}
 h1{margin:3.4rem 0 .3rem;font-size:clamp(2rem,7vw,3.25rem);line-height:1.08;font-weight:700;
 letter-spacing:-.032em;overflow-wrap:anywhere;text-wrap:balance}
 .lead{max-width:36rem;margin:.9rem 0 0;color:var(--soft);font-size:1.125rem}
