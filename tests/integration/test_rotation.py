@@ -204,14 +204,14 @@ class RotationTests(ClusterCase):
     def taken_up(self) -> bool:
         """Whether every process trusts what is trusted, and shows what signs now."""
         authorities = self.daemon.admin("GET", "/v1/authorities")["authorities"]
-        folders = [file.parent for file in self.daemon.data_dir.glob("gateway/**/cluster.crt")]
+        folders = [file.parent for file in self.daemon.data_dir.glob("gateway/**/cluster.pem")]
         self.assertTrue(folders)
         for folder in folders:
             for kind in TYPES:
                 trusted = "".join(key["certificate"] for key in authorities[kind]["keys"])
                 if (folder / f"{kind}.pem").read_text() != trusted:
                     return False
-            shown = x509.load_pem_x509_certificate((folder / "cluster.crt").read_bytes())
+            shown = x509.load_pem_x509_certificate((folder / "cluster.pem").read_bytes())
             host = authorities["host"]
             pem = next(key["certificate"] for key in host["keys"] if key["id"] == host["signing"])
             if shown.issuer != x509.load_pem_x509_certificate(pem.encode()).subject:

@@ -28,12 +28,14 @@ from cryptography.hazmat.primitives.serialization import (
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlsgate.cluster.view import ALL, ClusterView
 from tlsgate.config.settings import KeyPair
 from tlsgate.core.access import Identity
 from tlsgate.errors import GateError, Unreachable
 from tlsgate.net.gate import Trust
+from tlsgate.tls.keypair import load_pair
 from tlsgate.tls.secretfile import replace_secret
 
 #: How long a start waits for the auth service.
@@ -122,8 +124,12 @@ class Membership:
             Unreachable: the auth service does not answer.
         """
         if set(names) - set(self._names):
-            self._names = tuple(names)
-            await self._take_up()
+            before, self._names = self._names, tuple(names)
+            try:
+                await self._take_up()
+            except BaseException:
+                self._names = before  # or the next try would take them for had
+                raise
             self._plan()
 
     def stop(self) -> None:
@@ -185,16 +191,18 @@ class Membership:
         return {kind: self._folder / f"{kind}.pem" for kind in ("user", "host")}
 
     def _pair(self) -> KeyPair:
-        return KeyPair(
-            cert_file=self._folder / "cluster.crt", key_file=self._folder / "cluster.key"
-        )
+        # One file for both: a kill between two would leave a key and another one's certificate.
+        file = self._folder / "cluster.pem"
+        return KeyPair(cert_file=file, key_file=file)
 
     def _restore(self) -> bool:
         """Take what an earlier process has kept; False where it is not all there."""
         pair = self._pair()
         try:
             kept = json.loads((self._folder / _STATE).read_text())
-            if set(kept["names"]) < set(self._names) or kept["renew_at"] <= self._now():
+            if set(self._names) - set(kept["names"]):
+                return False
+            if load_pair(pair).not_after <= self._now():
                 return False
             self._renew_at = float(kept["renew_at"])
             self._signing = str(kept.get("signing", ""))
@@ -202,7 +210,7 @@ class Membership:
         except (OSError, ValueError, KeyError, TypeError, GateError):
             return False
         paths = self._ca_paths()
-        if not all(one.exists() for one in (*paths.values(), pair.cert_file, pair.key_file)):
+        if not all(one.exists() for one in paths.values()):
             return False
         self.trust = self._made(paths, pair)
         return True
@@ -240,15 +248,14 @@ class Membership:
             {"names": list(self._names), "tls_public_key": public.decode()},
         )
         if status != 200:
-            raise Unreachable("the auth service", body["error"]["message"])
+            raise Unreachable("the auth service", _refusal(status, body))
         paths, pair = self._ca_paths(), self._pair()
         state = self.view.state  # not the one before the answer came
         assert state is not None
         for kind, path in paths.items():
             replace_secret(path, "".join(state.authorities[kind]).encode())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        replace_secret(pair.key_file, private)
-        replace_secret(pair.cert_file, (body["certificate"] + body["chain"]).encode())
+        replace_secret(pair.key_file, private + (body["certificate"] + body["chain"]).encode())
         self._signing = signing
         now = self._now()
         self._renew_at = now + (float(body["not_after"]) - now) * _RENEW_AT
@@ -274,9 +281,13 @@ class Membership:
         self._due = None
         if self._renewing:  # its end looks for what has changed meanwhile
             return
-        Deferred.fromCoroutine(self._renewal()).addErrback(
-            lambda failure: self.log.failure("the cluster's certificate", failure=failure)
-        )
+        Deferred.fromCoroutine(self._renewal()).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        """A bug in a renewal: the next one may go better, and has to come."""
+        self.log.failure("the cluster's certificate", failure=failure)
+        if not self._stopped:
+            self._soon(_AGAIN_SECONDS)
 
     async def _renewal(self) -> None:
         assert self._renew is not None
@@ -284,7 +295,7 @@ class Membership:
         try:
             await self._take_up()
             await self._renew()
-        except GateError as error:
+        except (GateError, OSError) as error:
             if not self._stopped:
                 self.log.error(
                     "the gateway's certificate of the cluster is not renewed yet: {error}",
@@ -300,3 +311,11 @@ class Membership:
             self._soon(0.0)
         else:
             self._plan()
+
+
+def _refusal(status: int, body: Any) -> str:
+    """What an answer of the API says, whoever has written it."""
+    try:
+        return str(body["error"]["message"])[:1024]
+    except (KeyError, TypeError):
+        return f"it answers with status {status}"

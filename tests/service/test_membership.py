@@ -1,0 +1,325 @@
+"""Tests for `tlsgate.service.membership`: a gateway follows its cluster, by the clock."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.cluster.states import FakeDoor, event, lock, role, snapshot
+from tests.support.authorities import Cluster
+from tlsgate.cluster.view import ClusterView
+from tlsgate.core.access import Identity
+from tlsgate.errors import ReloadRefused, Unreachable
+from tlsgate.service.membership import FIRST_WORD_SECONDS, Membership
+from tlsgate.tls.certs import CertificateStore
+from tlsgate.tls.contexts import ContextStore
+
+NAMES = ("gate.example.com", "auth.gate.example.com")
+
+
+class MembershipCase(SynchronousTestCase):
+    """A membership in a cluster with real authorities, behind a door in the test's hands."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster()
+        self.folder = Path(tempfile.mkdtemp()) / "gateway"
+        self.addCleanup(shutil.rmtree, self.folder.parent)
+        self.clock = Clock()
+        self.renewals: list[float] = []
+        self.renew_error: Exception | None = None
+        self.cuts: list[Callable[[Identity], bool]] = []
+        self.door = FakeDoor()
+        self.member = self.make()
+
+    def make(self) -> Membership:
+        """The membership of a new process."""
+        self.door = FakeDoor()
+        self.door.reply = self.reply
+        view = ClusterView(self.cluster.name, self.door, self.clock, self.cluster.clock, mode="x")
+        member = Membership(view, self.folder, self.clock, succeed, self.cluster.clock)
+        self.addCleanup(member.stop)
+        return member
+
+    def reply(self, path: str, body: Any) -> tuple[int, Any]:
+        """The auth service's answer."""
+        self.assertEqual(path, "/v1/gateway/certificates")
+        issued = self.cluster.issuer.gateway_certificate(body["names"], body["tls_public_key"])
+        return 200, {"certificate": issued.tls_pem, "chain": "", "not_after": issued.not_after}
+
+    async def renew(self) -> None:
+        if self.renew_error is not None:
+            raise self.renew_error
+        self.renewals.append(self.clock.seconds())
+
+    def begin(self, names: tuple[str, ...] = NAMES) -> Deferred[None]:
+        """Start it."""
+        return self.run_it(self.member.start(names, self.renew, self.cuts.append))
+
+    def run_it(self, awaitable: Awaitable[None]) -> Deferred[None]:
+        async def wait() -> None:
+            await awaitable
+
+        return Deferred.fromCoroutine(wait())
+
+    def lines(self, **more: Any) -> dict[str, Any]:
+        """A snapshot of the cluster as it is."""
+        public = self.cluster.authorities.public()
+        return snapshot(cluster=self.cluster.name, authorities=public, **more)
+
+    def started(self) -> None:
+        """Begin, and hear the first word."""
+        begun = self.begin()
+        self.door.live.say(self.lines())
+        self.successResultOf(begun)
+
+    def pass_time(self, seconds: float) -> None:
+        self.cluster.now += seconds
+        self.clock.advance(seconds)
+
+    def shown(self) -> x509.Certificate:
+        """The certificate that is shown."""
+        trust = self.member.trust
+        assert trust is not None
+        store = CertificateStore.load(trust.keypairs)
+        ContextStore(store).prepare([])  # OpenSSL takes it
+        return store.pick(None).pairs[0].chain[0]
+
+    def again(self, **change: Any) -> bool:
+        """Start another process on what is kept; whether it starts without the auth service."""
+        self.member.stop()
+        if change:
+            file = self.folder / "state.json"
+            file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
+        self.member = self.make()
+        begun = self.begin()
+        return begun.called and not self.door.asked
+
+
+class StartTests(MembershipCase):
+    """The first word, and a start without one."""
+
+    def test_first_start(self) -> None:
+        """It waits for the first word, writes the authorities, and gets a certificate."""
+        begun = self.begin()
+        self.assertNoResult(begun)
+        self.assertIsNone(self.member.trust)
+        self.door.live.say(self.lines())
+        self.successResultOf(begun)
+        trust = self.member.trust
+        assert trust is not None
+        self.assertEqual(sorted(trust.ca_files), ["host", "user"])
+        for kind, file in trust.ca_files.items():
+            pems = b"".join(self.cluster.authorities.trusted(kind))
+            self.assertEqual(Path(file).read_bytes(), pems)
+        names = self.shown().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertEqual(set(names.get_values_for_type(x509.DNSName)), set(NAMES))
+        self.assertEqual(stat.S_IMODE(self.folder.stat().st_mode), 0o700)
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in self.folder.iterdir()}
+        self.assertEqual(modes, {0o600})
+        ((method, _, body, _, as_anyone),) = self.door.asked
+        self.assertEqual((method, body["names"], as_anyone), ("POST", list(NAMES), False))
+        self.assertNotIn("PRIVATE", body["tls_public_key"])
+        self.assertEqual(self.renewals, [])  # whoever starts it builds the gate
+
+    def test_no_first_word(self) -> None:
+        """Where nothing is kept and nothing is said, the start fails after a while."""
+        begun = self.begin()
+        self.pass_time(FIRST_WORD_SECONDS)
+        self.assertIn("said nothing", str(self.failureResultOf(begun, Unreachable).value))
+
+    def test_refused(self) -> None:
+        """A start without a certificate fails with the auth service's own words."""
+        for body, said in (
+            ({"error": {"message": "not for you"}}, "not for you"),
+            ({"error": "?"}, "status 403"),
+            (None, "status 403"),
+        ):
+            self.member = self.make()
+            self.door.answers = [(403, body)]
+            begun = self.begin()
+            self.door.live.say(self.lines())
+            self.assertIn(said, str(self.failureResultOf(begun, Unreachable).value))
+
+    def test_kept(self) -> None:
+        """A second start needs no auth service, and has every lock that was known."""
+        self.started()
+        self.door.live.say(event("lock", "l", lock("l", user="eve")))
+        self.assertTrue(self.again())
+        self.assertEqual(self.door.asked, [])
+        state = self.member.view.state
+        assert state is not None
+        self.assertEqual([one.name for one in state.locks], ["l"])
+        self.assertEqual(self.member.view.stale_seconds, float("inf"))
+        self.shown()
+        # What is said later counts, and costs no new certificate where nothing differs.
+        self.door.live.say(self.lines())
+        self.pass_time(1)
+        self.assertEqual((len(state.locks), len(self.door.asked)), (1, 0))
+
+    def test_kept_and_due(self) -> None:
+        """A certificate that is due is good for a start; it is renewed at once."""
+        self.started()
+        left = self.shown().not_valid_after_utc.timestamp() - self.cluster.now
+        self.member.stop()
+        self.pass_time(left * 0.9)
+        self.assertTrue(self.again())
+        self.clock.advance(0)
+        self.assertEqual((len(self.door.asked), len(self.renewals)), (1, 1))
+
+    def test_not_kept(self) -> None:
+        """What is over, of other names or another cluster, or broken, is not taken up."""
+        self.started()
+        self.assertTrue(self.again())
+        for change in (
+            {"names": ["gate.example.com", "other.example.com"]},
+            {"names": 5},
+            {"snapshot": None},
+            {"snapshot": snapshot(cluster="other")},
+            {"renew_at": "soon"},
+        ):
+            kept = (self.folder / "state.json").read_text()
+            self.assertFalse(self.again(**change), change)
+            (self.folder / "state.json").write_text(kept)
+        for file in ("user.pem", "cluster.pem", "state.json"):
+            content = (self.folder / file).read_bytes()
+            for broken in (None, b"broken"):
+                if file == "user.pem" and broken:
+                    continue
+                (self.folder / file).unlink()
+                if broken is not None:
+                    (self.folder / file).write_bytes(broken)
+                self.assertFalse(self.again(), (file, broken))
+                (self.folder / file).write_bytes(content)
+        self.assertTrue(self.again())
+        self.pass_time(10 * 366 * 86400)
+        self.assertFalse(self.again())
+
+    def test_a_disk_that_is_full(self) -> None:
+        """What cannot be kept does not keep the gateway from serving."""
+        self.started()
+        (self.folder / "state.json").unlink()
+        (self.folder / "state.json").mkdir()
+        self.door.live.say(event("lock", "l", lock("l", user="eve")))
+        state = self.member.view.state
+        assert state is not None
+        self.assertEqual(len(state.locks), 1)
+
+
+class ChangeTests(MembershipCase):
+    """What comes later."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.started()
+
+    def test_renewed_in_time(self) -> None:
+        """After two thirds of its life a certificate is replaced, and the gate built anew."""
+        first = self.shown()
+        life = first.not_valid_after_utc.timestamp() - self.cluster.now
+        self.pass_time(life * 2 / 3 - 60)
+        self.assertEqual(len(self.door.asked), 1)
+        self.pass_time(61)
+        self.assertEqual((len(self.door.asked), len(self.renewals)), (2, 1))
+        self.assertNotEqual(self.shown().serial_number, first.serial_number)
+        self.pass_time(life * 2 / 3 + 1)
+        self.assertEqual(len(self.renewals), 2)
+
+    def test_a_renewal_that_fails(self) -> None:
+        """It is tried again until it succeeds, whatever went wrong; the old one stays."""
+        first = self.shown().serial_number
+        due = self.member._renew_at - self.cluster.now
+        self.door.answers = [Unreachable("the auth service", "x")]
+        self.pass_time(due)
+        self.assertEqual((self.renewals, self.shown().serial_number), ([], first))
+        self.door.answers = [(503, {"error": {"message": "x"}})]
+        self.pass_time(30)
+        self.renew_error = ReloadRefused(["a reload came in between"])
+        self.pass_time(30)
+        self.renew_error = OSError("disk full")
+        self.pass_time(30)
+        self.renew_error = RuntimeError("bug")
+        self.pass_time(30)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.renewals, [])
+        self.renew_error = None
+        self.pass_time(30)
+        self.assertEqual(len(self.renewals), 1)
+        self.pass_time(300)
+        self.assertEqual(len(self.renewals), 1)
+
+    def test_a_rotation(self) -> None:
+        """A changed authority is written and the gate built anew, at once."""
+        self.cluster.rotate("user", "init")
+        public = self.cluster.authorities.public()["user"]
+        self.door.live.say(event("cert_authority", "user", public))
+        self.clock.advance(0)
+        trust = self.member.trust
+        assert trust is not None
+        pems = b"".join(self.cluster.authorities.trusted("user"))
+        self.assertEqual(Path(trust.ca_files["user"]).read_bytes(), pems)
+        self.assertEqual(len(self.renewals), 1)
+        # Said again, it is nothing new.
+        self.door.live.say(event("cert_authority", "user", public))
+        self.door.live.say(self.lines())
+        self.clock.advance(0)
+        self.assertEqual(len(self.renewals), 1)
+
+    def test_s52_locks(self) -> None:
+        """Each lock ends its holder's connections within the same turn, a snapshot's too."""
+        alice = Identity(claims=self.cluster.user("alice"))
+        bob = Identity(claims=self.cluster.user("bob"))
+        self.cuts.clear()
+        self.door.live.say(event("lock", "l", lock("l", user="alice")))
+        (meant,) = self.cuts
+        self.assertEqual([meant(alice), meant(bob)], [True, False])
+        self.cuts.clear()
+        self.door.live.say(self.lines(locks=[lock("m", user="bob")]))
+        (meant,) = self.cuts
+        self.assertEqual([meant(alice), meant(bob)], [False, True])
+
+    def test_what_is_kept_follows(self) -> None:
+        """Roles and locks are written down as they change."""
+        for kind, name, resource in (
+            ("role", "dev", role("dev")),
+            ("lock", "l", lock("l", role="x")),
+        ):
+            self.door.live.say(event(kind, name, resource))
+            kept = json.loads((self.folder / "state.json").read_text())["snapshot"]
+            names = [one["metadata"]["name"] for one in kept[f"{kind}s"]]
+            self.assertIn(name, names)
+
+    def test_new_names(self) -> None:
+        """A reload that brings names gets a certificate for them first; fewer names need none."""
+        self.successResultOf(self.run_it(self.member.follow(NAMES[:1])))
+        self.assertEqual(len(self.door.asked), 1)
+        more = (*NAMES, "kube.gate.example.com")
+        for _ in range(2):  # one that failed has changed nothing
+            self.door.answers = [Unreachable("the auth service", "x")]
+            self.failureResultOf(self.run_it(self.member.follow(more)), Unreachable)
+        self.successResultOf(self.run_it(self.member.follow(more)))
+        self.assertEqual(self.door.asked[-1][2]["names"], list(more))
+        names = self.shown().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        self.assertIn(more[-1], names.get_values_for_type(x509.DNSName))
+
+    def test_stopped(self) -> None:
+        """After the stop nothing is asked, cut or written."""
+        before = (self.folder / "state.json").read_bytes()
+        say = self.door.live.say
+        self.member.stop()
+        self.assertTrue(self.door.watches[0].stopped)
+        say(event("role", "dev", role("dev")))
+        self.pass_time(400 * 86400)
+        self.assertEqual((len(self.door.asked), self.renewals), (1, []))
+        self.assertEqual((self.folder / "state.json").read_bytes(), before)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.member.stop()
