@@ -21,7 +21,19 @@ from tlsgate.protocols.web import answers
 _ELSEWHERE = "the auth service of this cluster runs elsewhere; ask it there"
 
 
-class Auth(GateProtocol):
+class _Door(GateProtocol):
+    """What both doors have in common."""
+
+    shows_cluster = True
+    at_auth = True
+
+    def refusal(self, error: GateError) -> bytes:
+        """Say it as an HTTP answer, in constant words."""
+        code = 403 if isinstance(error, Denied) else 503
+        return answers.whole(code, answers.JSON_TYPE, answers.error_body(answers.SENTENCES[code]))
+
+
+class Auth(_Door):
     """The API, for users and hosts with a certificate of the cluster."""
 
     name = "auth"
@@ -29,17 +41,10 @@ class Auth(GateProtocol):
     client_cert = CertRule.REQUIRED
     holders = ("user", "host")
     name_alpn = (b"http/1.1",)
-    shows_cluster = True
-    at_auth = True
 
     def server_names(self, public: Sequence[str]) -> Sequence[str]:
         """Claim `auth.` under each public name."""
         return tuple(f"auth.{name}" for name in public)
-
-    def refusal(self, error: GateError) -> bytes:
-        """Say it as an HTTP answer, in constant words."""
-        code = 403 if isinstance(error, Denied) else 503
-        return answers.whole(code, answers.JSON_TYPE, answers.error_body(answers.SENTENCES[code]))
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
         """Give the API's site, for who the certificate says.
@@ -60,16 +65,12 @@ class Auth(GateProtocol):
         return _site(context, lambda asked: on_behalf(principal, asked.getHeader(AS_HEADER)))
 
 
-class Join(GateProtocol):
+class Join(_Door):
     """What can be asked without a certificate: logging in, joining, invites."""
 
     name = "join"
     alpn = (b"tlsgate-join",)
     client_cert = CertRule.NONE
-    shows_cluster = True
-    at_auth = True
-
-    refusal = Auth.refusal
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
         """Give the API's site, for somebody unknown.

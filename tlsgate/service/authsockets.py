@@ -38,7 +38,9 @@ def inside(settings: Settings) -> Sequence[Inside]:
     """What *settings* open for an auth service in a process of its own."""
     if settings.workers == 1 or not settings.auth_enabled:
         return ()
+    paths = [(name, str(path_of(settings.data_dir, name))) for name in (API, TLS)]
     return [
-        Inside(name, f"unix:{quoteStringArgument(str(path_of(settings.data_dir, name)))}:mode=600")
-        for name in (API, TLS)
+        # By its keyword: a path may have "=" in it, which would make one of its beginning.
+        Inside(name, f"unix:address={quoteStringArgument(path)}:mode=600")
+        for name, path in paths
     ]

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from tlsgate.auth.api import error_json, refusal
+from tlsgate.auth.api import BUG, error_json, refusal
 from tlsgate.auth.calls import Reply
 from tlsgate.auth.principal import local
 from tlsgate.auth.web import ApiResource
@@ -81,6 +81,9 @@ class _Forward(Resource):
         except GateError as error:
             reply = refusal(error)
             status, body = reply.status, _wire(reply)
+        except Exception:
+            _log.failure("admin socket")
+            status, body = 500, _wire(Reply(status=500, body=BUG))
         if gone:
             return
         request.setResponseCode(status)

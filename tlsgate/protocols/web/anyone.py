@@ -7,10 +7,12 @@ address it comes from; the auth service knows what anybody may ask.
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
@@ -19,6 +21,9 @@ from tlsgate.interfaces import ICluster
 from tlsgate.protocols.web import answers
 
 _log = Logger()
+
+#: No path of the API is longer or has other characters.
+_PATH: Final = re.compile(r"/[\x21-\x7e]{0,511}")
 
 
 class Anyone(Resource):
@@ -32,13 +37,13 @@ class Anyone(Resource):
 
     def render(self, request: Request) -> int:
         """Answer *request* (Twisted calls this)."""
-        answering = Deferred.fromCoroutine(self._answer(request))
-        answering.addErrback(lambda failure: _log.failure("the web API failed", failure=failure))
+        gone: list[Failure] = []
+        request.notifyFinish().addErrback(gone.append)
+        answering = Deferred.fromCoroutine(self._answer(request, gone))
+        answering.addErrback(self._failed, request, gone)
         return NOT_DONE_YET
 
-    async def _answer(self, request: Request) -> None:
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+    async def _answer(self, request: Request, gone: list[Failure]) -> None:
         status, value = await self._ask(request)
         if gone:
             return
@@ -48,9 +53,18 @@ class Anyone(Resource):
             request.setHeader(b"Retry-After", b"%d" % seconds)
         answers.send(request, status, answers.JSON_TYPE, json.dumps(value).encode() + b"\n")
 
+    def _failed(self, failure: Failure, request: Request, gone: list[Failure]) -> None:
+        _log.failure("the web API failed", failure=failure)
+        if not gone:
+            error = {"reason": "error", "fault": "gate", "message": answers.SENTENCES[500]}
+            wire = json.dumps({"error": error}).encode() + b"\n"
+            answers.send(request, 500, answers.JSON_TYPE, wire)
+
     async def _ask(self, request: Request) -> tuple[int, Any]:
         method = request.method.decode("latin-1")
         path = request.path.decode("latin-1")
+        if not _PATH.fullmatch(path):
+            return 404, _said("there is nothing at this path", "not_found")
         body = None
         if method == "POST":
             kinds = request.requestHeaders.getRawHeaders("content-type", [""])
@@ -86,5 +100,5 @@ class Anyone(Resource):
             }
 
 
-def _said(message: str) -> dict[str, Any]:
-    return {"error": {"reason": "bad_ask", "fault": "client", "message": message}}
+def _said(message: str, reason: str = "bad_ask") -> dict[str, Any]:
+    return {"error": {"reason": reason, "fault": "client", "message": message}}

@@ -1,0 +1,83 @@
+"""Tests for `tlsgate.service.door`: the auth service of the same process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.auth.cluster import NAME, Cluster
+from tests.support.authorities import p256, spki
+from tlsgate.errors import Unreachable
+from tlsgate.interfaces import IAuthDoor
+from tlsgate.service.door import LocalDoor
+
+
+class LocalDoorTests(SynchronousTestCase):
+    """Tests for `LocalDoor`."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(self)
+        self.door = LocalDoor(NAME, "gw1")
+        self.heard: list[Any] = []
+
+    def ask(self, *args: Any, **more: Any) -> tuple[int, Any]:
+        found: tuple[int, Any] = self.cluster.run(self.door.ask(*args, **more))
+        return found
+
+    def test_interface(self) -> None:
+        """It is a door like any other."""
+        verifyObject(IAuthDoor, self.door)
+
+    def test_as_the_gateway(self) -> None:
+        """It asks as a gateway of the cluster, with its own name in the trail."""
+        self.door.open(self.cluster.api)
+        body = {"names": [f"auth.{NAME}"], "tls_public_key": spki(p256())}
+        status, issued = self.ask("POST", "/v1/gateway/certificates", body)
+        self.assertEqual(status, 200, issued)
+        ((event, fields),) = self.cluster.audit.events
+        self.assertEqual((event, fields["user"]), ("cert.create", "gateway:gw1"))
+
+    def test_as_anyone(self) -> None:
+        """As anyone it may ask what anybody may, and nothing else."""
+        self.door.open(self.cluster.api)
+        self.assertEqual(self.ask("GET", "/v1/cas", as_anyone=True)[0], 200)
+        for as_anyone, want in ((False, 200), (True, 403)):
+            status, _ = self.ask("GET", "/v1/me", as_anyone=as_anyone)
+            self.assertEqual(status == 403, want == 403, status)
+
+    def test_queries(self) -> None:
+        """A query is part of the path, as over HTTP."""
+        self.door.open(self.cluster.api)
+        status, said = self.ask("GET", "/v1/cas?nothing=1", as_anyone=True)
+        self.assertEqual((status, said["error"]["reason"]), (400, "bad_resource"))
+
+    def test_closed(self) -> None:
+        """While there is no auth service, whoever asks is told to try again."""
+        for _ in range(2):
+            asked = Deferred.fromCoroutine(self.door.ask("GET", "/v1/cas"))
+            self.assertIn("try again", str(self.failureResultOf(asked, Unreachable).value))
+            self.door.open(self.cluster.api)
+            self.door.close()
+        self.assertIsNone(self.door.api)
+
+    def test_watches(self) -> None:
+        """A watch may be asked for before there is an auth service; it begins with it."""
+        before, given_up = self.door.watch(self.heard.append), self.door.watch(self.heard.append)
+        given_up.stop()
+        self.cluster.turn()
+        self.assertEqual(self.heard, [])
+        self.door.open(self.cluster.api)
+        self.cluster.turn()
+        self.assertEqual([line["kind"] for line in self.heard], ["snapshot"])
+        after = self.door.watch(self.heard.append)
+        self.cluster.turn()
+        self.assertEqual([line["kind"] for line in self.heard], ["snapshot", "snapshot"])
+        self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "eve"}})
+        self.assertEqual([line["kind"] for line in self.heard[2:]], ["event", "event"])
+        for watch in (before, after, after):
+            watch.stop()
+        self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "bob"}})
+        self.assertEqual(len(self.heard), 4)
