@@ -120,6 +120,7 @@ _SETTINGS = Settings(
     strict_sni=False,
     limits=_LIMITS,
     timeouts=_TIMEOUTS,
+    audit_strict=False,
     log=LogSettings(output="stderr", severity="info", format="text"),
     networking=None,
     authentication=MappingProxyType({}),

@@ -6,6 +6,7 @@ from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import CLIENT, Rig, read_some
+from tlsgate.errors import AuditFailed
 from tlsgate.net.gateway import spell
 
 ROUTE = '[{name: one, alpn: [%s], target: "{unix}", client_cert: none, unsafe_anyone: yes}]'
@@ -58,6 +59,23 @@ class TellTests(SynchronousTestCase):
         )
         ((event, fields),) = rig.witness.events
         self.assertEqual((event, fields["cause"]), ("route.end", "client_ended"))
+
+    def test_closed(self) -> None:
+        """While the gateway is closed nobody new reaches a target; who has, goes on."""
+        rig = Rig(ROUTE % "x")
+        self.addCleanup(rig.close)
+        client = rig.secure(alpn=(b"x",)).shake()
+        target = rig.accept()
+        rig.gateway.closed = AuditFailed
+        refused = rig.secure(alpn=(b"x",)).shake()
+        self.assertEqual(refused.read_end(), b"")
+        rig.advance(3)
+        self.assertEqual(rig.journal[-1]["cause"], "audit_failed")
+        client.write(b"still")
+        self.assertEqual(read_some(rig, target, 5), b"still")
+        rig.gateway.closed = lambda: None
+        rig.secure(alpn=(b"x",)).shake()
+        rig.accept()
 
     def test_s57_nothing_is_left_to_the_collector(self) -> None:
         """After churn there is no object of a connection left, without a collection."""

@@ -98,6 +98,7 @@ class Assembly:
             limits=limits,
             timeouts=timeouts,
             log=self._log(teleport.log),
+            audit_strict=teleport.audit == "strict",
             networking=_networking(auth, mode),
             authentication={}
             if authentication is None
@@ -110,6 +111,7 @@ class Assembly:
                 locking_mode=None if authentication is None else authentication.locking_mode,
             ),
             join=join,
+            strict_stale_seconds=proxy.strict_stale_seconds,
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},
         )

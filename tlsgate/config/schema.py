@@ -136,6 +136,8 @@ class Teleport(Block):
     data_dir: Text = DATA_DIR
     diag_addr: Text | None = None
     log: Log = Log()
+    #: Whether anything is done that cannot be recorded.
+    audit: Annotated[str, BeforeValidator(words("best_effort", "strict"))] = "best_effort"
     connection_limits: ConnectionLimits = ConnectionLimits()
     auth_servers: Public = ()
     auth_server: Annotated[str | None, BeforeValidator(_public)] = None
@@ -458,6 +460,7 @@ class ProxyService(Block):
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
     strict_sni: Flag = False
+    strict_stale_seconds: Seconds = 300.0
     workers: Annotated[int, BeforeValidator(whole(1, 64))] = 1
     plugins_dir: Text | None = None
     client_ca_files: Texts = ()

@@ -146,6 +146,7 @@ class Settings:
     limits: Limits  #: the process's own; a listener may have smaller ones
     timeouts: Timeouts
     log: LogSettings
+    audit_strict: bool  #: nothing new begins while the audit trail cannot be written
     #: What auth_service says of the cluster's networking; None: nothing.
     networking: Mapping[str, object] | None
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document

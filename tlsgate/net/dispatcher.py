@@ -383,6 +383,8 @@ class Dispatcher(Connection):
             cluster=gateway.cluster,
         )
         try:
+            if route.target is not None and (why := gateway.closed()) is not None:
+                raise why
             built = gate.protocols[route.protocol].build(context)
         except GateError as error:
             self._refuse_built(error)

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from tlsgate.core.access import Identity
-from tlsgate.errors import Hangup
+from tlsgate.errors import GateError, Hangup
 from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, ILedger
 from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
@@ -40,6 +40,10 @@ _LOOK_SECONDS: Final = 0.1
 _DENIALS: Final = frozenset({"denied", "no_certificate", "bad_certificate"})
 
 
+def _open() -> None:
+    return None
+
+
 class Gateway:
     """All connections of one process.
 
@@ -49,6 +53,7 @@ class Gateway:
             connection that sent no byte (a health check) is counted, not told.
         binding: use pyOpenSSL's private binding in the relay.
         cluster: that the gateway is part of; None: it stands alone.
+        closed: why nobody new may reach a target now; None: they may.
 
     Attributes:
         gate: the configuration for new connections; `take` must come before the first.
@@ -65,6 +70,7 @@ class Gateway:
         journal: Journal,
         binding: bool = HAS_BINDING,
         cluster: ICluster | None = None,
+        closed: Callable[[], GateError | None] = _open,
     ) -> None:
         self.reactor = reactor
         self.gate: Gate
@@ -74,6 +80,7 @@ class Gateway:
         self.journal = journal
         self.binding = binding
         self.cluster = cluster
+        self.closed = closed
         self.tally = Tally()
         self.poller = Poller(reactor)
         self.wheel = Wheel(reactor)

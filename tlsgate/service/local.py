@@ -23,13 +23,13 @@ from zope.interface import implementer
 
 from tlsgate import registry
 from tlsgate.config.settings import Settings
-from tlsgate.errors import CannotListen, ReloadRefused
-from tlsgate.interfaces import IAudit
+from tlsgate.errors import AuditFailed, CannotListen, ReloadRefused
 from tlsgate.net.gate import Gate, Trust, cluster_names
 from tlsgate.net.gateway import Gateway, Journal
 from tlsgate.net.owner import Owned
 from tlsgate.service import counts
 from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
+from tlsgate.service.audit import AuditLog
 from tlsgate.service.certwatch import CertificateWatch
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.doors import NoLedger, StaticRules
@@ -96,7 +96,7 @@ class LocalGateway:
         built: Built,
         *,
         journal: Journal,
-        audit: IAudit,
+        audit: AuditLog,
         descriptors: Descriptors,
         in_thread: InThread[Any],
         index: int = 0,
@@ -106,6 +106,7 @@ class LocalGateway:
         self._reactor = reactor
         self.built = built
         self._membership = membership
+        self._audit = audit
         self.gateway = Gateway(
             reactor,
             audit=audit,
@@ -113,6 +114,7 @@ class LocalGateway:
             ledger=NoLedger(),
             journal=journal,
             cluster=None if membership is None else membership.view,
+            closed=lambda: AuditFailed() if audit.refuses else None,
         )
         self.gateway.take(built.gate)
         self._descriptors = descriptors
@@ -139,6 +141,7 @@ class LocalGateway:
         if self._membership is not None:
             gate = self.gateway.gate
             names = cluster_names(gate.settings, gate.protocols)
+            self._membership.public = gate.settings.public.web
             await self._membership.start(names, self._renew, self.gateway.end_those)
             self.built = await self._build(orders.settings)
         ports = await self._open_ports(orders)
@@ -150,6 +153,7 @@ class LocalGateway:
         try:
             if self._membership is not None:
                 protocols = self.gateway.gate.protocols
+                self._membership.public = orders.settings.public.web
                 await self._membership.follow(cluster_names(orders.settings, protocols))
             built = await self._build(orders.settings)
             self._next = _Next(orders, built, await self._open_ports(orders))
@@ -211,6 +215,9 @@ class LocalGateway:
     def members(self) -> list[dict[str, Any]]:
         return []
 
+    async def cluster(self) -> dict[str, Any] | None:
+        return None if self._membership is None else self._membership.told()
+
     # -- inside ----------------------------------------------------------------------------
 
     @property
@@ -251,8 +258,10 @@ class LocalGateway:
                 known.name = name
                 known.factory = self.gateway.factory(name)
             self._acceptors[name] = (bound, known)
+        self._audit.strict = orders.settings.audit_strict
         if self._membership is not None:
             self._membership.view.default_mode = orders.settings.mode
+            self._membership.view.stale_limit_seconds = orders.settings.strict_stale_seconds
         self._watch.follow(orders.settings)
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
@@ -281,7 +290,9 @@ class LocalGateway:
         return opened
 
     async def _build(self, settings: Settings) -> Built:
-        trust = None if self._membership is None else self._membership.trust
+        trust = None
+        if self._membership is not None:
+            trust, settings = self._membership.trust, self._membership.named(settings)
         built: Built = await self._in_thread(lambda: build(settings, trust))
         return built
 
