@@ -76,6 +76,7 @@ class FakeCrew:
         self.begins: Deferred[None] | None = None
         self.drained: Deferred[int] = Deferred()
         self.remarks: list[str] = []
+        self.in_cluster: dict[str, Any] | None = None
 
     async def begin(self, orders: Orders) -> None:
         """See `ICrew.begin`."""
@@ -137,6 +138,10 @@ class FakeCrew:
     def members(self) -> list[dict[str, Any]]:
         """See `ICrew.members`."""
         return []
+
+    async def cluster(self) -> dict[str, Any] | None:
+        """See `ICrew.cluster`."""
+        return self.in_cluster
 
 
 class FakeChannel:

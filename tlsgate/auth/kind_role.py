@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from tlsgate.auth.kindfields import Duration, Flag, Spec, Texts, listed, mapped
+from tlsgate.auth.kindfields import Duration, Flag, Spec, Texts, listed, mapped, one_of
 from tlsgate.config.fields import Unserved
 from tlsgate.config.marks import Path
 from tlsgate.core import durations, rolespec
@@ -82,6 +82,10 @@ class ConditionsSpec(Spec):
     github_permissions: Later = None
 
 
+def _lock_mode(value: Any) -> str:
+    return one_of(value, *rolespec.LOCK_MODES)
+
+
 class OptionsSpec(Spec):
     """spec.options."""
 
@@ -102,7 +106,7 @@ class OptionsSpec(Spec):
     device_trust_mode: Unenforced = None
     record_session: Unenforced = None
     enhanced_recording: Unenforced = None
-    lock: Annotated[Any, Unserved("cluster_auth_preference.locking_mode is for all")] = None
+    lock: Annotated[str, BeforeValidator(_lock_mode)] | None = None
     cert_extensions: Later = None
     cert_format: Later = None
     client_idle_timeout_message: Later = None

@@ -59,10 +59,12 @@ def _may_show(call: Call) -> Sequence[str] | None:
     public = (zone, *certify.hosts_of(parts.public_addresses()))
     if AUTH in call.principal.system_roles:
         return public
+    own = f"{call.principal.name}.{GATEWAY}.{parts.cluster}".lower()
     if parts.gateways is None or parts.gateways.fixed:
-        return public[1:]
+        return (own, *public[1:])
+    others = [name for name in body.names if name.lower() != own]
     for role in (AUTH, *TYPES):
-        certify.check_zone(f"{role}.{parts.cluster}", body.names)
+        certify.check_zone(f"{role}.{parts.cluster}", others)
     return None
 
 

@@ -33,8 +33,9 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
-from tlsgate.errors import BadAsk, Unreachable
+from tlsgate.errors import BadAsk, GateError, Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
+from tlsgate.tls.dialing import why as tls_reason
 
 #: By which an auth service is told on whose behalf a gateway asks; `auth.principal` reads it.
 AS_HEADER: Final = "tlsgate-as"
@@ -42,7 +43,10 @@ AS_HEADER: Final = "tlsgate-as"
 _ANSWER_SECONDS: Final = 30.0
 #: The auth service says at least every 15 seconds that it is there.
 _SILENCE_SECONDS: Final = 40.0
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 15.0
+#: How long anybody waits for an answer of one who is known to be away.
+_LOST_SECONDS: Final = 2.0
+#: So long that it costs nothing, and short enough to be back within five seconds.
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 4.0
 #: A line of the watch; a snapshot of thousands of roles fits.
 _LINE_BYTES: Final = 64 << 20
 
@@ -84,8 +88,6 @@ class HttpDoor:
         reactor: Twisted's.
         endpoint: to the auth service; whoever answers there is it.
         where: how messages call it.
-        anyone: an endpoint for questions of those who have no identity; None: the same,
-            with a header that only a socket of our own counts.
     """
 
     def __init__(
@@ -93,20 +95,15 @@ class HttpDoor:
         reactor: Any,
         endpoint: IStreamClientEndpoint,
         where: str,
-        anyone: IStreamClientEndpoint | None = None,
     ) -> None:
         self._reactor = reactor
         self._where = where
-        self._own_socket = anyone is None
-        self._agent = self._make(endpoint)
-        self._for_anyone = self._agent if anyone is None else self._make(anyone)
-
-    def _make(self, endpoint: IStreamClientEndpoint) -> Agent:
-        pool = HTTPConnectionPool(self._reactor)
+        #: True while the watch is not heard: then nobody waits long for an answer.
+        self.lost = False
+        pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = 8
         pool.cachedConnectionTimeout = 20
-        agent: Agent = Agent.usingEndpointFactory(self._reactor, _Always(endpoint), pool)
-        return agent
+        self._agent: Agent = Agent.usingEndpointFactory(reactor, _Always(endpoint), pool)
 
     async def ask(
         self,
@@ -118,9 +115,7 @@ class HttpDoor:
         as_anyone: bool = False,
     ) -> tuple[int, Any]:
         """See `IAuthDoor.ask`."""
-        who = "gateway"
-        if as_anyone:
-            who = f"anyone {address or ''}".rstrip()
+        who = f"{'anyone' if as_anyone else 'gateway'} {address or ''}".rstrip()
         wire = None if body is None else json.dumps(body).encode()
         status, answer = await self.raw(method, path, wire, who)
         try:
@@ -137,27 +132,33 @@ class HttpDoor:
         """
         if not (_METHOD.fullmatch(method) and _PATH.fullmatch(path)):
             raise BadAsk("the method or the path has characters that neither has")
-        agent = self._for_anyone if who.startswith("anyone") else self._agent
+        seconds = _LOST_SECONDS if self.lost else _ANSWER_SECONDS
         try:
-            response = await self._send(agent, method, path, body, who)
-            read = readBody(response).addTimeout(_ANSWER_SECONDS, self._reactor)
+            response = await self._send(method, path, body, who, seconds)
+            read = readBody(response).addTimeout(seconds, self._reactor)
             return response.code, await read
         except _FAILURES as error:
-            raise Unreachable(self._where, _why(error)) from error
+            cause = _cause(error)
+            if isinstance(cause, GateError):
+                raise cause from error
+            raise Unreachable(self._where, _why(error, seconds)) from error
 
     def _send(
-        self, agent: Agent, method: str, path: str, body: bytes | None, who: str
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        who: str,
+        seconds: float = _ANSWER_SECONDS,
     ) -> Deferred[IResponse]:
-        headers = Headers()
-        if self._own_socket:
-            headers.setRawHeaders(AS_HEADER, [who])
+        headers = Headers({AS_HEADER: [who]})
         producer = None
         if body is not None:
             headers.setRawHeaders("content-type", ["application/json"])
             producer = _Body(body)
         url = b"http://auth" + path.encode("ascii")
-        asked = agent.request(method.encode(), url, headers, producer)
-        asked.addTimeout(_ANSWER_SECONDS, self._reactor)
+        asked = self._agent.request(method.encode(), url, headers, producer)
+        asked.addTimeout(seconds, self._reactor)
         return asked
 
     def watch(self, heard: Callable[[Mapping[str, Any]], None]) -> IWatch:
@@ -166,7 +167,7 @@ class HttpDoor:
 
     def open_watch(self) -> Deferred[IResponse]:
         """Ask for the endless answer."""
-        return self._send(self._agent, "GET", "/v1/watch", None, "gateway")
+        return self._send("GET", "/v1/watch", None, "gateway")
 
 
 @implementer(IBodyProducer)
@@ -240,6 +241,7 @@ class _HttpWatch:
         self._over(_why(failure.value))
 
     def _line(self, said: Mapping[str, Any]) -> None:
+        self._door.lost = False
         if self._failures >= _TELL_AFTER:
             self.log.info("the auth service is heard again")
         self._failures = 0
@@ -250,6 +252,7 @@ class _HttpWatch:
         self._lines = None
         if self._stopped:
             return
+        self._door.lost = True
         self._failures += 1
         if self._failures == _TELL_AFTER:
             self.log.warn(  # noqa: G010 -- Twisted's name
@@ -330,10 +333,17 @@ class _Lines(Protocol):
         self.end("it has hung up")
 
 
-def _why(error: BaseException | None) -> str:
-    # Twisted's web client wraps what happened, and more than once.
+def _cause(error: BaseException | None) -> BaseException | None:
+    """What happened: Twisted's web client wraps it, and more than once."""
     while reasons := getattr(error, "reasons", None):
         error = reasons[0].value
-    if isinstance(error, (DeferTimeout, CancelledError)):
-        return f"no answer within {_ANSWER_SECONDS:g} s"
-    return str(error) or type(error).__name__
+    return error
+
+
+def _why(error: BaseException | None, seconds: float = _ANSWER_SECONDS) -> str:
+    cause = _cause(error)
+    if isinstance(cause, (DeferTimeout, CancelledError)):
+        return f"no answer within {seconds:g} s"
+    if isinstance(cause, Unreachable):
+        return cause.why
+    return (cause and tls_reason(cause)) or str(cause) or type(cause).__name__

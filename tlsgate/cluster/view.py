@@ -27,10 +27,17 @@ from tlsgate.errors import GateError, Untrusted
 from tlsgate.interfaces import IAuthDoor, IAuthorizer, ICluster, IWatch
 
 #: What a listener can hear of.
-ALL: Final = frozenset({"role", "lock", "cluster_networking_config", "cert_authority"})
+ALL: Final = frozenset(
+    {"role", "lock", "cluster_networking_config", "cluster_auth_preference", "cert_authority"}
+)
 
 #: Between the end of a watch and the next one.
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
+
+#: The auth service says at least every 15 seconds that it is there.
+SILENT_SECONDS: Final = 20.0
+#: See `ClusterView.stale_limit_seconds`; the configuration has another.
+STALE_LIMIT_SECONDS: Final = 300.0
 
 Changed = Callable[[frozenset[str]], None]
 
@@ -68,6 +75,8 @@ class ClusterView:
         self.state: ClusterState | None = None
         self._clock = clock
         self._now = now
+        #: How old what is known may be where locks are strict.
+        self.stale_limit_seconds = STALE_LIMIT_SECONDS
         #: What clients are told where nobody has set a mode in the cluster.
         self.default_mode = mode
         self._heard_at: float | None = None
@@ -96,8 +105,8 @@ class ClusterView:
         """Call *listener* with the kinds of resources that have changed, after they have."""
         self._listeners.append(listener)
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Begin with what an earlier process knew; it is as old as can be.
+    def restore(self, snapshot: Mapping[str, Any], age_seconds: float = float("inf")) -> None:
+        """Begin with what an earlier process knew, which is so old.
 
         Raises:
             GateError: it cannot be read, or is of another cluster.
@@ -106,6 +115,7 @@ class ClusterView:
         if state.cluster != self.name:
             raise Untrusted("what is kept", f"it is of cluster {state.cluster}, not {self.name}")
         self.snapshot = snapshot
+        self._heard_at = self._clock.seconds() - age_seconds
         self._take(state, ALL)
 
     @property
@@ -119,6 +129,11 @@ class ClusterView:
         if self._heard_at is None:
             return float("inf")
         return self._clock.seconds() - self._heard_at
+
+    @property
+    def away(self) -> bool:
+        """Whether the auth service is not heard: its door is shut, or it is silent."""
+        return getattr(self.door, "lost", False) or self.stale_seconds > SILENT_SECONDS
 
     @property
     def mode(self) -> str:
@@ -137,10 +152,27 @@ class ClusterView:
     def decide(self, route: Route, identity: Identity | None, address: str | None) -> Decision:
         """See `IAuthorizer.decide`; without a state only foreign certificates count."""
         if self.state is not None:
+            if (stale := self._too_stale(identity)) is not None:
+                return Decision(False, stale)
             return self.state.decide(route, identity, address, self._now())
         if identity is not None and identity.claims is not None:
             return Decision(False, "the auth service has not been heard yet")
         return access.decide(route.allow, identity)
+
+    def _too_stale(self, identity: Identity | None) -> str | None:
+        """Why the holder of a certificate of the cluster is not let in on what is known; or None.
+
+        Somebody may have been locked out meanwhile. Where locks are strict, what is known is
+        good for so long and no longer (R14).
+        """
+        limit, state = self.stale_limit_seconds, self.state
+        if state is None or identity is None or not state.is_ours(identity):
+            return None
+        if self.stale_seconds <= limit or not state.strict_for(identity):
+            return None
+        return (
+            f"the auth service has not been heard for more than {limit:g} s, and locks are strict"
+        )
 
     # -- the watch --
 
@@ -202,6 +234,8 @@ def _with(snapshot: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Mappi
         after[listed] = rest if resource is None else [*rest, resource]
     elif kind == "cluster_networking_config" and resource is not None:
         after["networking"] = resource
+    elif kind == "cluster_auth_preference" and resource is not None:
+        after["auth_preference"] = resource
     elif kind == "cert_authority" and resource is not None:
         after["authorities"] = {**snapshot["authorities"], name: resource}
     return after

@@ -152,10 +152,17 @@ class Settings:
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
     warnings: tuple[Problem, ...]  #: keys that are known and not served
     auth: AuthSettings = AuthSettings()
+    #: How old what a gateway knows of its cluster may be, where locks are strict.
+    strict_stale_seconds: float = 300.0
     join: Join | None = None  #: None: the auth service is here, or there is no cluster
     #: Where things stand in the file, for what is found wrong with them later: by
     #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
+
+    @property
+    def joins(self) -> str:
+        """The addresses of the auth service elsewhere, for messages."""
+        return "none" if self.join is None else ", ".join(self.join.servers)
 
     @property
     def in_cluster(self) -> bool:

@@ -41,6 +41,7 @@ class ClusterState:
         unreadable: those roles, by name, with the reason.
         locks: those that are set.
         networking: the spec of cluster_networking_config; {} where nobody has written it.
+        strict_locks: whether cluster_auth_preference says so for everybody.
     """
 
     revision: int
@@ -51,6 +52,7 @@ class ClusterState:
     unreadable: Mapping[str, str]
     locks: LockTable
     networking: Mapping[str, Any]
+    strict_locks: bool = False
 
     @classmethod
     def fresh(cls, line: Mapping[str, Any]) -> ClusterState:
@@ -72,6 +74,7 @@ class ClusterState:
                 unreadable={name: why for name, (_, why) in roles.items() if why is not None},
                 locks=LockTable(map(lock_of, line["locks"])),
                 networking=_networking(line["networking"]),
+                strict_locks=_strict_locks(line.get("auth_preference")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadBytes("snapshot", f"{type(error).__name__} {error}") from error
@@ -96,6 +99,8 @@ class ClusterState:
                 return evolve(after, locks=self.locks.put(lock_of(resource)))
             if kind == "cluster_networking_config" and resource is not None:
                 return evolve(after, networking=_networking(resource))
+            if kind == "cluster_auth_preference" and resource is not None:
+                return evolve(after, strict_locks=_strict_locks(resource))
             if kind == "cert_authority" and resource is not None:
                 trusted = {**self.authorities, name: _trusted(resource)}
                 return evolve(after, authorities=trusted, anchors=_anchors(trusted))
@@ -125,6 +130,10 @@ class ClusterState:
             return None
         facts = facts_of(claims, serial=identity.serial, fingerprint=identity.fingerprint)
         return self.locks.matches(facts, now)
+
+    def strict_for(self, identity: Identity) -> bool:
+        """Whether the holder comes in only on what is known of locks now."""
+        return self.strict_locks or self.options(identity).strict_locks
 
     def options(self, identity: Identity) -> Options:
         """What the holder's roles say of a session."""
@@ -215,6 +224,11 @@ def _networking(resource: Mapping[str, Any]) -> Mapping[str, Any]:
     """The spec, where somebody has written it; the default depends on the file's version."""
     labels = resource["metadata"].get("labels", {})
     return {} if labels.get(_ORIGIN) == "defaults" else dict(resource["spec"])
+
+
+def _strict_locks(preference: Mapping[str, Any] | None) -> bool:
+    """What cluster_auth_preference says; an auth service of an older version says nothing."""
+    return preference is not None and preference["spec"].get("locking_mode") == "strict"
 
 
 def _anchors(trusted: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[bytes]]:

@@ -134,6 +134,7 @@ def effective(roles: Sequence[Role]) -> Options:
         pin_source_ip=any(one.pin_source_ip for one in options),
         port_forwarding=_all([one.port_forwarding for one in options], True),
         forward_agent=_all([one.forward_agent for one in options], False),
+        strict_locks=any(one.strict_locks for one in options),
     )
 
 

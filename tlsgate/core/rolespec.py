@@ -50,7 +50,9 @@ OPTIONS: Final = (
     "pin_source_ip",
     "port_forwarding",
     "forward_agent",
+    "lock",
 )
+LOCK_MODES: Final = ("strict", "best_effort")
 
 
 def fault_of_word(what: str, side: Side, word: str) -> str | None:
@@ -217,7 +219,15 @@ class _Reading:
             pin_source_ip=bool(self.flag(known, "pin_source_ip")),
             port_forwarding=self.flag(known, "port_forwarding"),
             forward_agent=self.flag(known, "forward_agent"),
+            strict_locks=self.lock_mode(known) == "strict",
         )
+
+    def lock_mode(self, known: Mapping[str, Any]) -> str | None:
+        value = known.get("lock")
+        if value is not None and value not in LOCK_MODES:
+            self.wrong("spec.options.lock", "has to be strict or best_effort")
+            return None
+        return value
 
     def duration(self, known: Mapping[str, Any], key: str) -> float | None:
         value = known.get(key)

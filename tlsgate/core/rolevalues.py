@@ -73,6 +73,7 @@ class Options:
         client_idle_seconds: None: the role ends no idle connection.
         port_forwarding: None: the role does not say; never after `effective`.
         forward_agent: the same.
+        strict_locks: nobody comes in on what a gateway knew of locks too long ago.
     """
 
     max_session_seconds: float = MAX_SESSION_SECONDS
@@ -81,6 +82,7 @@ class Options:
     pin_source_ip: bool = False
     port_forwarding: bool | None = None
     forward_agent: bool | None = None
+    strict_locks: bool = False
 
 
 @frozen(kw_only=True)

@@ -264,3 +264,15 @@ class WrongCode(GateError):
             "the one-time code is wrong: type the six digits that the authenticator shows now, "
             "and see that the clock of the device is right"
         )
+
+
+@define(eq=False)
+class NotJoined(GateError):
+    """A gateway cannot become, or is no more, a member of its cluster."""
+
+    fault = Fault.OPERATOR
+    reason = "not_joined"
+    why: str
+
+    def __str__(self) -> str:
+        return f"this gateway cannot join its cluster: {self.why}"

@@ -8,7 +8,8 @@ It is a member of the crew as a worker is, with two sockets that the supervisor 
   untouched, behind a PROXY header.
 
 1. `begin` opens the store and serves; while another process has the store still, which is
-   so in an upgrade, it goes on trying, and clients wait in the sockets' queues.
+   so in an upgrade, it goes on trying, and clients wait in the sockets' queues. Until then a
+   reload is refused.
 2. A reload builds the gate anew and takes up what the file says of the cluster.
 3. `stop_accepting` leaves the store, so that a successor can have it.
 """
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.http import Request
 from zope.interface import implementer
@@ -30,7 +32,7 @@ from tlsgate.auth.principal import AS_HEADER, Principal, itself, local, on_behal
 from tlsgate.auth.web import ApiResource, ApiSite
 from tlsgate.cluster.view import ClusterView
 from tlsgate.config.settings import Listener, ProxyProtocol, Settings
-from tlsgate.errors import Forbidden, GateError, StoreFailed
+from tlsgate.errors import Forbidden, GateError, ReloadRefused, StoreFailed
 from tlsgate.net.gate import WEB
 from tlsgate.net.tally import Tally
 from tlsgate.service import counts
@@ -47,6 +49,8 @@ from tlsgate.service.membership import Membership
 
 #: How long the process waits for another one to leave the store.
 _STORE_SECONDS: Final = 60.0
+#: Between a failure to start so late and the next try.
+_AGAIN_SECONDS: Final = 5.0
 
 
 @implementer(ICrew)
@@ -91,6 +95,7 @@ class AuthCrew:
             membership=Membership(view, folder, reactor, in_thread),
         )
         self._api: Acceptor | None = None
+        self._serves = False
         self._stopped = False
 
     async def begin(self, orders: Orders) -> None:
@@ -98,33 +103,41 @@ class AuthCrew:
             await self._auth.start()
         except StoreFailed as error:
             self.log.info("the auth service waits: {why}", why=str(error))
-            Deferred.fromCoroutine(self._late(orders)).addErrback(self._failed)
+            Deferred.fromCoroutine(self._late(orders)).addErrback(
+                lambda failure: self.log.failure("the auth service", failure=failure)
+            )
             return
         await self._serve(orders)
 
     async def _late(self, orders: Orders) -> None:
-        await self._auth.start_after(_STORE_SECONDS)
-        if self._stopped:
+        """Start once the store is free; until somebody stops us, nothing else is to be done."""
+        while not self._stopped:
+            try:
+                await self._auth.start_after(_STORE_SECONDS)
+                if not self._stopped:
+                    await self._serve(orders)
+                    self.log.info("the auth service has the store, and serves")
+                    return
+            except GateError as error:
+                self.log.error("the auth service cannot start yet: {error}", error=str(error))
             self._auth.stop()
-            return
-        await self._serve(orders)
-        self.log.info("the auth service has the store, and serves")
-
-    def _failed(self, failure: Any) -> None:
-        if failure.check(GateError):
-            self.log.error("the auth service cannot start: {error}", error=str(failure.value))
-        else:
-            self.log.failure("the auth service cannot start", failure=failure)
+            if not self._stopped:
+                await deferLater(self._reactor, _AGAIN_SECONDS)
 
     async def _serve(self, orders: Orders) -> None:
         listening = orders.sockets[API].socket
         assert listening is not None and self._auth.api is not None
+        if self._api is not None:  # of a try that came to nothing
+            self._api.stop()
         site = ApiSite(ApiResource(self._auth.api, self._who, self._reactor), self._reactor)
         self._api = Acceptor(self._reactor, API, listening, site, self._descriptors)
         self._api.start()
         await self._inner.begin(_inside_orders(orders))
+        self._serves = True
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
+        if not self._serves:
+            raise ReloadRefused(["the auth service has not started yet; try again"])
         self._next = orders
         remarks = await self._inner.prepare(_inside_orders(orders))
         return (*remarks, *self._auth.remarks)
@@ -169,6 +182,9 @@ class AuthCrew:
 
     def members(self) -> list[dict[str, Any]]:
         return []
+
+    async def cluster(self) -> dict[str, Any] | None:
+        return None  # workers are asked
 
     def _who(self, request: Request) -> Principal:
         """Whom a process of this machine asks for.

@@ -90,3 +90,11 @@ class ICrew(Interface):
 
     def members() -> list[dict[str, Any]]:
         """The processes of the crew: pid, since when; [] when it is this one alone."""
+
+    async def cluster() -> dict[str, Any] | None:
+        """What the crew knows of its cluster; None: it is in none.
+
+        Returns:
+            name, away (the auth service is not heard), age_seconds (of what is known; None:
+            nothing was heard), limit_seconds (of that age, where locks are strict), strict.
+        """

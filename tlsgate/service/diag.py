@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -101,6 +101,7 @@ class _Diagnosis:
         for member in status.get("members", ()):
             if not (member["ready"] or member["draining"]):
                 found.append(f"worker {member['worker']} does not serve")
+        found += _of_cluster(status.get("cluster"))
         now = time.time()
         for names, end in self._ends.of(self._daemon.settings):
             if end <= now:
@@ -118,8 +119,19 @@ class _Diagnosis:
             started=status["started"],
             ends=self._ends.of(daemon.settings),
             delay=self._delay,
+            cluster=status.get("cluster"),
         )
         return Answer(200, metrics.CONTENT_TYPE, metrics.text(figures))
+
+
+def _of_cluster(cluster: Mapping[str, Any] | None) -> Iterator[str]:
+    """What is wrong with what a gateway knows of its cluster."""
+    if cluster is None or not cluster["away"]:
+        return
+    yield "the auth service is not heard; the gateway goes on with what it knows of the cluster"
+    age = cluster["age_seconds"]
+    if cluster["strict"] and (age is None or age > cluster["limit_seconds"]):
+        yield "what it knows is too old for strict locks: users of the cluster are refused"
 
 
 def _json(code: int, value: object) -> Answer:

@@ -13,11 +13,13 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from attrs import evolve
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -30,8 +32,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from tlsgate.cluster.joining import Joining
 from tlsgate.cluster.view import ALL, ClusterView
-from tlsgate.config.settings import KeyPair
+from tlsgate.config.settings import KeyPair, Settings
 from tlsgate.core.access import Identity
 from tlsgate.errors import GateError, Unreachable
 from tlsgate.net.gate import Trust
@@ -59,6 +62,8 @@ class Membership:
         now: seconds since the epoch.
         auth_target: where the TLS of the auth service's own protocols goes untouched; None:
             it is in this process.
+        joining: how a gateway whose auth service is elsewhere becomes a member; None: the
+            auth service is of this daemon, and knows it.
     """
 
     log = Logger()
@@ -72,8 +77,12 @@ class Membership:
         now: Callable[[], float] = time.time,
         *,
         auth_target: str | None = None,
+        joining: Joining | None = None,
     ) -> None:
         self.view = view
+        self._joining = joining
+        #: What clients of a gateway elsewhere are told, "host:port" each.
+        self.public: Sequence[str] = ()
         self.trust: Trust | None = None
         self._folder = folder
         self._reactor = reactor
@@ -81,6 +90,7 @@ class Membership:
         self._now = now
         self._auth_target = auth_target
         self._names: tuple[str, ...] = ()
+        self._own_names: tuple[str, ...] = ()
         self._renew: Callable[[], Awaitable[None]] | None = None
         self._cut: Callable[[Callable[[Identity], bool]], None] = lambda _: None
         self._due: IDelayedCall | None = None
@@ -89,6 +99,7 @@ class Membership:
         #: The host authority's key that was to sign what is shown; "": not known.
         self._signing = ""
         self._waiting: Deferred[None] | None = None
+        self._late: IDelayedCall | None = None
         self._stopped = False
         view.on_change(self._changed)
 
@@ -108,8 +119,14 @@ class Membership:
         Raises:
             Unreachable: the auth service says nothing, and nothing is kept.
         """
-        self._names, self._renew, self._cut = tuple(names), renew, cut
+        self._renew, self._cut = renew, cut
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._joining is not None:
+            joined = await self._joining.enter()
+            self.view.name = joined.cluster
+            self._own_names = (f"{joined.name}.gateway.{joined.cluster}",)
+            self._joining.authorities = self._host_authorities
+        self._names = (*names, *self._own_names)
         kept = self._restore()
         self.view.start()
         if not kept:
@@ -124,7 +141,7 @@ class Membership:
             Unreachable: the auth service does not answer.
         """
         if set(names) - set(self._names):
-            before, self._names = self._names, tuple(names)
+            before, self._names = self._names, (*names, *self._own_names)
             try:
                 await self._take_up()
             except BaseException:
@@ -134,7 +151,11 @@ class Membership:
 
     def stop(self) -> None:
         """Follow the cluster no more."""
+        if not self._stopped:
+            self._keep()  # how old it is counts at the next start
         self._stopped = True
+        if self._late is not None and self._late.active():
+            self._late.cancel()  # nobody waits any more
         self.view.stop()
         if self._due is not None:
             self._due.cancel()
@@ -147,8 +168,9 @@ class Membership:
             return
         self._waiting = Deferred()
         late = self._reactor.callLater(FIRST_WORD_SECONDS, self._waiting.callback, None)
+        self._late = late
         await self._waiting
-        self._waiting = None
+        self._waiting = self._late = None
         if late.active():
             late.cancel()
         if self.view.state is None:
@@ -185,6 +207,27 @@ class Membership:
         said = {} if snapshot is None else snapshot["authorities"]["host"]
         return str(said.get("spec", said).get("signing", ""))
 
+    def _host_authorities(self) -> Sequence[str]:
+        state = self.view.state
+        return () if state is None else state.authorities["host"]
+
+    def named(self, settings: Settings) -> Settings:
+        """*settings* with the name that the cluster has."""
+        if settings.cluster_name == self.view.name:
+            return settings
+        return evolve(settings, cluster_name=self.view.name)
+
+    def told(self) -> dict[str, Any]:
+        """What is known of the cluster, and how old it is, in JSON types."""
+        age = self.view.stale_seconds
+        return {
+            "name": self.view.name,
+            "away": self.view.away,
+            "age_seconds": None if math.isinf(age) else age,
+            "limit_seconds": self.view.stale_limit_seconds,
+            "strict": self.view.state is not None and self.view.state.strict_locks,
+        }
+
     # -- files --
 
     def _ca_paths(self) -> Mapping[str, Path]:
@@ -206,7 +249,8 @@ class Membership:
                 return False
             self._renew_at = float(kept["renew_at"])
             self._signing = str(kept.get("signing", ""))
-            self.view.restore(kept["snapshot"])
+            age = self._now() - float(kept.get("heard", "-inf"))
+            self.view.restore(kept["snapshot"], max(0.0, age))
         except (OSError, ValueError, KeyError, TypeError, GateError):
             return False
         paths = self._ca_paths()
@@ -224,6 +268,7 @@ class Membership:
             "names": list(self._names),
             "renew_at": self._renew_at,
             "signing": self._signing,
+            "heard": self._now() - min(self.view.stale_seconds, self._now()),
             "snapshot": self.view.snapshot,
         }
         try:
@@ -242,11 +287,13 @@ class Membership:
         signing = self._signs()
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        status, body = await self.view.door.ask(
-            "POST",
-            "/v1/gateway/certificates",
-            {"names": list(self._names), "tls_public_key": public.decode()},
-        )
+        asked = {"names": list(self._names), "tls_public_key": public.decode()}
+        host_due = math.inf
+        if self._joining is not None:
+            changed = bool(self._signing) and signing != self._signing
+            host_due = await self._joining.renew(self.view.door, at_once=changed)
+            asked["public"] = list(self.public)
+        status, body = await self.view.door.ask("POST", "/v1/gateway/certificates", asked)
         if status != 200:
             raise Unreachable("the auth service", _refusal(status, body))
         paths, pair = self._ca_paths(), self._pair()
@@ -258,7 +305,8 @@ class Membership:
         replace_secret(pair.key_file, private + (body["certificate"] + body["chain"]).encode())
         self._signing = signing
         now = self._now()
-        self._renew_at = now + (float(body["not_after"]) - now) * _RENEW_AT
+        due = now + (float(body["not_after"]) - now) * _RENEW_AT
+        self._renew_at = min(due, max(host_due, now + _AGAIN_SECONDS))
         self.trust = self._made(paths, pair)
         self._keep()
 

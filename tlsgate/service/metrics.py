@@ -6,6 +6,7 @@ come from the configuration and from fixed words, never from a peer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +41,7 @@ class Figures:
         started: seconds since the epoch.
         ends: names of a certificate and its end, in seconds since the epoch.
         delay: how late the reactor is; None: nobody measures.
+        cluster: see `ICrew.cluster`; None: the daemon is in none.
     """
 
     tally: Mapping[str, Any]
@@ -47,6 +49,7 @@ class Figures:
     started: float
     ends: Sequence[tuple[tuple[str, ...], float]] = ()
     delay: delays.Delay | None = None
+    cluster: Mapping[str, Any] | None = None
 
 
 def text(figures: Figures) -> bytes:
@@ -105,6 +108,11 @@ class _Families(Collector):
             ),
             (((",".join(names),), end) for names, end in figures.ends),
         )
+        if figures.cluster is not None:
+            age = figures.cluster["age_seconds"]
+            yield _gauge("cluster_state_age_seconds", _AGE, math.inf if age is None else age)
+            away = float(figures.cluster["away"])
+            yield _gauge("auth_away", "1 while the auth service is not heard.", away)
         if figures.delay is not None:
             yield _histogram(
                 "reactor_delay_seconds",
@@ -125,6 +133,7 @@ _ACTIVE = "Connections that are open now."
 _REFUSED = "Connections that were refused, by the reason in a word."
 _HANDSHAKES = "TLS handshakes, by how they ended: ok or failed."
 _CARRIED = "Bytes that ended connections carried, what TLS adds not counted."
+_AGE = "How long ago the auth service was heard last; locks and roles are known as of then."
 _EXPIRY = "When a certificate that the gateway shows ends, in seconds since the epoch."
 
 

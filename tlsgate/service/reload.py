@@ -19,6 +19,7 @@ FIXED = (
     ("data_dir", "teleport.data_dir"),
     ("cluster_name", "auth_service.cluster_name"),
     ("workers", "proxy_service.workers"),
+    ("joins", "teleport.auth_servers"),
 )
 
 #: Without these there is no auth service; they are the `auth` extra.

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 
 from tlsgate.config.adminsocket import lasting_name
-from tlsgate.config.settings import Settings
+from tlsgate.config.settings import Join, Settings
 from tlsgate.service.acceptor import MOST_A_TURN, Descriptors
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.authsockets import API, TLS, path_of
@@ -81,6 +81,8 @@ class Base:
             return self._auth_crew(settings)
         if settings.workers > 1 and settings.auth_enabled:
             membership = self._worker_membership(settings, index)
+        elif settings.join is not None:
+            membership = self._remote_membership(settings, settings.join, index)
         # Only a process that serves loads TLS; a supervisor never does.
         from tlsgate.service.local import LocalGateway, build
 
@@ -128,6 +130,25 @@ class Base:
         target = f"unix:{quoteStringArgument(lasting_name(path_of(data_dir, TLS)))}"
         folder = data_dir / "gateway" / str(index)
         return Membership(view, folder, reactor, self.in_thread, auth_target=target)
+
+    def _remote_membership(self, settings: Settings, join: Join, index: int) -> Membership:
+        """Of a gateway, or one of its workers, whose auth service is elsewhere."""
+        from tlsgate.cluster.hostfiles import HostFiles
+        from tlsgate.cluster.joining import Joining
+        from tlsgate.cluster.view import ClusterView
+        from tlsgate.service.membership import Membership
+
+        # A supervisor lets the first worker serve before it starts the others: it joins.
+        folder = settings.data_dir / "gateway"
+        own = folder if settings.workers == 1 else folder / str(index)
+        joining = Joining(
+            join, settings.node_name, HostFiles(folder), self.reactor, time.time, writes=index == 0
+        )
+        name = settings.cluster_name
+        view = ClusterView(name, joining.door(), self.reactor, time.time, mode=settings.mode)
+        return Membership(
+            view, own, self.reactor, self.in_thread, auth_target=joining.target, joining=joining
+        )
 
     def cluster(
         self, now: Settings, settings: Callable[[], Settings]

@@ -222,6 +222,19 @@ class Supervisor:
                 return said
         raise WorkerFailed(0, "none runs")
 
+    async def cluster(self) -> dict[str, Any] | None:
+        said = [one for _, one in await self._ask_all("cluster") if one is not None]
+        if not said:
+            return None
+        ages = [one["age_seconds"] for one in said]
+        # The worker that knows least says how well the daemon serves.
+        return {
+            **said[0],
+            "away": any(one["away"] for one in said),
+            "age_seconds": None if None in ages else max(ages),
+            "strict": any(one["strict"] for one in said),
+        }
+
     def members(self) -> list[dict[str, Any]]:
         return [
             {

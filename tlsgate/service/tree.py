@@ -243,6 +243,7 @@ class Daemon(Service):
             "diag": None if diag is None else diag.address,
             "workers": settings.workers,
             "members": self.crew.members(),
+            "cluster": await self.crew.cluster(),
             "started": self._started,
             "ready": self.ready and not self.draining,
             "draining": self.draining,

@@ -191,6 +191,8 @@ class Worker(Service):
                 return await crew.connections()
             case "tally":
                 return await crew.tally()
+            case "cluster":
+                return await crew.cluster()
             case "explain":
                 return await crew.explain(**fields)
             case "prepare":
