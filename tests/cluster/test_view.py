@@ -161,6 +161,12 @@ class HeardTests(ViewCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.view.stop()
 
+    def test_started_twice(self) -> None:
+        """A start again watches once."""
+        self.begin()
+        self.view.start()
+        self.assertEqual(len(self.door.watches), 1)
+
     def test_a_role_that_cannot_be_read_is_told_once(self) -> None:
         """It is logged when it comes, and when it comes back; not with every event."""
         odd = role("odd", logins=5)

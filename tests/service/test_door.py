@@ -81,3 +81,17 @@ class LocalDoorTests(SynchronousTestCase):
             watch.stop()
         self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "bob"}})
         self.assertEqual(len(self.heard), 4)
+
+    def test_another_auth_service(self) -> None:
+        """A watch goes on when the auth service has been closed and opened again."""
+        self.door.watch(self.heard.append)
+        self.door.open(self.cluster.api)
+        self.cluster.turn()
+        others = len(self.cluster.store.watches)
+        self.door.close()
+        self.assertEqual(len(self.cluster.store.watches), others - 1)
+        self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "eve"}})
+        self.door.open(self.cluster.api)
+        self.cluster.turn()
+        self.assertEqual([line["kind"] for line in self.heard], ["snapshot", "snapshot"])
+        self.assertEqual(len(self.heard[1]["locks"]), 1)

@@ -90,7 +90,8 @@ class ClusterView:
     def start(self) -> None:
         """Begin to watch; the first snapshot comes later."""
         self._again = None
-        self._watch = self.door.watch(self._heard)
+        if self._watch is None:
+            self._watch = self.door.watch(self._heard)
 
     def stop(self) -> None:
         """Watch no more; what is known stays."""

@@ -126,13 +126,13 @@ class AuthCrew:
 
     async def _serve(self, orders: Orders) -> None:
         listening = orders.sockets[API].socket
-        assert listening is not None and self._auth.api is not None
-        if self._api is not None:  # of a try that came to nothing
-            self._api.stop()
+        assert listening is not None
+        await self._inner.begin(_inside_orders(orders))
+        if self._stopped or self._auth.api is None:  # while that waited
+            return
         site = ApiSite(ApiResource(self._auth.api, self._who, self._reactor), self._reactor)
         self._api = Acceptor(self._reactor, API, listening, site, self._descriptors)
         self._api.start()
-        await self._inner.begin(_inside_orders(orders))
         self._serves = True
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
@@ -200,7 +200,8 @@ class AuthCrew:
         if word in ("gateway", "anyone"):
             us = itself(self._settings.cluster_name, self._settings.node_name)
             return on_behalf(us, said)
-        return local(int(rest) if word == "local" and rest.isdecimal() else uid)
+        known = word == "local" and len(rest) <= 10 and rest.isascii() and rest.isdecimal()
+        return local(int(rest) if known else uid)
 
 
 def _inside(settings: Settings) -> Settings:

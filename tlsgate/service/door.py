@@ -10,25 +10,31 @@ from zope.interface import implementer
 
 from tlsgate.auth.api import Api
 from tlsgate.auth.calls import Ask
-from tlsgate.auth.principal import itself, nobody
+from tlsgate.auth.principal import Principal, itself, nobody
 from tlsgate.errors import Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
 
 
 @implementer(IWatch)
-class _Later:
-    """A watch that begins when there is an API."""
+class _Watch:
+    """A watch that goes on as long as there is an API, whichever it is."""
 
-    def __init__(self, heard: Callable[[Mapping[str, Any]], None]) -> None:
-        self.heard = heard
-        self.watch: IWatch | None = None
-        self.stopped = False
+    def __init__(self, door: LocalDoor, heard: Callable[[Mapping[str, Any]], None]) -> None:
+        self._door = door
+        self._heard = heard
+        self._inner: IWatch | None = None
+
+    def begin(self, api: Api, me: Principal) -> None:
+        self._inner = api.watch(me, None, self._heard)
+
+    def pause(self) -> None:
+        if self._inner is not None:
+            self._inner.stop()
+            self._inner = None
 
     def stop(self) -> None:
-        self.stopped = True
-        if self.watch is not None:
-            self.watch.stop()
-            self.watch = None
+        self.pause()
+        self._door.forget(self)
 
 
 @implementer(IAuthDoor)
@@ -42,20 +48,20 @@ class LocalDoor:
 
     def __init__(self, cluster: str, name: str) -> None:
         self._me = itself(cluster, name)
-        self._watches: list[_Later] = []
+        self._watches: list[_Watch] = []
         self.api: Api | None = None
 
     def open(self, api: Api) -> None:
         """The auth service is up."""
         self.api = api
-        for later in self._watches:
-            if not later.stopped:
-                later.watch = api.watch(self._me, None, later.heard)
-        self._watches.clear()
+        for watch in self._watches:
+            watch.begin(api, self._me)
 
     def close(self) -> None:
         """The auth service goes; whoever asks now is told to ask again."""
         self.api = None
+        for watch in self._watches:
+            watch.pause()
 
     async def ask(
         self,
@@ -83,9 +89,13 @@ class LocalDoor:
 
     def watch(self, heard: Callable[[Mapping[str, Any]], None]) -> IWatch:
         """See `IAuthDoor.watch`."""
-        later = _Later(heard)
-        if self.api is None:
-            self._watches.append(later)
-        else:
-            later.watch = self.api.watch(self._me, None, heard)
-        return later
+        watch = _Watch(self, heard)
+        self._watches.append(watch)
+        if self.api is not None:
+            watch.begin(self.api, self._me)
+        return watch
+
+    def forget(self, watch: _Watch) -> None:
+        """Begin *watch* no more."""
+        if watch in self._watches:
+            self._watches.remove(watch)
