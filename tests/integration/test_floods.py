@@ -12,6 +12,9 @@ from tests.support.child import sized, until
 from tests.support.harness import Gate
 from tests.support.watched import Cost, Crowd, Regular, descriptors, knock
 
+#: For `tests.support.together`.
+ALONE = "it counts CPU under load"
+
 #: The deadline of everything before the handshake's end; 5 s by default.
 _PRELUDE = float(sized(3, 5))
 

@@ -29,6 +29,9 @@ from tlsgate.auth.users import Users
 from tlsgate.core.keeping import Put
 from tlsgate.store.sqlite import SqliteStore
 
+#: For `tests.support.together`.
+ALONE = "it measures a rate"
+
 AT_ONCE = 4  #: hashes, as the daemon has it
 CLIENTS = 16
 ROUNDS = 5

@@ -14,6 +14,9 @@ from tlsgate.auth.lockout import Ladder, Ladders
 from tlsgate.auth.passwords import Cost, Passwords
 from tlsgate.errors import LoginFailed
 
+#: For `tests.support.together`.
+ALONE = "it measures times"
+
 #: A chance of one in a hundred per comparison; a finding has to come twice.
 LEVEL = 0.01
 

@@ -15,6 +15,9 @@ from tests.support.flood import Source, alice
 from tests.support.harness import ROOT, Gate, route, settings
 from tests.support.ports import free_port
 
+#: For `tests.support.together`.
+ALONE = "it runs at a share of what the machine can"
+
 _RELOADS = 20
 _UPGRADES = 3
 _STREAMS = sized(100, 200)
