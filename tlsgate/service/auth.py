@@ -95,8 +95,7 @@ class AuthService:
         data_dir, cluster, now = settings.data_dir, settings.cluster_name, self._now
         reactor = self._reactor
         folder = data_dir / STORE
-        fresh = not folder.exists()
-        seal = Seal.open(data_dir, fresh=fresh or not any(folder.iterdir()))
+        seal = Seal.open(data_dir, fresh=_is_empty(folder))
         store = self._store = await self._in_thread(
             lambda: SqliteStore(folder, now=now, from_thread=reactor.callFromThread)
         )
@@ -266,6 +265,20 @@ class AuthService:
         if self._store is not None:
             self._store.stop()
             self._store = None
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether there is no store yet.
+
+    Raises:
+        StoreFailed: nobody can know.
+    """
+    try:
+        return not any(folder.iterdir())
+    except FileNotFoundError:
+        return True
+    except OSError as e:
+        raise StoreFailed(f"{folder}: {e.strerror or 'cannot be read'}") from e
 
 
 def _preference(settings: Settings) -> Mapping[str, object] | None:

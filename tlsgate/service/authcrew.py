@@ -129,6 +129,7 @@ class AuthCrew:
         assert listening is not None
         await self._inner.begin(_inside_orders(orders))
         if self._stopped or self._auth.api is None:  # while that waited
+            self._auth.stop()
             return
         site = ApiSite(ApiResource(self._auth.api, self._who, self._reactor), self._reactor)
         self._api = Acceptor(self._reactor, API, listening, site, self._descriptors)
