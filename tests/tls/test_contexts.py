@@ -290,6 +290,69 @@ class ServerContextTests(SynchronousTestCase):
         self.assertIsInstance(shown.public_key(), rsa.RSAPublicKey)
 
 
+class ClusterTests(SynchronousTestCase):
+    """Policies that show the cluster's certificate, and not the web one."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.keypair = type(pki().keypair("server"))(
+            cert_file=folder / "c.pem", key_file=folder / "k.pem"
+        )
+        pki().server_rsa.write(self.keypair.cert_file, self.keypair.key_file)
+        self.web = CertificateStore.load([pki().keypair("server")])
+        self.cluster = CertificateStore.load([self.keypair])
+        self.store = ContextStore(self.web, self.cluster)
+        self.own = TlsPolicy(CertRule.REQUIRED, (ca(),), cluster=True)
+
+    def key_of(self, context: SSL.Context) -> type:
+        """The kind of key that is shown: the web one is ECDSA, the cluster's RSA."""
+        wire = shake(client_context(pki().alice), context)
+        shown = wire.client.get_peer_certificate(as_cryptography=True)
+        assert shown is not None
+        return type(shown.public_key())
+
+    def test_which_is_shown(self) -> None:
+        """By the policy alone, whatever name is asked for."""
+        rsa_kind = self.key_of(self.store.server(self.own, None))
+        self.assertTrue(issubclass(rsa_kind, rsa.RSAPublicKey))
+        for name in ("gw.test", "elsewhere.test"):
+            self.assertIs(self.key_of(self.store.server(self.own, name)), rsa_kind)
+            web = self.key_of(self.store.server(required(), name))
+            self.assertFalse(issubclass(web, rsa.RSAPublicKey))
+
+    def test_each_has_its_own_context(self) -> None:
+        """Policies that differ only in what is shown share no context, so no session either."""
+        pair = [self.store.server(one, None) for one in (self.own, required())]
+        self.assertIsNot(*pair)
+        self.assertIs(self.store.server(self.own, "gw.test"), pair[0])
+        self.assertEqual(pair[0].get_verify_mode(), pair[1].get_verify_mode())
+
+    def test_s06_the_same_demand(self) -> None:
+        """S06: who shows nothing, or something foreign, gets no further than elsewhere."""
+        for pair in (None, pki().mallory, pki().expired):
+            wire = shake(client_context(pair), self.store.server(self.own, None))
+            self.assertIsNotNone(wire.server_error, pair)
+
+    def test_renewed(self) -> None:
+        """A new certificate of the cluster counts at once, and only its contexts go."""
+        old, web = self.store.server(self.own, None), self.store.server(required(), None)
+        self.store.server(TlsPolicy(CertRule.NONE, (), cluster=True), None)
+        pki().server.write(self.keypair.cert_file, self.keypair.key_file)
+        self.assertTrue(self.cluster.reload())
+        new = self.store.server(self.own, None)
+        self.assertIsNot(new, old)
+        self.assertFalse(issubclass(self.key_of(new), rsa.RSAPublicKey))
+        self.assertIs(self.store.server(required(), None), web)
+        self.assertEqual(len(self.store._contexts), 2)
+
+    def test_without_a_cluster(self) -> None:
+        """Where there is none a web policy is as ever; one of the cluster's is our own bug."""
+        store = contexts()
+        store.prepare([required()])
+        self.assertRaises(AssertionError, store.server, self.own, None)
+
+
 class PairTests(SynchronousTestCase):
     """Tests for pairs that only OpenSSL finds fault with."""
 
