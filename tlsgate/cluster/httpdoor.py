@@ -16,7 +16,12 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferTimeout
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    IProtocol,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -68,7 +73,7 @@ _FAILURES = (
 )
 
 
-@implementer(IAgentEndpointFactory)
+@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
 class _Always:
     """One endpoint, whatever the URL says."""
 
@@ -77,7 +82,12 @@ class _Always:
 
     def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
         """Give the endpoint (Twisted calls this)."""
-        return self._endpoint
+        return self
+
+    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
+        """Connect without a line in the log for each try (Twisted calls this)."""
+        protocolFactory.noisy = False
+        return self._endpoint.connect(protocolFactory)
 
 
 @implementer(IAuthDoor)
