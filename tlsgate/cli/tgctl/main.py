@@ -27,6 +27,7 @@ COMMANDS = (
     "lock",
     "audit",
     "backup",
+    "restore",
     "listeners",
     "connections",
     "explain",
