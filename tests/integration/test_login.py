@@ -15,7 +15,7 @@ import pexpect
 import pyotp
 
 from tests.support.certs import pki
-from tests.support.child import PATIENCE_SECONDS
+from tests.support.child import PATIENCE_SECONDS, program
 from tests.support.cluster import ClusterCase
 from tests.support.harness import ROOT, Gate
 
@@ -123,6 +123,28 @@ class LoginTests(ClusterCase):
         self.assertIn("alice", self.run_it("tgctl", "users", "ls", f"--proxy={self.proxy}"))
         self.assertEqual(self.run_it("tgsh", "logout"), "you are logged out of every cluster\n")
         self.assertIn("tgsh login", self.run_it("tgsh", "status", code=1))
+
+    def test_curl(self) -> None:
+        """curl asks the API with the files that `tgsh status` names, and nothing else of ours."""
+        self.invited()
+        self.login()
+        files = json.loads(self.run_it("tgsh", "status", "--format=json"))["active"]["files"]
+        port = self.gateway.port()
+        done = subprocess.run(
+            [
+                *(program("curl", "curl"), "--silent", "--show-error", "--max-time", "20"),
+                *("--cert", files["certificate"], "--key", files["key"]),
+                *("--cacert", files["authorities"]),
+                *("--resolve", f"auth.gw.test:{port}:127.0.0.1"),
+                f"https://auth.gw.test:{port}/v1/me",
+            ],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECONDS,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(json.loads(done.stdout)["name"], "alice")
 
     def test_by_the_web_certificate(self) -> None:
         """Where the machine trusts the web certificate, no pin is needed; else nothing is asked."""
