@@ -31,6 +31,12 @@ class TableTests(SynchronousTestCase):
             ["NAME    COUNT", "a           7", "-     1234567"],
         )
 
+    def test_wide_letters(self) -> None:
+        """What takes two places of a terminal counts two."""
+        columns = (Column("NAME", key("name")), Column("COUNT", key("count")))
+        rows: list[dict[str, object]] = [{"name": "日本", "count": 1}, {"name": "a", "count": 2}]
+        self.assertEqual(table(columns, rows).splitlines()[1:], ["日本  1", "a     2"])
+
     def test_long_cells(self) -> None:
         """Outside of a terminal a row is one line, however long."""
         rows = [{"name": "x" * 500}]

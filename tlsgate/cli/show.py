@@ -17,6 +17,8 @@ FORMATS = ("text", "json", "yaml")
 
 def plain(text: str) -> str:
     """Spell control characters out, so that a peer's name cannot steer a terminal."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -55,6 +57,9 @@ def emit(value: Any, how: str, text: Callable[[Any], str]) -> None:
 
 def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
     """A table for people; on a terminal it keeps to its width, in a pipe to one line a row."""
+    cells = [[plain(str(column.cell(row))) for column in columns] for row in rows]
+    if not sys.stdout.isatty():
+        return _lines(columns, cells)
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -62,13 +67,34 @@ def table(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> str:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         grid.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text(plain(str(column.cell(row)))) for column in columns))
-    tty = sys.stdout.isatty()
+    for line in cells:
+        grid.add_row(*map(Text, line))
     out = io.StringIO()
-    console = Console(file=out, force_terminal=tty, width=None if tty else 2000)
-    console.print(grid)
+    Console(file=out, force_terminal=True).print(grid)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+
+
+def _lines(columns: Sequence[Column], cells: Sequence[Sequence[str]]) -> str:
+    """The same for pipes: rich takes a millisecond a row, and nobody sees its colours there."""
+    whole = [[column.title for column in columns], *cells]
+    widths = [max(map(_width, of_column)) for of_column in zip(*whole, strict=True)]
+    lines = []
+    for line in whole:
+        padded = []
+        for column, text, width in zip(columns, line, widths, strict=True):
+            space = " " * (width - _width(text))
+            padded.append(space + text if column.right else text + space)
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def _width(text: str) -> int:
+    """How many places of a terminal *text* takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def pairs(value: Sequence[tuple[str, object]]) -> str:
