@@ -64,6 +64,11 @@ class User:
     password: str = field(default=PASSWORD, repr=False)
     _last: int = 0
 
+    @property
+    def last_step(self) -> int:
+        """Of the code that was given out last; a step is 30 seconds since the epoch."""
+        return self._last
+
     def code(self, now: float) -> str:
         """A code that has not been used: of the present step, or of the next one."""
         step = max(int(now) // 30, self._last + 1)
