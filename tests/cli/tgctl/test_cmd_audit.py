@@ -95,10 +95,13 @@ class LockTests(SynchronousTestCase):
         )
         self.assertEqual(lock.name, "lock")
 
-    def test_one_target(self) -> None:
-        """None and two are mistakes."""
-        for words in ((), ("--user=a", "--role=b")):
-            self.assertEqual(run("lock", *words).exit_code, 2)
+    def test_several_targets(self) -> None:
+        """Two are one lock on who is both; none is a mistake."""
+        door = TableDoor({"POST /v1/locks": {"kind": "lock", "metadata": {"name": "9a"}}})
+        result = run("lock", "--user=alice", "--login=root", door=door)
+        self.assertIn("user alice, login root is locked", result.stdout)
+        self.assertEqual(door.bodies[0]["target"], {"user": "alice", "login": "root"})
+        self.assertEqual(run("lock").exit_code, 2)
 
 
 class BackupTests(SynchronousTestCase):
