@@ -108,5 +108,5 @@ class NamesTests(SynchronousTestCase):
             self.assertEqual(status, 200, body)
             leaf = x509.load_pem_x509_certificate(body["certificate"].encode())
             extension = next(one for one in leaf.extensions if one.oid.dotted_string == CLAIMS_OID)
-            found.append(decode(extension.value.value).system_roles)  # type: ignore[attr-defined]
+            found.append(decode(extension.value.value).system_roles)
         self.assertEqual(found, [("gateway", "auth"), ("gateway",)])
