@@ -226,6 +226,47 @@ class DecideTests(ViewCase):
             (False, None, "separate"),
         )
 
+    def test_r14_strict_locks(self) -> None:
+        """Where locks are strict, what was heard too long ago lets in nobody of the cluster."""
+        strict = {"spec": {"locking_mode": "strict"}}
+        foreign = Identity(common_names=("alice",))
+        named = Route(name="r", protocol="raw", allow=(Rule(Kind.CN, "alice"),))
+        for preference, late in ((strict, False), (None, True)):
+            self.view.stop()
+            self.view = self.make()
+            self.begin(auth_preference=preference)
+            self.clock.advance(300)
+            self.assertTrue(self.view.decide(ROUTE, ALICE, None).allowed)
+            self.clock.advance(1)
+            decision = self.view.decide(ROUTE, ALICE, None)
+            self.assertEqual(decision.allowed, late)
+            if not late:
+                self.assertIn("has not been heard for more than 300 s", decision.why)
+            self.assertTrue(self.view.decide(named, foreign, None).allowed)
+            self.assertFalse(self.view.decide(ROUTE, None, None).allowed)
+            self.door.live.say(ALIVE)
+            self.assertTrue(self.view.decide(ROUTE, ALICE, None).allowed)
+
+    def test_r14_the_age_of_what_is_kept(self) -> None:
+        """A new process counts from when an earlier one heard last; nobody said: endless."""
+        strict = snapshot(auth_preference={"spec": {"locking_mode": "strict"}})
+        for age, allowed in ((299.0, True), (301.0, False), (float("inf"), False)):
+            view = self.make()
+            view.restore(strict, age)
+            self.assertEqual((view.stale_seconds, view.away), (age, True))
+            self.assertEqual(view.decide(ROUTE, ALICE, None).allowed, allowed)
+
+    def test_away(self) -> None:
+        """The auth service is away when its door says so, or when it is silent."""
+        self.begin()
+        self.assertFalse(self.view.away)
+        self.clock.advance(21)
+        self.assertTrue(self.view.away)
+        self.door.live.say(ALIVE)
+        self.assertFalse(self.view.away)
+        self.door.lost = True  # type: ignore[attr-defined]
+        self.assertTrue(self.view.away)
+
     def test_by_the_state(self) -> None:
         """Then roles decide, and locks, by the clock."""
         self.begin()

@@ -149,6 +149,34 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(rotated.anchors["user"], {anchor(b"user"), anchor(b"next")})
         self.assertEqual(rotated.anchors["host"], STATE.anchors["host"])
 
+    def test_strict_locks(self) -> None:
+        """For everybody by the preference, for some by a role; best effort else."""
+
+        def preference(mode: str | None) -> dict[str, Any]:
+            return {"metadata": {}, "spec": {} if mode is None else {"locking_mode": mode}}
+
+        strict = role("strict", lock="strict")
+        state = ClusterState.fresh(snapshot(roles=[role("access"), strict]))
+        self.assertEqual(
+            (state.strict_for(user("access")), state.strict_for(user("access", "strict"))),
+            (False, True),
+        )
+        for mode, wanted in (("strict", True), ("best_effort", False), (None, False)):
+            first = ClusterState.fresh(snapshot(auth_preference=preference(mode)))
+            later = state.changed(
+                {
+                    "revision": 8,
+                    "resource_kind": "cluster_auth_preference",
+                    "name": "x",
+                    "resource": preference(mode),
+                }
+            )
+            self.assertEqual(
+                (first.strict_for(user("access")), later.strict_for(user("access"))),
+                (wanted, wanted),
+            )
+        self.assertRaises(BadBytes, ClusterState.fresh, snapshot(auth_preference={}))
+
     def test_other_events(self) -> None:
         """What is not a gateway's business, or went, changes the revision alone."""
         for kind in ("user", "cluster_networking_config", "cert_authority"):

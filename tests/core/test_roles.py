@@ -268,6 +268,7 @@ class EffectiveTests(SynchronousTestCase):
             pin_source_ip=True,
             port_forwarding=False,
             forward_agent=False,
+            strict_locks=True,
         )
         lax = Options(
             max_session_seconds=1e6,

@@ -45,6 +45,7 @@ class ParseTests(SynchronousTestCase):
             "pin_source_ip": True,
             "port_forwarding": False,
             "forward_agent": True,
+            "lock": "strict",
         }
         wanted = Conditions(
             logins=("{{internal.logins}}", "root"),
@@ -71,6 +72,7 @@ class ParseTests(SynchronousTestCase):
                     pin_source_ip=True,
                     port_forwarding=False,
                     forward_agent=True,
+                    strict_locks=True,
                 ),
             ),
         )
@@ -114,6 +116,7 @@ class ParseTests(SynchronousTestCase):
                     "client_idle_timeout": "soon",
                     "pin_source_ip": "yes",
                     "max_sessions": 3,
+                    "lock": "sometimes",
                 },
             },
         }
@@ -147,6 +150,7 @@ class ParseTests(SynchronousTestCase):
                 "spec.deny.db_users",
                 "spec.deny.rules",
                 "spec.options.client_idle_timeout",
+                "spec.options.lock",
                 "spec.options.max_session_ttl",
                 "spec.options.max_sessions",
                 "spec.options.pin_source_ip",

@@ -57,6 +57,7 @@ class FakeDaemon:
     draining: bool = False
     last_reload: dict[str, Any] | None = None
     members: list[dict[str, Any]] = field(factory=list)
+    cluster: dict[str, Any] | None = None
 
     async def status(self) -> dict[str, Any]:
         return {
@@ -64,6 +65,7 @@ class FakeDaemon:
             "started": 1.5e9,
             "last_reload": self.last_reload,
             "members": self.members,
+            "cluster": self.cluster,
             "warnings": ["tlsgate.yaml:3:1 app_service: known, and not served"],
         }
 
@@ -146,6 +148,23 @@ class HealthTests(SynchronousTestCase):
                 ],
             ),
         )
+
+    def test_r14_the_auth_service_is_away(self) -> None:
+        """A gateway that goes on alone says so, and when strict locks shut its users out."""
+        away = (
+            "the auth service is not heard; the gateway goes on with what it knows of the cluster"
+        )
+        old = "what it knows is too old for strict locks: users of the cluster are refused"
+        here = {"away": False, "age_seconds": 900.0, "limit_seconds": 300.0, "strict": True}
+        for cluster, why in (
+            (here, []),
+            ({**here, "away": True, "age_seconds": 9.0}, [away]),
+            ({**here, "away": True, "strict": False}, [away]),
+            ({**here, "away": True}, [away, old]),
+            ({**here, "away": True, "age_seconds": None}, [away, old]),
+        ):
+            code, body = ask(FakeDaemon(cluster=cluster), "/readyz")
+            self.assertEqual((code, json.loads(body)["why"]), (400 if why else 200, why))
 
     def test_expired(self) -> None:
         """A certificate that has ended degrades the gateway."""
@@ -238,6 +257,15 @@ class MetricsTests(SynchronousTestCase):
         key = ("tlsgate_certificate_expiry_timestamp_seconds", (("names", "gw.test"),))
         pair = written(self, "gw.test", days=10)
         self.assertIn(key, self.samples(FakeDaemon(settings=settings(keypairs=(pair,)))))
+
+    def test_the_cluster(self) -> None:
+        """How old what is known of the cluster is; nothing of it outside of one."""
+        age = ("tlsgate_cluster_state_age_seconds", ())
+        self.assertNotIn(age, self.samples(FakeDaemon()))
+        for said, figure in ((3.5, 3.5), (None, float("inf"))):
+            samples = self.samples(FakeDaemon(cluster={"age_seconds": said, "away": said is None}))
+            self.assertEqual(samples[age], figure)
+            self.assertEqual(samples["tlsgate_auth_away", ()], float(said is None))
 
     def test_delay(self) -> None:
         """A beat that came late is in the histogram, and the worst has its own figure."""

@@ -423,6 +423,25 @@ class AskTests(SupervisorCase):
         two.answer(counts.fields(tally))
         self.assertEqual(self.successResultOf(asked)["accepted"], {"web": 6})
 
+    def test_the_cluster(self) -> None:
+        """The worker that knows least says how well the daemon knows its cluster."""
+        one, two = self.begin()
+        said = {"name": "c", "away": False, "age_seconds": 1.0, "limit_seconds": 9, "strict": True}
+        for first, second, wanted in (
+            (None, None, None),
+            (said, None, said),
+            (said, {**said, "age_seconds": 7.0}, {**said, "age_seconds": 7.0}),
+            (
+                said,
+                {**said, "age_seconds": None, "away": True, "strict": False},
+                {**said, "age_seconds": None, "away": True},
+            ),
+        ):
+            asked = Deferred.fromCoroutine(self.crew.cluster())
+            one.answer(first)
+            two.answer(second)
+            self.assertEqual(self.successResultOf(asked), wanted)
+
     def test_explain(self) -> None:
         """Any worker knows."""
         one, _ = self.begin()

@@ -143,6 +143,8 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.channel.say("connections")), [{"peer": "x"}])
         tally = self.successResultOf(self.channel.say("tally"))
         self.assertEqual(tally["accepted"], {"web": 3})
+        self.crew.in_cluster = {"name": "c"}
+        self.assertEqual(self.successResultOf(self.channel.say("cluster")), {"name": "c"})
         asked = self.channel.say("explain", listener="web", sni=None, alpn=["h2"], cert_pem=None)
         self.assertEqual(self.successResultOf(asked), {"listener": "web", "alpn": ["h2"]})
         self.channel.say("cut")
