@@ -244,6 +244,13 @@ class TrustTests(SynchronousTestCase):
         client = self.rig.secure(alpn=(b"tlsgate-auth",), cert="alice").shake()
         self.assertTrue(client.read_end().startswith(b"HTTP/1.1 403"))
 
+    def test_holders_without_a_cluster(self) -> None:
+        """What is for the cluster's users alone is closed to another authority's without one."""
+        known = {"held": Held()}
+        self.assertEqual(list(protocol_routes(self.rig.settings, known)), [])
+        (route,) = protocol_routes(self.rig.settings, known, self.trust)
+        self.assertEqual((route.client_ca_files, route.trusts), ((), ("user",)))
+
     def test_elsewhere(self) -> None:
         """TLS of an auth service in another process passes through; PROXY on our machine only."""
         for target, send in (
@@ -269,6 +276,12 @@ class TrustTests(SynchronousTestCase):
         self.assertEqual(with_auth[0], "gw.test")
         self.assertLessEqual({"auth.gw.test", "x.gw.test"}, set(with_auth))
         self.assertEqual(len(with_auth), len(set(with_auth)))
+
+
+class Held(Guarded):
+    """One for users of the cluster, that shows the web certificate."""
+
+    holders = ("user",)
 
 
 class Named(Guarded):

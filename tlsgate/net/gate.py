@@ -222,8 +222,8 @@ def protocol_routes(
     public = tuple(_hosts(settings.public.web))
     for name, protocol in sorted(protocols.items()):
         open_to_anyone = protocol.client_cert is CertRule.NONE
-        holders = () if trust is None else protocol.holders
-        if not protocol.stands_alone or (protocol.shows_cluster and trust is None):
+        holders = protocol.holders
+        if not protocol.stands_alone or (trust is None and (protocol.shows_cluster or holders)):
             continue
         if not (open_to_anyone or settings.client_ca_files or holders):
             continue
