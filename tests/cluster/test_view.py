@@ -114,11 +114,16 @@ class HeardTests(ViewCase):
         self.assertEqual(self.changes, [ALL])
 
     def test_another_cluster(self) -> None:
-        """A snapshot of another cluster is not taken, whoever says it."""
+        """Of another cluster nothing is taken, neither its snapshot nor what it says later."""
         self.begin()
-        self.door.live.say(snapshot(cluster="other", revision=99))
-        self.assertEqual(self.revision(), 7)
+        say = self.door.live.say
+        say(snapshot(cluster="other", revision=99))
         self.assertIn("of cluster other, not root.example", self.logged[-1])
+        self.assertEqual(self.revision(), 7)
+        self.assertTrue(self.door.watches[-1].stopped)
+        self.clock.advance(1)
+        self.door.live.say(snapshot(revision=8))
+        self.assertEqual(self.revision(), 8)
 
     def test_unreadable(self) -> None:
         """After a line that cannot be read the watch begins anew; what was known stays."""
@@ -127,7 +132,7 @@ class HeardTests(ViewCase):
             self.door.live.say(broken)
             self.assertEqual([one.stopped for one in self.door.watches[-1:]], [True])
             self.assertEqual((self.view.stale_seconds, self.revision()), (float("inf"), 7))
-            self.assertIn("cannot be read", self.logged[-1])
+            self.assertIn("cannot be taken", self.logged[-1])
             self.clock.advance(1)
             self.door.live.say(snapshot())
             self.assertEqual(self.view.stale_seconds, 0)

@@ -183,12 +183,8 @@ class ClusterView:
             if kind == "snapshot":
                 state = ClusterState.fresh(line)
                 if state.cluster != self.name:
-                    self.log.error(
-                        "the auth service is of cluster {theirs}, not {ours}: nothing is taken",
-                        theirs=state.cluster,
-                        ours=self.name,
-                    )
-                    return
+                    # Nor is anything that it says later: its authorities are not ours.
+                    raise Untrusted("it", f"it is of cluster {state.cluster}, not {self.name}")
                 self._heard_at = self._clock.seconds()
                 self._wait_seconds = _FIRST_WAIT_SECONDS
                 self.snapshot = line
@@ -202,7 +198,7 @@ class ClusterView:
                     self.snapshot = _with(self.snapshot, line)
                     self._take(state, frozenset({str(line["resource_kind"])}))
         except GateError as error:
-            self._begin_anew("what the auth service says cannot be read: {why}", error)
+            self._begin_anew("what the auth service says cannot be taken: {why}", error)
 
     def _begin_anew(self, text: str, why: object) -> None:
         self.log.error(text, why=str(why))

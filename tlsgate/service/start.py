@@ -127,7 +127,7 @@ class Base:
         reactor, data_dir = self.reactor, settings.data_dir
         door = self.auth_door(settings)
         view = ClusterView(settings.cluster_name, door, reactor, time.time, mode=settings.mode)
-        target = f"unix:{quoteStringArgument(lasting_name(path_of(data_dir, TLS)))}"
+        target = f"unix:path={quoteStringArgument(lasting_name(path_of(data_dir, TLS)))}"
         folder = data_dir / "gateway" / str(index)
         return Membership(view, folder, reactor, self.in_thread, auth_target=target)
 
