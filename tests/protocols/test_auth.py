@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.auth.cluster import NAME, Cluster
+from tests.auth.cluster import NAME, PEM, Cluster
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
 from tlsgate.core.routing import CertRule
@@ -21,6 +21,7 @@ from tlsgate.interfaces import ICluster, IGateProtocol, RelayTo
 from tlsgate.protocols.auth import Auth, Join, host_of
 from tlsgate.testing import Conversation, FakeContext, connect, route
 
+KEYS = {"tls_public_key": PEM, "ssh_public_key": None}
 ANCHOR = hashlib.sha256(b"user").digest()
 
 
@@ -88,6 +89,29 @@ class AuthTests(DoorsCase):
         status, said = self.get(talk, "/v1/me", "tlsgate-as: anyone 192.0.2.9")
         self.assertEqual((status, said["name"]), (200, "alice"))  # counts from gateways alone
         self.assertEqual(self.get(talk, "/v1/resources/user")[0], 403)
+
+    def test_a_gateway_asks_for_its_clients(self) -> None:
+        """Only a gateway is believed about a client's address; other hosts ask as themselves."""
+        asked = json.dumps({"user": "alice", "password": "x" * 16, "otp": "000000"} | KEYS)
+        for role, header, address in (
+            ("gateway", "anyone 192.0.2.9", "192.0.2.9"),
+            ("gateway", "gateway 192.0.2.8", "192.0.2.8"),
+            ("node", "anyone 192.0.2.9", "203.0.113.1"),
+        ):
+            claims = Claims(cluster=NAME, kind="host", name="h", system_roles=(role,))
+            context = self.context(alice(claims=claims), peer=IPv4Address("TCP", "203.0.113.1", 1))
+            talk = connect(Auth(), context)
+            talk.take()
+            self.cluster.audit.take()
+            head = (
+                f"POST /v1/login HTTP/1.1\r\nHost: x\r\ntlsgate-as: {header}\r\n"
+                f"content-type: application/json\r\ncontent-length: {len(asked)}\r\n\r\n"
+            )
+            talk.send((head + asked).encode())
+            self.cluster.turn()
+            self.assertIn(b" 401 ", talk.take().partition(b"\r\n")[0])
+            (fields,) = [told for event, told in self.cluster.audit.events]
+            self.assertEqual(fields["addr.remote"], address)
 
     def test_s10_only_the_clusters_own(self) -> None:
         """Who is not below the cluster's authority is nobody here, whatever it claims to be."""

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.auth.cluster import new_pem
 from tlsgate.auth.calls import Ask, Reply
 from tlsgate.auth.principal import local, nobody
-from tlsgate.config.settings import Settings
+from tlsgate.config.settings import AuthSettings, Settings
 from tlsgate.errors import BadResource, BadSeal, StoreFailed, Unreachable
 from tlsgate.service import auth
 from tlsgate.service.audit import AuditLog
@@ -184,6 +185,52 @@ class StartTests(AuthServiceCase):
         (self.folder / "store").write_text("")
         self.failureResultOf(self.start(), StoreFailed)
         self.assertFalse((self.folder / "auth.key").exists())
+
+
+class StaticTokenTests(AuthServiceCase):
+    """auth_service.tokens, and auth_service.authentication.locking_mode."""
+
+    def join(self, token: str, name: str, kind: str = "node") -> int:
+        """Join; the status."""
+        body = {"token": token, "type": kind, "name": name, "tls_public_key": new_pem()}
+        return self.ask("POST", "/v1/join", body, nobody()).status
+
+    def test_where_they_stand(self) -> None:
+        """In the file, in a file of their own, or only the secret there; each with a warning."""
+        (self.folder / "whole").write_text("app:whole-secret-0123456789\n")
+        (self.folder / "secret").write_text("only-secret-0123456789\n")
+        tokens = (
+            "node:here-secret-0123456789",
+            str(self.folder / "whole"),
+            f"db,node:{self.folder / 'secret'}",
+        )
+        self.settings = evolve(self.settings, auth=AuthSettings(tokens=tokens))
+        self.successResultOf(self.start())
+        self.assertIn("3 static join tokens", self.service.remarks[0])
+        self.assertEqual(self.join("here-secret-0123456789", "n1"), 200)
+        self.assertEqual(self.join("whole-secret-0123456789", "a1", "app"), 200)
+        self.assertEqual(self.join("only-secret-0123456789", "d1", "db"), 200)
+        self.assertEqual(self.join("whole-secret-0123456789", "n2"), 401)
+
+    def test_a_file_that_is_not_there(self) -> None:
+        """A start that cannot read one fails, and says which."""
+        gone = str(self.folder / "gone")
+        self.settings = evolve(self.settings, auth=AuthSettings(tokens=(gone,)))
+        error = self.failureResultOf(self.start(), BadResource)
+        self.assertIn(gone, str(error.value))
+
+    def test_locking_mode(self) -> None:
+        """What the file says is the cluster's; without it the preference is the operator's."""
+        self.settings = evolve(self.settings, auth=AuthSettings(locking_mode="strict"))
+        self.successResultOf(self.start())
+
+        def mode() -> tuple[str, str]:
+            one = self.ask("GET", "/v1/resources/cluster_auth_preference").body["items"][0]
+            return one["spec"]["locking_mode"], one["metadata"]["labels"]["teleport.dev/origin"]
+
+        self.assertEqual(mode(), ("strict", "config-file"))
+        self.again(auth=AuthSettings())
+        self.assertEqual(mode(), ("best_effort", "defaults"))
 
 
 class DoorTests(AuthServiceCase):
