@@ -239,7 +239,12 @@ class TableTests(SynchronousTestCase):
 
     def test_metrics(self) -> None:
         """docs/operations.md names each family of /metrics, and no other one of ours."""
-        figures = metrics.Figures(tally=counts.fields(Tally()), ready=True, started=0.0)
+        figures = metrics.Figures(
+            tally=counts.fields(Tally()),
+            ready=True,
+            started=0.0,
+            cluster={"age_seconds": None, "away": True},
+        )
         registry = CollectorRegistry(auto_describe=False)
         registry.register(metrics._Families(figures))
         there = {family.name for family in registry.collect()}
