@@ -311,6 +311,17 @@ class ChangeTests(MembershipCase):
         names = self.shown().extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         self.assertIn(more[-1], names.get_values_for_type(x509.DNSName))
 
+    def test_s52_while_connections_drain(self) -> None:
+        """Locks hold to the end of a drain; nothing else is done any more."""
+        self.member.linger()
+        before = (self.folder / "state.json").read_bytes()
+        self.cuts.clear()
+        self.door.live.say(event("lock", "l", lock("l", user="alice")))
+        self.assertEqual(len(self.cuts), 1)
+        self.pass_time(400 * 86400)
+        self.assertEqual((len(self.door.asked), self.renewals), (1, []))
+        self.assertEqual((self.folder / "state.json").read_bytes(), before)
+
     def test_stopped(self) -> None:
         """After the stop nothing is asked, cut or written."""
         before = (self.folder / "state.json").read_bytes()

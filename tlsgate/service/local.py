@@ -188,7 +188,7 @@ class LocalGateway:
         self._watch.stop()
         self._trimmer.stop()
         if self._membership is not None:
-            self._membership.stop()
+            self._membership.linger()
         drained = self._drained = Deferred()
         self.gateway.drain(seconds).addBoth(self._ended)
         return drained
@@ -226,6 +226,8 @@ class LocalGateway:
         return self._descriptors.full
 
     def _ended(self, cut: int | Failure) -> None:
+        if self._membership is not None:
+            self._membership.stop()
         drained, self._drained = self._drained, None
         if drained is not None:
             drained.callback(cut if isinstance(cut, int) else 0)

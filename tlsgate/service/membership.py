@@ -149,17 +149,21 @@ class Membership:
                 raise
             self._plan()
 
-    def stop(self) -> None:
-        """Follow the cluster no more."""
+    def linger(self) -> None:
+        """Renew and keep nothing more; locks still end connections that drain."""
         if not self._stopped:
             self._keep()  # how old it is counts at the next start
         self._stopped = True
         if self._late is not None and self._late.active():
             self._late.cancel()  # nobody waits any more
-        self.view.stop()
         if self._due is not None:
             self._due.cancel()
             self._due = None
+
+    def stop(self) -> None:
+        """Follow the cluster no more."""
+        self.linger()
+        self.view.stop()
 
     # -- what is known --
 
