@@ -138,14 +138,40 @@ class AskTests(DoorCase):
         self.assertEqual(self.successResultOf(asked), (404, b"nothing"))
 
     def test_lost(self) -> None:
-        """While the watch is not heard nobody waits long; a refusal of ours is told as it is."""
-        self.door.lost = True
-        asked = self.ask("GET", "/v1/me")
-        self.clock.advance(2.0)
-        self.assertIn("no answer within 2 s", self.why(asked))
+        """Nobody waits long for one far away who is not heard; refusals of ours stay ours."""
+        for far, seconds in ((True, 1.8), (False, 30.0)):
+            self.door = HttpDoor(self.clock, self.endpoint, "the auth service", far=far)
+            self.door.lost = True
+            asked = self.ask("GET", "/v1/me")
+            self.clock.pump([1.0, seconds - 1.1])
+            self.assertNoResult(asked)
+            self.clock.advance(0.2)
+            self.why(asked)
         self.endpoint.error = Untrusted("the server", "it is somebody else")
         asked = self.ask("GET", "/v1/me")
         self.assertIn("somebody else", str(self.failureResultOf(asked, Untrusted).value))
+
+    def test_r14_nobody_there(self) -> None:
+        """An answer that takes long is waited for, as long as somebody is there at all."""
+        self.door = HttpDoor(self.clock, self.endpoint, "the auth service", far=True)
+        asked = self.ask("POST", "/v1/login", {"user": "a"})
+        other = self.ask("POST", "/v1/login", {"user": "b"})
+        first, second = self.endpoint.lines
+        self.clock.advance(1.0)
+        probe = self.endpoint.lines[-1]
+        self.assertEqual(len(self.endpoint.lines), 3)  # one look for both
+        self.assertTrue(probe.request()[0].startswith("GET /v1/me "))
+        probe.answer(200, {})
+        self.clock.advance(5.0)
+        first.answer(200, {"user": "a"})
+        self.assertEqual(self.successResultOf(asked), (200, {"user": "a"}))
+        second.answer(200, {})
+        self.successResultOf(other)
+        asked = self.ask("POST", "/v1/login", {"user": "a"})
+        self.clock.advance(1.0)
+        self.assertNoResult(asked)
+        self.clock.advance(0.8)
+        self.assertIn("no answer within 1.8 s", self.why(asked))
 
     def test_no_answer(self) -> None:
         """Whatever keeps an answer from coming is one error that says where."""

@@ -279,6 +279,24 @@ class AwayTests(SeparateCase):
         self.assertLess(took, BACK_SECONDS)
         self.assertEqual(self.web(gate, "GET", "/v1/cas").status, 200)
 
+    def test_r14_a_silent_auth_service(self) -> None:
+        """One that has stopped without closing anything is noticed by whoever asks, in time."""
+        auth = self.auth()
+        gate = self.joins(self.token(auth), self.pin(auth))
+        self.assertEqual(self.web(gate, "GET", "/v1/cas").status, 200)
+        os.kill(auth.child.pid, signal.SIGSTOP)
+        try:
+            since = time.monotonic()
+            answer = self.web(gate, "POST", "/v1/login", {"user": "alice", "password": "x"})
+            self.assertLess(time.monotonic() - since, RETRY_SECONDS)
+            self.assertEqual((answer.status, answer.body["error"]["reason"]), (503, "unreachable"))
+        finally:
+            os.kill(auth.child.pid, signal.SIGCONT)
+        took = self.until(
+            gate, "it is back", 30, lambda: self.web(gate, "GET", "/v1/cas").status == 200
+        )
+        self.assertLess(took, BACK_SECONDS)
+
     def test_r14_strict(self) -> None:
         """Where locks are strict, nobody comes in on what is known too long ago."""
         auth = self.auth(authentication={"locking_mode": "strict"})
@@ -309,6 +327,45 @@ class WorkersAwayTests(AwayTests):
     """The same with a gateway of two workers, each of which asks the auth service itself."""
 
     workers = 2
+
+
+class AuthWorkersTests(SeparateCase):
+    """An auth service whose port two workers share, with the store in a third process."""
+
+    def test_joining(self) -> None:
+        """Gateways join through it as through one process."""
+        self.auth_port = free_port()
+        keys = {**AUTH, "listen_addr": f"127.0.0.1:{self.auth_port}"}
+        off = {"enabled": "no", "public_addr": None, "workers": 2}
+        auth = self.gate(auth=keys, proxy=off)
+        gate = self.joins(self.token(auth), self.pin(auth))
+        auth.admin("POST", "/v1/users", {"name": "alice", "roles": ["access"], "traits": {}})
+        self.assertTrue(self.works(gate, self.sign(auth, "alice")))
+
+
+class RotationTests(SeparateCase):
+    """New authorities, while a gateway is elsewhere."""
+
+    def test_the_host_authority(self) -> None:
+        """Through every phase the gateway stays a member, and shows what is trusted."""
+        auth = self.auth()
+        gate = self.joins(self.token(auth), self.pin(auth))
+        before = (gate.data_dir / "gateway" / "host.crt").read_bytes()
+        auth.admin("POST", "/v1/users", {"name": "alice", "roles": ["access"], "traits": {}})
+        for phase in ("init", "update_clients", "update_servers", "standby"):
+            body = {"phase": phase, "grace_seconds": 0 if phase == "standby" else None}
+            auth.admin("POST", "/v1/authorities/host/rotate", body)
+            time.sleep(1.0)  # a phase is long enough for everybody to follow
+            self.assertEqual(self.web(gate, "GET", "/v1/cas").status, 200, phase)
+        after = (gate.data_dir / "gateway" / "host.crt").read_bytes()
+        self.assertNotEqual(before, after)
+        pems = auth.admin("GET", "/v1/cas")["cas"]["host"]
+        self.assertEqual((gate.data_dir / "gateway" / "host.cas").read_text(), "".join(pems))
+        # New connections with it are good, and what it knows is what it knew.
+        gate.stop()
+        gate = self.again(gate)
+        self.assertTrue(self.works(gate, self.sign(auth, "alice")))
+        self.assertEqual(self.ask_diag("/readyz")[0], 200)
 
 
 class WorkersJoinTests(SeparateCase):

@@ -48,6 +48,8 @@ AS_HEADER: Final = "tlsgate-as"
 _ANSWER_SECONDS: Final = 30.0
 #: The auth service says at least every 15 seconds that it is there.
 _SILENCE_SECONDS: Final = 40.0
+#: After so long without an answer somebody looks whether anybody is there, for so long.
+_DOUBT_SECONDS, _PROBE_SECONDS = 1.0, 0.8
 #: How long anybody waits for an answer of one who is known to be away.
 _LOST_SECONDS: Final = 2.0
 #: So long that it costs nothing, and short enough to be back within five seconds.
@@ -98,6 +100,8 @@ class HttpDoor:
         reactor: Twisted's.
         endpoint: to the auth service; whoever answers there is it.
         where: how messages call it.
+        far: it is on another machine, or may be: whoever waits is told soon when it is away.
+            Beside us it is back at once, and its socket's queue keeps what is asked.
     """
 
     def __init__(
@@ -105,11 +109,16 @@ class HttpDoor:
         reactor: Any,
         endpoint: IStreamClientEndpoint,
         where: str,
+        *,
+        far: bool = False,
     ) -> None:
+        self._far = far
         self._reactor = reactor
         self._where = where
         #: True while the watch is not heard: then nobody waits long for an answer.
         self.lost = False
+        #: Questions that wait for long.
+        self._doubted: list[Deferred[IResponse]] = []
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = 8
         pool.cachedConnectionTimeout = 20
@@ -142,16 +151,50 @@ class HttpDoor:
         """
         if not (_METHOD.fullmatch(method) and _PATH.fullmatch(path)):
             raise BadAsk("the method or the path has characters that neither has")
-        seconds = _LOST_SECONDS if self.lost else _ANSWER_SECONDS
+        began = self._reactor.seconds()
+        seconds = _LOST_SECONDS if self.lost and self._far else _ANSWER_SECONDS
         try:
-            response = await self._send(method, path, body, who, seconds)
+            asked = self._send(method, path, body, who, seconds)
+            if self._far:
+                self._doubt_later(asked)
+            response = await asked
             read = readBody(response).addTimeout(seconds, self._reactor)
             return response.code, await read
         except _FAILURES as error:
             cause = _cause(error)
             if isinstance(cause, GateError):
                 raise cause from error
-            raise Unreachable(self._where, _why(error, seconds)) from error
+            raise Unreachable(self._where, _why(error, self._reactor.seconds() - began)) from error
+
+    def _doubt_later(self, asked: Deferred[IResponse]) -> None:
+        """After a while without an answer, see whether anybody is there at all.
+
+        A login may wait for its turn to be hashed; an auth service that has stopped, or a
+        network that swallows what it gets, is another thing, and is told at once (R14).
+        """
+        doubt = self._reactor.callLater(_DOUBT_SECONDS, self._doubt, asked)
+
+        def answered(result: Any) -> Any:
+            if doubt.active():
+                doubt.cancel()
+            return result
+
+        asked.addBoth(answered)
+
+    def _doubt(self, asked: Deferred[IResponse]) -> None:
+        self._doubted.append(asked)
+        if len(self._doubted) == 1:
+            probe = self._send("GET", "/v1/me", None, "gateway", _PROBE_SECONDS)
+            probe.addCallbacks(self._is_there, self._is_silent)
+
+    def _is_there(self, response: IResponse) -> None:
+        self._doubted.clear()
+        readBody(response).addErrback(lambda _: None)
+
+    def _is_silent(self, _: Failure) -> None:
+        doubted, self._doubted = self._doubted, []
+        for asked in doubted:
+            asked.cancel()
 
     def _send(
         self,
@@ -353,7 +396,7 @@ def _cause(error: BaseException | None) -> BaseException | None:
 def _why(error: BaseException | None, seconds: float = _ANSWER_SECONDS) -> str:
     cause = _cause(error)
     if isinstance(cause, (DeferTimeout, CancelledError)):
-        return f"no answer within {seconds:g} s"
+        return f"no answer within {seconds:.3g} s"
     if isinstance(cause, Unreachable):
         return cause.why
     return (cause and tls_reason(cause)) or str(cause) or type(cause).__name__

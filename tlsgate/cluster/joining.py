@@ -231,7 +231,7 @@ class Joining:
             tls = ClusterTls(token, expected, pair, name, self._reactor, self._now)
             ways.append(wrapClientTLS(tls, tcp))
         where = f"{_WHERE} at {', '.join(self._join.servers)}"
-        return HttpDoor(self._reactor, AnyOf(ways), where)
+        return HttpDoor(self._reactor, AnyOf(ways), where, far=True)
 
 
 def _is_address(host: str) -> bool:
