@@ -308,6 +308,19 @@ class DecideTests(SynchronousTestCase):
         )
         self.assertTrue(self.decide(route("brief"), user("brief"), state).allowed)
 
+    def test_whom_locks_mean(self) -> None:
+        """The cluster's own, also below an authority that is gone; not their namesakes."""
+        for target in ({"user": "alice"}, {"certificate": "5"}, {"role": "access"}):
+            state = ClusterState.fresh(snapshot(locks=[lock("l", **target)]))
+            for identity, locked in (
+                (user("access"), True),
+                (user("access", below=b"dropped"), True),
+                (user("access", cluster="leaf", below=b"leaf"), False),
+                (Identity(common_names=("alice",), serial=5), False),
+            ):
+                self.assertEqual(state.lock_on(identity, 100.0) is not None, locked, identity)
+        self.assertIsNone(STATE.lock_on(user("access"), 100.0))
+
     def test_s55_pinned(self) -> None:
         """A pinned certificate is good from its address alone."""
         for address, allowed in (("192.0.2.1", True), ("192.0.2.2", False)):

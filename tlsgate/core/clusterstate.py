@@ -124,9 +124,12 @@ class ClusterState:
         )
 
     def lock_on(self, identity: Identity, now: float) -> Lock | None:
-        """The lock that shuts the holder out, or None."""
+        """The lock that shuts the holder out, or None.
+
+        Who has connected below an authority that is gone meanwhile is still ours to lock.
+        """
         claims = identity.claims
-        if claims is None or not self.locks:
+        if claims is None or not self.locks or not self._says_ours(identity):
             return None
         facts = facts_of(claims, serial=identity.serial, fingerprint=identity.fingerprint)
         return self.locks.matches(facts, now)
