@@ -137,7 +137,7 @@ class HangUpTests(EchoCase):
         self.talk(gate).close()
         until(lambda: "connection.end" in log.read_text(), "a line in it")
         events = gate.data_dir / "log" / "events.log"
-        until(lambda: "connection.end" in events.read_text(), "an event")
+        until(lambda: "route.end" in events.read_text(), "an event")
 
 
 class StartTests(EchoCase):

@@ -171,11 +171,11 @@ def _line(blob: bytes) -> bytes:
     return kind + b" " + base64.b64encode(blob)
 
 
-#: What differs from one certificate to the next.
+#: What differs from one certificate to the next; dates first, as a time looks like hex.
 _VARIES = (
-    (re.compile(r"\b[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+:?"), "HEX"),
     (re.compile(r"\b[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \d{4} GMT"), "DATE"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d"), "DATE"),
+    (re.compile(r"\b[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2})+:?"), "HEX"),
     (re.compile(r"SHA256:[\w+/]{43}"), "HASH"),
     (re.compile(r"serialNumber = [0-9a-f]{16}"), "serialNumber = ID"),
     (re.compile(r"Serial: \d+"), "Serial: NUMBER"),
