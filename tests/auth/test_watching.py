@@ -96,6 +96,18 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(len(state.authorities["user"]), 2)
         self.assertEqual((len(state.locks), "dev" in state.roles), (0, False))
 
+    def test_an_authority_of_another_version(self) -> None:
+        """What a newer process keeps of authorities is nobody's business, and not waited for."""
+        self.watch()
+        self.take()
+        self.cluster.run(self.cluster.store.commit([Put("authorities/odd", b"{}")]))
+        before = len(self.cluster.clock.getDelayedCalls())
+        self.cluster.turn()
+        for _ in range(60):
+            self.cluster.clock.advance(0.02)
+        self.assertLessEqual(len(self.cluster.clock.getDelayedCalls()), before)
+        self.assertEqual(self.take(), [])
+
     def test_a_lock_that_ends(self) -> None:
         """A lock's end is a number in a line; when it has come the lock is told to be gone."""
         self.watch()

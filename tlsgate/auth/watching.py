@@ -151,7 +151,7 @@ class StateWatch:
         if key.startswith(AUTHORITIES):
             name = key.removeprefix(AUTHORITIES)
             public = self._parts.authorities.public().get(name)
-            if public is not None and public["revision"] < event.revision:
+            if public is None or public["revision"] < event.revision:
                 # Its owner reads it again; what it says then is told under its own revision.
                 self._parts.clock.callLater(0, self._authority, name, event.revision, _ROUNDS)
                 return None
@@ -166,9 +166,11 @@ class StateWatch:
         if self._over:
             return
         public = self._parts.authorities.public().get(name)
-        if public is None or (public["revision"] < revision and rounds):
+        if rounds and (public is None or public["revision"] < revision):
             again = (name, revision, rounds - 1)
             self._parts.clock.callLater(_ROUND_SECONDS, self._authority, *again)
+            return
+        if public is None:  # of a type that a newer version has
             return
         line = {"kind": "event", "revision": self._revision, "resource_kind": "cert_authority"}
         self._tell({**line, "name": name, "resource": public})
