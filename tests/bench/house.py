@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import socket
 import ssl
 import subprocess
@@ -124,12 +125,19 @@ def peak_kib(pid: int) -> int:
     return 0
 
 
+def children_seconds() -> float:
+    """Processor time of the programs that have run and ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @frozen
 class Ran:
     """What one run of a program took."""
 
     seconds: float
     rss_mib: float
+    cpu_seconds: float
 
 
 def run(home: Path, name: str, *words: object, typed: str = "") -> Ran:
@@ -143,7 +151,7 @@ def run(home: Path, name: str, *words: object, typed: str = "") -> Ran:
         [str(program)] if program.exists() else [sys.executable, "-m", f"tlsgate.cli.{name}.main"]
     )
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TGSH_HOME": str(home)}
-    began = time.monotonic()
+    began, used = time.monotonic(), children_seconds()
     with (home.parent / "said").open("w") as said:
         child = subprocess.Popen(
             [*command, *map(str, words)],
@@ -165,4 +173,4 @@ def run(home: Path, name: str, *words: object, typed: str = "") -> Ran:
     if child.returncode:
         told = (home.parent / "said").read_text()
         raise SystemExit(f"bench: {name} {words[0]} gave {child.returncode}: {told}")
-    return Ran(seconds, rss_kib / 1024)
+    return Ran(seconds, rss_kib / 1024, children_seconds() - used)
