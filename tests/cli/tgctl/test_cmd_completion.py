@@ -20,5 +20,5 @@ class CompletionTests(SynchronousTestCase):
 
     def test_completes(self) -> None:
         """The program answers the shell's question with its commands."""
-        asked = {"_TGCTL_COMPLETE": "bash_complete", "COMP_WORDS": "tgctl re", "COMP_CWORD": "1"}
+        asked = {"_TGCTL_COMPLETE": "bash_complete", "COMP_WORDS": "tgctl rel", "COMP_CWORD": "1"}
         self.assertEqual(run(env=asked, name="tgctl").stdout, "plain,reload\n")
