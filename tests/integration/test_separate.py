@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.certs import pki
+from tests.support.child import until
 from tests.support.cluster import AUTH, Answer, ClusterCase, Holder, User, new_key, request
 from tests.support.echo import Echo
 from tests.support.harness import CLIENT_SECONDS, Gate, drain, receive
@@ -355,7 +356,8 @@ class RotationTests(SeparateCase):
         for phase in ("init", "update_clients", "update_servers", "standby"):
             body = {"phase": phase, "grace_seconds": 0 if phase == "standby" else None}
             auth.admin("POST", "/v1/authorities/host/rotate", body)
-            time.sleep(1.0)  # a phase is long enough for everybody to follow
+            # A phase is long enough for everybody to follow.
+            until(lambda: self.follows(gate, auth), f"the gateway follows {phase}", 10)
             self.assertEqual(self.web(gate, "GET", "/v1/cas").status, 200, phase)
         after = (gate.data_dir / "gateway" / "host.crt").read_bytes()
         self.assertNotEqual(before, after)
@@ -366,6 +368,17 @@ class RotationTests(SeparateCase):
         gate = self.again(gate)
         self.assertTrue(self.works(gate, self.sign(auth, "alice")))
         self.assertEqual(self.ask_diag("/readyz")[0], 200)
+
+    def follows(self, gate: Gate, auth: Gate) -> bool:
+        """Whether the gateway trusts what is trusted now, and shows what signs now."""
+        host = auth.admin("GET", "/v1/authorities")["authorities"]["host"]
+        folder = gate.data_dir / "gateway"
+        trusted = {key["certificate"] for key in host["keys"]}
+        text = (folder / "host.cas").read_text()
+        signing = json.loads((folder / "state.json").read_text())["signing"]
+        if signing != host["signing"]:
+            return False
+        return all(pem in text for pem in trusted) and len(text) == sum(map(len, trusted))
 
 
 class WorkersJoinTests(SeparateCase):
