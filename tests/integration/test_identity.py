@@ -67,8 +67,8 @@ class LoginTests(ClusterCase):
             )
 
 
-class RouteTests(ClusterCase):
-    """Static routes that roles decide about."""
+class RouteCase(ClusterCase):
+    """A static route that roles decide about."""
 
     def gated(self, **proxy: object) -> Gate:
         """A cluster with an echo behind a role."""
@@ -86,6 +86,10 @@ class RouteTests(ClusterCase):
         """What comes back of some bytes."""
         connection.sendall(b"hello")
         return receive(connection, 5)
+
+
+class RouteTests(RouteCase):
+    """Static routes that roles decide about."""
 
     def test_a_role_opens_a_route(self) -> None:
         """Who has the role gets through; who has not is refused, and the log says why."""
