@@ -62,6 +62,12 @@ class HostFilesTests(SynchronousTestCase):
         self.keep()
         (self.folder / "host.cas").unlink()
         self.assertRaises(BadKeyPair, HostFiles(self.folder).joined)
+        reader = HostFiles(self.folder)
+        known = self.keep()
+        self.assertEqual(reader.joined().pair.chain, known.pair.chain)  # type: ignore[union-attr]
         self.assertRaises(BadKeyPair, self.files.keep, "no PEM", "no PEM")
+        # Who has read what was there goes on with it, and a new process cannot begin.
+        self.assertEqual(reader.joined().pair.chain, known.pair.chain)  # type: ignore[union-attr]
+        self.assertRaises(BadKeyPair, HostFiles(self.folder).joined)
         (self.folder / "host.key").write_bytes(b"broken")
         self.assertRaises(BadKeyPair, self.files.public_key)

@@ -6,8 +6,9 @@ import json
 import shutil
 import stat
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cryptography import x509
@@ -16,11 +17,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.states import FakeDoor, event, lock, role, snapshot
-from tests.support.authorities import Cluster
+from tests.support.authorities import CLUSTER, Cluster
 from tlsgate.cluster.view import ClusterView
 from tlsgate.core.access import Identity
 from tlsgate.errors import ReloadRefused, Unreachable
 from tlsgate.service.membership import FIRST_WORD_SECONDS, Membership
+from tlsgate.testing import settings
 from tlsgate.tls.certs import CertificateStore
 from tlsgate.tls.contexts import ContextStore
 
@@ -103,6 +105,70 @@ class MembershipCase(SynchronousTestCase):
         self.member = self.make()
         begun = self.begin()
         return begun.called and not self.door.asked
+
+
+class FakeJoining:
+    """A gateway that has joined."""
+
+    def __init__(self) -> None:
+        self.authorities: Callable[[], Sequence[str]] = tuple
+        self.renewed: list[bool] = []
+        self.due = float("inf")
+
+    async def enter(self) -> Any:
+        return SimpleNamespace(name="gw1", cluster=CLUSTER)
+
+    async def renew(self, door: Any, *, at_once: bool) -> float:
+        self.renewed.append(at_once)
+        return self.due
+
+
+class ElsewhereTests(MembershipCase):
+    """A gateway whose auth service is elsewhere."""
+
+    def setUp(self) -> None:
+        self.joining = FakeJoining()
+        super().setUp()
+
+    def make(self) -> Membership:
+        """The same, by joining; the cluster's name is not known before."""
+        made = super().make()
+        made._joining = self.joining  # type: ignore[assignment]
+        made.view.name = "not known yet"
+        made.public = ("web.example:443",)
+        return made
+
+    def reply(self, path: str, body: Any) -> tuple[int, Any]:
+        self.body = body
+        return super().reply(path, body)
+
+    def test_joining_comes_first(self) -> None:
+        """The cluster's name, the own name and what clients are told come from the join."""
+        self.started()
+        self.assertEqual(self.member.view.name, CLUSTER)
+        self.assertEqual(self.body["names"], [*NAMES, f"gw1.gateway.{CLUSTER}"])
+        self.assertEqual(self.body["public"], ["web.example:443"])
+        named = self.member.named(settings(cluster_name="node"))
+        self.assertEqual(named.cluster_name, CLUSTER)
+        self.assertIs(self.member.named(named), named)
+        cas = self.cluster.authorities.cas()["host"]
+        self.assertEqual(list(self.joining.authorities()), list(cas))
+        told = self.member.told()
+        self.assertEqual((told["name"], told["away"], told["age_seconds"]), (CLUSTER, False, 0.0))
+
+    def test_renewal(self) -> None:
+        """The host's own certificate is looked at with each, and its end counts as well."""
+        self.joining.due = self.cluster.now + 1000.0
+        self.started()
+        self.assertEqual(self.joining.renewed, [False])
+        self.joining.due = float("inf")
+        self.pass_time(1001.0)
+        self.assertEqual(self.joining.renewed, [False, False])
+
+    def test_before_it_is_heard(self) -> None:
+        """Nothing heard is told as such."""
+        self.assertIsNone(self.member.told()["age_seconds"])
+        self.assertEqual(list(self.member._host_authorities()), [])
 
 
 class StartTests(MembershipCase):

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from twisted.logger import Logger
 
 from tlsgate.config.settings import KeyPair
 from tlsgate.core.access import Identity
@@ -71,6 +72,8 @@ class HostFiles:
         folder: DATA/gateway; made with mode 0700.
     """
 
+    log = Logger()
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._pair = KeyPair(cert_file=folder / "host.crt", key_file=folder / "host.key")
@@ -81,16 +84,23 @@ class HostFiles:
     def joined(self) -> Joined | None:
         """What is kept, read again where it has changed; None: nothing yet.
 
+        Files that have become unreadable change nothing for a process that has read them.
+
         Raises:
             BadKeyPair: what is there cannot be used.
             NotJoined: the certificate is none of a gateway.
         """
-        if not self._pair.cert_file.exists():
+        if self._known is None and not self._pair.cert_file.exists():
             return None
-        seen = stamp(self._pair)
-        if self._known is None or seen != self._seen:
-            self._known = self._read()
-            self._seen = seen
+        try:
+            seen = stamp(self._pair)
+            if self._known is None or seen != self._seen:
+                self._known = self._read()
+                self._seen = seen
+        except (BadKeyPair, NotJoined) as error:
+            if self._known is None:
+                raise
+            self.log.error("what is kept of the join is left alone: {why}", why=str(error))
         return self._known
 
     def public_key(self) -> str:
@@ -123,9 +133,10 @@ class HostFiles:
         """
         replace_secret(self._cas, cas.encode())
         replace_secret(self._pair.cert_file, certificate.encode())
-        found = self.joined()
-        assert found is not None
-        return found
+        seen = stamp(self._pair)
+        self._known = self._read()
+        self._seen = seen
+        return self._known
 
     def _read(self) -> Joined:
         pair = load_pair(self._pair)
