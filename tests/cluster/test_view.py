@@ -255,7 +255,7 @@ class DecideTests(ViewCase):
     def test_r14_the_age_of_what_is_kept(self) -> None:
         """A new process counts from when an earlier one heard last; nobody said: endless."""
         strict = snapshot(auth_preference={"spec": {"locking_mode": "strict"}})
-        for age, allowed in ((299.0, True), (301.0, False), (float("inf"), False)):
+        for age, allowed in ((0.0, True), (299.0, True), (301.0, False), (float("inf"), False)):
             view = self.make()
             view.restore(strict, age)
             self.assertEqual((view.stale_seconds, view.away), (age, True))

@@ -80,6 +80,8 @@ class ClusterView:
         #: What clients are told where nobody has set a mode in the cluster.
         self.default_mode = mode
         self._heard_at: float | None = None
+        #: False: what is known was kept by an earlier process, if anything is.
+        self._heard_here = False
         self._watch: IWatch | None = None
         self._again: IDelayedCall | None = None
         self._wait_seconds = _FIRST_WAIT_SECONDS
@@ -134,7 +136,8 @@ class ClusterView:
     @property
     def away(self) -> bool:
         """Whether the auth service is not heard: its door is shut, or it is silent."""
-        return getattr(self.door, "lost", False) or self.stale_seconds > SILENT_SECONDS
+        lost = getattr(self.door, "lost", False) or not self._heard_here
+        return lost or self.stale_seconds > SILENT_SECONDS
 
     @property
     def mode(self) -> str:
@@ -186,6 +189,7 @@ class ClusterView:
                     # Nor is anything that it says later: its authorities are not ours.
                     raise Untrusted("it", f"it is of cluster {state.cluster}, not {self.name}")
                 self._heard_at = self._clock.seconds()
+                self._heard_here = True
                 self._wait_seconds = _FIRST_WAIT_SECONDS
                 self.snapshot = line
                 self._take(state, ALL)
