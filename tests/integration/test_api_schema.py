@@ -1,4 +1,7 @@
-"""The API by its own description: schemathesis asks all that it allows, and more."""
+"""The API by its own description: schemathesis asks all that it allows, and more.
+
+`test_api_doors` has the presets at the real door; here are those who have none.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +72,6 @@ class SchemaTests(SynchronousTestCase):
     def test_local(self) -> None:
         """The admin socket's user, who may do everything."""
         self.run_as("local", "fuzzing", sized(3, 100))
-
-    def test_access(self) -> None:
-        """Who may reach things and change nothing."""
-        self.run_as("access", "fuzzing", sized(2, 50))
-
-    def test_auditor(self) -> None:
-        """Who may read what happened."""
-        self.run_as("auditor", "fuzzing", sized(2, 50))
 
     def test_gateway(self) -> None:
         """A gateway of the cluster."""
