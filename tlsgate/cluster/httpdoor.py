@@ -16,12 +16,7 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferTimeout
 from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import (
-    IConsumer,
-    IDelayedCall,
-    IProtocol,
-    IStreamClientEndpoint,
-)
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
