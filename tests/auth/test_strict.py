@@ -79,4 +79,4 @@ class ReadJsonTests(SynchronousTestCase):
         ):
             began = time.process_time()
             self.assertRaises(BadAsk, read_json, bomb)
-            self.assertLess(time.process_time() - began, 0.5)
+            self.assertLess(time.process_time() - began, 5.0)  # a bomb that works takes minutes
