@@ -101,11 +101,16 @@ class UnchangeableTests(ReloadCase):
     def test_named(self) -> None:
         """Each key that a reload cannot change is named as the file has it."""
         old = self.settings()
-        new = evolve(old, data_dir=Path("/x"), cluster_name="y", workers=7)
+        new = evolve(old, data_dir=Path("/x"), cluster_name="y", workers=7, auth_enabled=False)
         said = unchangeable(old, new)
         self.assertEqual(
             [sentence.split()[0] for sentence in said],
-            ["teleport.data_dir", "auth_service.cluster_name", "proxy_service.workers"],
+            [
+                "teleport.data_dir",
+                "auth_service.cluster_name",
+                "proxy_service.workers",
+                "auth_service.enabled",
+            ],
         )
         self.assertEqual(unchangeable(old, evolve(old, strict_sni=True)), [])
 

@@ -19,6 +19,7 @@ FIXED = (
     ("data_dir", "teleport.data_dir"),
     ("cluster_name", "auth_service.cluster_name"),
     ("workers", "proxy_service.workers"),
+    ("auth_enabled", "auth_service.enabled"),
     ("joins", "teleport.auth_servers"),
 )
 
