@@ -54,6 +54,19 @@ class GatewaysTests(SynchronousTestCase):
         self.assertTrue(gateways.fixed)
         self.assertEqual(gateways.addresses(), ("x.example:443", "a.example:443"))
 
+    def test_changed(self) -> None:
+        """Whoever wants to know is told of other addresses, once, whichever process took them."""
+        gateways, other = self.made(), self.made()
+        told: list[str] = []
+        gateways.changed = lambda: told.append("here")
+        other.changed = lambda: told.append("there")
+        self.tell(gateways, "gw1", "a.example:443")
+        self.store.turn()
+        self.tell(gateways, "gw1", "a.example:443")
+        self.tell(gateways, "gw2", "a.example:443")
+        self.store.turn()
+        self.assertEqual(told, ["here", "there"])
+
     def test_what_cannot_be_read(self) -> None:
         """A broken item is nobody's address."""
         put = self.store.commit([Put("gateways/gw1", b"{")])

@@ -149,6 +149,24 @@ class JoinTests(SeparateCase):
         cluster = gate.admin("GET", "/v1/status")["cluster"]
         self.assertEqual((cluster["name"], cluster["away"]), ("gw.test", False))
 
+    def test_the_name_of_another_gateway(self) -> None:
+        """The auth service shows a certificate for each name by which a gateway is reached."""
+        auth = self.auth()
+        gate = self.joins(
+            self.token(auth), self.pin(auth), proxy={"public_addr": ["edge.example:443"]}
+        )
+        auth.admin("POST", "/v1/users", {"name": "alice", "roles": ["access"], "traits": {}})
+        alice = self.sign(auth, "alice")
+
+        def answers(alpn: str, name: str) -> bool:
+            try:
+                return self.ask(gate, alice, "GET", "/v1/me", alpn=alpn, name=name).status == 200
+            except (OSError, ssl.SSLError):
+                return False
+
+        for alpn, name in (("http/1.1", "auth.edge.example"), ("tlsgate-auth", "edge.example")):
+            self.until(gate, f"{name} answers", 10, lambda a=alpn, n=name: answers(a, n))
+
     def add_user_by(self, auth: Gate, gate: Gate, name: str) -> None:
         """Invite somebody at *auth*, who accepts at *gate*, whose address the trail has."""
         made = auth.admin("POST", "/v1/users", {"name": name, "roles": ["access"], "traits": {}})

@@ -31,6 +31,11 @@ class FakeAuth:
         #: What the next starts meet.
         self.errors: list[GateError] = []
         self.waits: Deferred[None] | None = None
+        self.on_gateways: Any = None
+
+    def gateway_names(self) -> list[str]:
+        """There is no gateway elsewhere."""
+        return []
 
     async def start(self) -> Any:
         self.told.append("start")
@@ -73,6 +78,18 @@ class FakeAcceptor:
         self.told.append("stop")
 
 
+class FakeMembership:
+    """A membership that does nothing."""
+
+    more_names: Any = None
+
+    def __init__(self, *_: Any) -> None:
+        """Remember nothing."""
+
+    def refresh(self) -> None:
+        """Fetch nothing."""
+
+
 class AuthCrewCase(SynchronousTestCase):
     """A crew whose parts are the test's."""
 
@@ -84,7 +101,7 @@ class AuthCrewCase(SynchronousTestCase):
         self.patch(authcrew, "AuthService", self.make_auth)
         self.patch(authcrew, "LocalGateway", lambda *args, **more: self.inner)
         self.patch(authcrew, "build", self.built.append)
-        self.patch(authcrew, "Membership", lambda *args, **more: None)
+        self.patch(authcrew, "Membership", FakeMembership)
         self.patch(authcrew, "Acceptor", FakeAcceptor)
         self.clock = FakeReactor()
         nothing: Any = None

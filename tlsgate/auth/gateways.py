@@ -31,6 +31,8 @@ class Gateways:
         self._own = own
         self._told: dict[str, tuple[str, ...]] = {}
         self._watch: IWatch | None = None
+        #: Called when there are other addresses than before.
+        self.changed: Callable[[], None] = _nobody
 
     async def start(self) -> None:
         """Read what is kept, and follow it."""
@@ -65,11 +67,17 @@ class Gateways:
             await self._store.commit(
                 [Put(PREFIX + name, pack({"public": list(addresses)}), ANY, until)]
             )
+            before = self.addresses()
             self._told[PREFIX + name] = tuple(addresses)
+            if self.addresses() != before:
+                self.changed()
 
     def _changed(self, events: Sequence[Event]) -> None:
+        before = self.addresses()
         for event in events:
             self._take(event.key, event.item)
+        if self.addresses() != before:
+            self.changed()
 
     def _take(self, key: str, item: Item | None) -> None:
         self._told.pop(key, None)
@@ -80,3 +88,7 @@ class Gateways:
         except GateError:
             return  # nobody reaches it by what cannot be read
         self._told[key] = tuple(str(one) for one in said)
+
+
+def _nobody() -> None:
+    return

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from tlsgate.auth.tokens import StaticToken, Tokens, static_token
 from tlsgate.auth.users import Users
 from tlsgate.config.settings import Settings
 from tlsgate.core.keeping import ABSENT, Put
-from tlsgate.errors import BadResource, Conflict, StoreFailed
+from tlsgate.core.names import normal
+from tlsgate.errors import BadName, BadResource, Conflict, StoreFailed
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.door import LocalDoor
 from tlsgate.service.trail import Trail
@@ -81,6 +83,9 @@ class AuthService:
         self._followers: list[Any] = []
         self._store: SqliteStore | None = None
         self.api: Api | None = None
+        self._gateways: Gateways | None = None
+        #: Called when gateways elsewhere are reached by other addresses than before.
+        self.on_gateways: Callable[[], None] = lambda: None
         #: Sentences for the operator.
         self.remarks: Sequence[str] = ()
 
@@ -129,6 +134,8 @@ class AuthService:
         self._followers.append(locks)
         gateways = Gateways(store, lambda: self._settings().public.web)
         await gateways.start()
+        gateways.changed = lambda: self.on_gateways()
+        self._gateways = gateways
         self._followers.append(gateways)
         tokens = Tokens(store, now, static=await self._static_tokens(settings))
         remarks += tokens.warnings
@@ -209,6 +216,15 @@ class AuthService:
     def _default_networking(self) -> dict[str, object]:
         """The mode of a cluster where nobody has set one depends on the file's version."""
         return {"proxy_listener_mode": self._settings().mode}
+
+    def gateway_names(self) -> Sequence[str]:
+        """Names under which gateways elsewhere pass on the TLS of our own protocols."""
+        names: list[str] = []
+        for one in () if self._gateways is None else self._gateways.addresses():
+            with suppress(BadName):  # nobody asks for an address literal by name
+                host = normal(one.rpartition(":")[0])
+                names += [host, f"auth.{host}"]
+        return list(dict.fromkeys(names))
 
     def _may_switch(self, old: str, new: str) -> Sequence[str]:
         """Who would break: nobody is told to use what nobody serves."""

@@ -84,6 +84,11 @@ class AuthCrew:
         view = ClusterView(settings.cluster_name, door, reactor, time.time, mode=settings.mode)
         folder = settings.data_dir / "gateway" / "auth"
         self._auth = AuthService(lambda: self._settings, reactor, door, audit, in_thread)
+        membership = Membership(view, folder, reactor, in_thread)
+        membership.more_names, self._auth.on_gateways = (
+            self._auth.gateway_names,
+            membership.refresh,
+        )
         self._inner = LocalGateway(
             reactor,
             build(_inside(settings)),
@@ -92,7 +97,7 @@ class AuthCrew:
             descriptors=descriptors,
             in_thread=in_thread,
             index=1,  # the first worker speaks of certificates for all
-            membership=Membership(view, folder, reactor, in_thread),
+            membership=membership,
         )
         self._api: Acceptor | None = None
         self._serves = False

@@ -101,6 +101,8 @@ class Membership:
         self._waiting: Deferred[None] | None = None
         self._late: IDelayedCall | None = None
         self._stopped = False
+        #: Names beside those of `start`, asked for whenever a certificate is fetched.
+        self.more_names: Callable[[], Sequence[str]] = tuple
         view.on_change(self._changed)
 
     async def start(
@@ -148,6 +150,11 @@ class Membership:
                 self._names = before  # or the next try would take them for had
                 raise
             self._plan()
+
+    def refresh(self) -> None:
+        """Fetch another certificate soon: `more_names` has changed."""
+        if self.trust is not None and not self._stopped:
+            self._soon(0.0)
 
     def linger(self) -> None:
         """Renew and keep nothing more; locks still end connections that drain."""
@@ -291,7 +298,8 @@ class Membership:
         signing = self._signs()
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        asked = {"names": list(self._names), "tls_public_key": public.decode()}
+        names = list(dict.fromkeys((*self._names, *self.more_names())))
+        asked = {"names": names, "tls_public_key": public.decode()}
         host_due = math.inf
         if self._joining is not None:
             changed = bool(self._signing) and signing != self._signing

@@ -164,7 +164,9 @@ class Base:
         door = LocalDoor(now.cluster_name, now.node_name)
         view = ClusterView(now.cluster_name, door, self.reactor, time.time, mode=now.mode)
         auth = AuthService(settings, self.reactor, door, self.audit, self.in_thread)
-        return auth, Membership(view, now.data_dir / "gateway", self.reactor, self.in_thread)
+        membership = Membership(view, now.data_dir / "gateway", self.reactor, self.in_thread)
+        membership.more_names, auth.on_gateways = auth.gateway_names, membership.refresh
+        return auth, membership
 
 
 def worker(heritage: Heritage, **base: Any) -> tuple[Worker, Log]:
