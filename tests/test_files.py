@@ -152,7 +152,8 @@ class TestsTests(SynchronousTestCase):
         """`tox -e unit` names every folder and file of tests, so that none is forgotten."""
         tox = configparser.ConfigParser(interpolation=None)
         tox.read(ROOT / "tox.ini")
-        named = set(tox["base"]["unit"].replace("\\", " ").split())
+        lists = " ".join(tox["base"][name] for name in ("core", "others"))
+        named = set(lists.replace("\\", " ").split())
         there = {f"tests.{path.stem}" for path in (ROOT / "tests").glob("test_*.py")}
         there |= {
             f"tests.{path.parent.name}"

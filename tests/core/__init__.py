@@ -1,19 +1,5 @@
-"""Tests of the pure part: values in, values out.
+"""Tests of the pure part: values in, values out."""
 
-Hypothesis runs without a deadline, for a busy machine is no fault of the code, and with
-`TLSGATE_EXAMPLES` examples a property (`etc/test.sh --slow` asks for more).
-"""
+from tests.support import properties
 
-from __future__ import annotations
-
-import os
-
-from hypothesis import HealthCheck, settings
-
-settings.register_profile(
-    "tlsgate",
-    deadline=None,
-    max_examples=int(os.environ.get("TLSGATE_EXAMPLES", "100")),
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("tlsgate")
+__all__ = ["properties"]

@@ -1,0 +1,5 @@
+"""Tests of the daemon's parts."""
+
+from tests.support import properties
+
+__all__ = ["properties"]
