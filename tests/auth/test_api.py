@@ -1,4 +1,7 @@
-"""The API as a whole: who may come, how it refuses, and that it never breaks."""
+"""The API as a whole: who may come, how it refuses, and that it never breaks.
+
+One file, since most of it is the same walk over every verb.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Logins, joins, certificates, links, sessions, locks and the rest, through the API."""
+"""Logins, joins, certificates, links, sessions, locks and the rest, through the API.
+
+One file for all verbs, as one cluster in memory serves them all.
+"""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_publ
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.cli.api import Asks, Way
+from tlsgate.cli.api import Way
 from tlsgate.cli.certfile import read_certificate
+from tlsgate.cli.door import Asks
 from tlsgate.cli.tgsh.call import Call
 from tlsgate.cli.tgsh.main import tgsh
 from tlsgate.core.claims import CLAIMS_OID, Claims, encode

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.core.agreement import Seen, disagreement, look
 from tests.core.hellos import (
     CAPTURED,
     alpn,
@@ -26,7 +27,6 @@ from tests.core.hellos import (
     sni,
     versions,
 )
-from tests.core.library import Seen, disagreement, look
 from tests.core.test_hello import MALFORMED, PLAIN
 from tlsgate.core.hello import Hello, read_hello
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+from tests.core.agreement import disagreement
 from tests.core.hellos import hello, recut
-from tests.core.library import disagreement
 from tests.core.openings import OPENINGS
 from tlsgate.core.hello import Hello, read_hello
 from tlsgate.core.names import normal

@@ -2,6 +2,8 @@
 
 Nothing runs unless a test turns it (`Rig.turn`, `Rig.until`), and time stands still
 unless a test moves the clock, so that every order of events can be made on purpose.
+
+One file: its parts are only of use together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Workers that come up, fail, end, and take orders together or not at all."""
+"""Workers that come up, fail, end, and take orders together or not at all.
+
+One file: every case is a history of the same few doubles.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests for `tls.contexts`: what our contexts take, offer and refuse."""
+"""Tests for `tls.contexts`: what our contexts take, offer and refuse.
+
+One file: each class holds one side of the same contexts.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """The rules S01 to S15 as far as TLS itself keeps them; each has a test of its name.
 
 What the dispatcher adds to them (refusals before TLS, deadlines) is tested with it.
+
+They stand in one file so that a reader finds every number in its order.
 """
 
 from __future__ import annotations

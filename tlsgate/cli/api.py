@@ -17,7 +17,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import field, frozen
 
@@ -84,20 +84,6 @@ class Way:
         if not self.address.is_name:
             return None
         return f"auth.{self.address.host}" if self.door == AUTH else self.address.host
-
-
-class Asks(Protocol):
-    """What a command needs of an API; tests give their own."""
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        seconds: float = 15.0,
-        body: Any = None,
-    ) -> Any:
-        """Give the answer (JSON types); raises as `cli.door.Asks` does, and `Unreachable`."""
 
 
 class Remote:

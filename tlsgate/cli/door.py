@@ -25,7 +25,7 @@ ANSWER_BYTES = 64 << 20
 
 
 class Asks(Protocol):
-    """What a command needs of the door; tests give their own."""
+    """What a command needs of the door, or of a gateway; tests give their own."""
 
     def ask(
         self,
@@ -46,6 +46,7 @@ class Asks(Protocol):
 
         Raises:
             DaemonAway: nobody answers.
+            Unreachable: a gateway does not.
             DoorClosed: this user may not.
             DaemonSaid: the daemon refused, in its own words.
             BadAsk: the question is too long.

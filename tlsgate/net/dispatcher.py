@@ -11,7 +11,8 @@
 8. `connectionLost`: the counts, the log line and the audit event.
 
 Each step either goes on at once or asks the arrival for more bytes; every way out is
-`_refuse` (in the client's own terms), `_drop` (nothing can be said), or `_ended`.
+`_refuse` (in the client's own terms), `_drop` (nothing can be said), or the end of what has
+the socket. All steps stand in this one file, since they are read, and hold, in their order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv6Address as IPv6Address_
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -60,9 +61,6 @@ from tlsgate.tls import reasons
 from tlsgate.tls.contexts import TlsPolicy
 from tlsgate.tls.fast import BLOCKED
 from tlsgate.tls.handshake import DONE, Context, Handshake
-
-if TYPE_CHECKING:
-    pass
 
 #: TLS alerts that a refusal before the handshake says (RFC 8446 section 6).
 _DECODE_ERROR: Final = 50

@@ -9,6 +9,9 @@
 4. `upgrade` starts a new process of the installed code on the same sockets; once it
    serves, this one accepts no more and drains.
 5. SIGTERM drains: `stopService` waits for it. A second one ends everything at once.
+
+Start, reload, upgrade and the end stand in one file: they share one lock and one state, and each
+has to undo what another one of them has begun.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tlsgate.cli.api import Asks
+from tlsgate.cli.door import Asks
 from tlsgate.cli.options import MOMENT
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api

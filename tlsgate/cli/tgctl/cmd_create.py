@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tlsgate.cli.api import Asks
+from tlsgate.cli.door import Asks
 from tlsgate.cli.faults import NotWritten
 from tlsgate.cli.show import plain
 from tlsgate.cli.tgctl import documents, resources

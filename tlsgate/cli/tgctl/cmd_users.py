@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import click
 
-from tlsgate.cli.api import Asks
+from tlsgate.cli.door import Asks
 from tlsgate.cli.options import DURATION, WORDS
 from tlsgate.cli.show import Column, plain, span, table
 from tlsgate.cli.tgctl import resources

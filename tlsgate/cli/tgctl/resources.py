@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from tlsgate.cli.api import Asks
+from tlsgate.cli.door import Asks
 from tlsgate.errors import BadAsk
 
 #: What `all` means, in the order in which they can be created again.

@@ -19,7 +19,8 @@ from tlsgate.cli.tgsh.home import Home, Saved
 from tlsgate.errors import BadAsk
 
 if TYPE_CHECKING:
-    from tlsgate.cli.api import Asks, Way
+    from tlsgate.cli.api import Way
+    from tlsgate.cli.door import Asks
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,7 +14,8 @@ from attrs import frozen
 from tlsgate.errors import BadAsk, GateError
 
 if TYPE_CHECKING:
-    from tlsgate.cli.api import Address, Asks, Way
+    from tlsgate.cli.api import Address, Way
+    from tlsgate.cli.door import Asks
 
 #: Where a gateway is looked for when no port is given; tsh looks there as well.
 PORTS = (443, 3080)
