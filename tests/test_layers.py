@@ -25,12 +25,13 @@ MAY: dict[str, set[str]] = {
     "net": _EDGE | {"tls"},
     "auth": _EDGE | {"tls"},
     "cluster": _EDGE | {"tls", "net"},
-    "protocols": _EDGE | {"net", "tls", "auth", "cluster"},
+    "tunnel": _EDGE | {"tls", "net"},
+    "protocols": _EDGE | {"net", "tls", "auth", "cluster", "tunnel"},
     "registry": _VALUES | {"interfaces", "plugins"},
     "testing": _EDGE | {"registry"},
     "plugins": _EDGE | {"protocols"},
     "service": _EDGE
-    | {"tls", "store", "net", "auth", "cluster", "protocols", "plugins", "registry"},
+    | {"tls", "store", "net", "auth", "cluster", "tunnel", "protocols", "plugins", "registry"},
     "cli": _EDGE | {"tls", "registry", "service"},
 }
 

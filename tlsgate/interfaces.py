@@ -14,8 +14,11 @@ from zope.interface import Attribute, Interface
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.keeping import Change, Event, Item
+from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, Route
 from tlsgate.core.sniff import Matcher, Opening, Then
+from tlsgate.core.wire.sshcert import SshCertificate
 from tlsgate.errors import GateError
 
 __all__ = [
@@ -27,8 +30,10 @@ __all__ = [
     "IDaemon",
     "IGateProtocol",
     "ILedger",
+    "IReach",
     "IRouteContext",
     "IStore",
+    "ITunnels",
     "IWatch",
     "ListenerSpec",
     "Matcher",
@@ -63,6 +68,38 @@ class RelayTo:
 
     target: str
     first: bytes = b""
+
+
+class IReach(Interface):
+    """One attempt to reach a target, by whatever way: a dial, a tunnel."""
+
+    def start(reached: Callable[[Any], None], missed: Callable[[GateError], None]) -> None:
+        """Begin; one of the two is called once, perhaps before this returns.
+
+        Args:
+            reached: takes the target's `net.ends.End`, which is the caller's from then on.
+            missed: takes the reason, whose sentence the client may read.
+        """
+
+    def cancel() -> None:
+        """Give up; neither is called any more. May be called again, and after the end."""
+
+
+class ITunnels(Interface):
+    """The agents whose tunnels end at this process."""
+
+    def offers(kind: str) -> Sequence[Offer]:
+        """What agents with an open control connection offer of *kind* now, by name."""
+
+    def offer(kind: str, name: str) -> Offer | None:
+        """One of them."""
+
+    def reach(asked: Asked) -> IReach:
+        """A way to a target of an agent.
+
+        It misses with `NoAgent` where no agent offers that, and with `AgentRefused` where the
+        agent has decided against it, or could not reach the target.
+        """
 
 
 class IGateProtocol(Interface):
@@ -130,7 +167,8 @@ class IGateProtocol(Interface):
         """Serve one connection that has been authenticated and allowed.
 
         Gives a factory whose protocol is connected to the (decrypted) transport,
-        or a `RelayTo`.
+        or a `RelayTo`. A protocol that has read who is meant hands over to the relay by
+        `IRouteContext.relay`.
 
         Raises:
             GateError: refused; the caller writes `refusal(error)`.
@@ -154,8 +192,32 @@ class IRouteContext(Interface):
     clock: IReactorTime = Attribute("For timers.")
     cluster: ICluster | None = Attribute("The cluster that the gateway is part of, or None.")
 
+    tunnels: ITunnels | None = Attribute("The agents of this process, or None.")
+
     def claims(server_name: str | None) -> str | None:
         """The name class of *server_name*, see `RouteTable.claims` (S05)."""
+
+    def relay(
+        reach: IReach,
+        answer: Callable[[GateError | None], bytes],
+        unread: bytes = b"",
+        *,
+        target: str = "",
+        limits: Decision | None = None,
+    ) -> None:
+        """Serve no more: reach a target for this client, and then carry bytes only.
+
+        To be called by the protocol that `build` has made, once, when it has read all that
+        is its own. Its transport has nothing more to give it, and it hears no more of it.
+
+        Args:
+            reach: the way; cancelled when the client goes first.
+            answer: the client's first bytes: for None when the target is reached, which go
+                before the target's own; for an error, which are the last.
+            unread: what the protocol has read of what is the target's.
+            target: how logs and audit call the target, such as "node/db1".
+            limits: what the decision about the target says of idle time and end.
+        """
 
 
 class IAuthDoor(Interface):
@@ -195,6 +257,20 @@ class ICluster(Interface):
 
     def is_ours(identity: Identity) -> bool:
         """Whether one of the cluster's authorities has issued the certificate."""
+
+    def decide_target(identity: Identity, target: Target, address: str | None) -> Decision:
+        """Whether who holds a certificate of the cluster may reach *target* now.
+
+        By what is known now of locks, of roles, and of the roles that the user still has.
+        Never blocks, never raises.
+        """
+
+    def ssh_identity(certificate: SshCertificate) -> Identity:
+        """Who shows this OpenSSH certificate, whose key has signed the session already.
+
+        Raises:
+            BadCertificate: it is none of the cluster's users, or not good now.
+        """
 
 
 class IArrival(Interface):

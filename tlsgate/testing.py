@@ -11,7 +11,7 @@ What is here keeps its names and meanings from release to release; docs/plugins.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -36,9 +36,10 @@ from tlsgate.config.settings import (
     Settings,
     Timeouts,
 )
-from tlsgate.core.access import Identity
+from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
-from tlsgate.interfaces import ICluster, IGateProtocol, IRouteContext, RelayTo
+from tlsgate.errors import GateError
+from tlsgate.interfaces import ICluster, IGateProtocol, IReach, IRouteContext, ITunnels, RelayTo
 
 __all__ = [
     "Conversation",
@@ -166,6 +167,21 @@ class FakeContext:
     clock: Clock = field(factory=Clock)
     table: RouteTable | None = None
     cluster: ICluster | None = None
+    tunnels: ITunnels | None = None
+    #: What `relay` was called with: reach, answer, unread, target, limits.
+    relayed: tuple[Any, ...] | None = None
+
+    def relay(
+        self,
+        reach: IReach,
+        answer: Callable[[GateError | None], bytes],
+        unread: bytes = b"",
+        *,
+        target: str = "",
+        limits: Decision | None = None,
+    ) -> None:
+        """Remember what the protocol hands over; nothing is reached."""
+        self.relayed = (reach, answer, unread, target, limits)
 
     @property
     def choice(self) -> Choice:

@@ -22,7 +22,9 @@ from tlsgate.core import access
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.locks import Lock
+from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import Route
+from tlsgate.core.wire.sshcert import SshCertificate
 from tlsgate.errors import GateError, Untrusted
 from tlsgate.interfaces import IAuthDoor, IAuthorizer, ICluster, IWatch
 
@@ -144,6 +146,14 @@ class ClusterView:
         """See `ICluster.mode`."""
         said = None if self.state is None else self.state.mode
         return said or self.default_mode
+
+    def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
+        """See `ICluster.decide_target`."""
+        raise NotImplementedError
+
+    def ssh_identity(self, certificate: SshCertificate) -> Identity:
+        """See `ICluster.ssh_identity`."""
+        raise NotImplementedError
 
     def is_ours(self, identity: Identity) -> bool:
         """See `ICluster.is_ours`."""

@@ -63,8 +63,10 @@ from tlsgate.errors.identity import (
     WouldBreak,
     WrongCode,
 )
+from tlsgate.errors.tunnel import AgentRefused, BadTunnelWay, NoAgent, TunnelBroken
 
 __all__ = [
+    "AgentRefused",
     "AuditFailed",
     "BadAsk",
     "BadBytes",
@@ -77,6 +79,7 @@ __all__ = [
     "BadSeal",
     "BadSettings",
     "BadToken",
+    "BadTunnelWay",
     "CannotListen",
     "Compacted",
     "Conflict",
@@ -98,6 +101,7 @@ __all__ = [
     "LoginFailed",
     "NameTaken",
     "NeedsConfirm",
+    "NoAgent",
     "NoCertificate",
     "NoRoute",
     "NoSuch",
@@ -113,6 +117,7 @@ __all__ = [
     "TargetUntrusted",
     "TooLate",
     "TooMany",
+    "TunnelBroken",
     "UnknownOpening",
     "Unreachable",
     "Untrusted",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
-from tlsgate.core.access import Identity
+from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import Choice, Route, RouteTable
-from tlsgate.interfaces import ICluster, IGateProtocol, IRouteContext
+from tlsgate.errors import GateError
+from tlsgate.interfaces import ICluster, IGateProtocol, IReach, IRouteContext, ITunnels
 
 
 @implementer(IRouteContext)
@@ -32,6 +33,7 @@ class RouteContext:
     clock: IReactorTime
     table: RouteTable
     cluster: ICluster | None = None
+    tunnels: ITunnels | None = None
 
     @property
     def route(self) -> Route:
@@ -41,3 +43,15 @@ class RouteContext:
     def claims(self, server_name: str | None) -> str | None:
         """See `IRouteContext.claims`."""
         return self.table.claims(server_name)
+
+    def relay(
+        self,
+        reach: IReach,
+        answer: Callable[[GateError | None], bytes],
+        unread: bytes = b"",
+        *,
+        target: str = "",
+        limits: Decision | None = None,
+    ) -> None:
+        """See `IRouteContext.relay`."""
+        raise NotImplementedError

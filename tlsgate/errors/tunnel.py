@@ -1,0 +1,64 @@
+"""Errors of reverse tunnels and of what is reached through them."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from tlsgate.errors.base import Fault, GateError
+
+
+@define(eq=False)
+class NoAgent(GateError):
+    """No agent with an open tunnel offers what is asked for."""
+
+    fault = Fault.TARGET
+    reason = "no_agent"
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"no {self.kind} {self.name!r} has a tunnel to this gateway; it is likely offline: "
+            "try again, or see `tgsh ls` and `tgctl inventory ls`"
+        )
+
+
+@define(eq=False)
+class AgentRefused(GateError):
+    """The agent has decided against a client, or could not reach the target.
+
+    `why` is the agent's own sentence; `said` is its reason, such as "denied".
+    """
+
+    fault = Fault.TARGET
+    reason = "agent_refused"
+    name: str
+    said: str
+    why: str
+
+    def __str__(self) -> str:
+        return self.why or f"{self.name} has refused: {self.said}"
+
+
+@define(eq=False)
+class TunnelBroken(GateError):
+    """A tunnel's connection ended, or its other side broke the protocol."""
+
+    fault = Fault.TARGET
+    reason = "tunnel_broken"
+    why: str
+
+    def __str__(self) -> str:
+        return f"the tunnel broke: {self.why}"
+
+
+@define(eq=False)
+class BadTunnelWay(GateError):
+    """What the gateway advertises for agents contradicts itself."""
+
+    fault = Fault.OPERATOR
+    reason = "bad_tunnel_way"
+    why: str
+
+    def __str__(self) -> str:
+        return f"the gateway's /webapi/find contradicts itself: {self.why}"

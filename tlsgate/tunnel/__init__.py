@@ -1,0 +1,1 @@
+"""Reverse tunnels: agents dial out, and the gateway reaches their targets through them."""
