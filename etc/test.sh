@@ -33,6 +33,10 @@ chromium chromium
 certutil libnss3-tools
 mariadb mariadb-client
 socat socat
+rsync rsync
+plink putty-tools
+nft nftables
+ip iproute2
 h2load nghttp2-client
 systemd-socket-activate systemd
 openssl openssl
