@@ -12,7 +12,10 @@ from tlsgate.auth.principal import Principal, nobody
 from tlsgate.auth.watching import ALIVE_SECONDS, StateWatch
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.keeping import Put
+from tlsgate.core.rolevalues import Person
 from tlsgate.errors import Compacted
+
+SPEC = {"roles": ["editor"], "traits": {}}
 
 
 class WatchTests(SynchronousTestCase):
@@ -55,7 +58,7 @@ class WatchTests(SynchronousTestCase):
         return [pem.decode() for pem in self.cluster.parts.authorities.trusted(kind)]
 
     def test_changes(self) -> None:
-        """Roles, locks, authorities and settings are told as they change, the rest is not."""
+        """Roles, locks, users, authorities and settings are told as they change."""
         self.watch()
         state = ClusterState.fresh(self.take()[0])
         local = self.cluster.local
@@ -68,7 +71,7 @@ class WatchTests(SynchronousTestCase):
         networking = {"kind": "networking", "spec": {"proxy_listener_mode": "multiplex"}}
         path = "/v1/resources/networking/networking"
         self.cluster.ask(local, "PUT", path, networking)
-        self.cluster.user("alice", "access")  # nobody's business
+        self.cluster.user("alice", "access")
         self.cluster.ask(local, "DELETE", f"/v1/resources/lock/{lock}")
         self.cluster.ask(local, "DELETE", "/v1/resources/role/dev")
         self.cluster.ask(local, "DELETE", path)
@@ -80,6 +83,7 @@ class WatchTests(SynchronousTestCase):
                 ("lock", lock, False),
                 ("cert_authority", "user", False),
                 ("cluster_networking_config", "cluster-networking-config", False),
+                ("user", "alice", False),
                 ("lock", lock, True),
                 ("role", "dev", True),
                 ("cluster_networking_config", "cluster-networking-config", False),
@@ -95,6 +99,38 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(state.authorities["user"], tuple(self.pems("user")))
         self.assertEqual(len(state.authorities["user"]), 2)
         self.assertEqual((len(state.locks), "dev" in state.roles), (0, False))
+
+    def test_users(self) -> None:
+        """Hosts hear which roles and traits users have, and nothing that proves who they are."""
+        self.cluster.user("alice", "access", traits={"logins": ["root"]})
+        self.watch()
+        (line,) = self.take()
+        alice = {"name": "alice", "roles": ["access"], "traits": {"logins": ["root"]}}
+        self.assertEqual(line["users"], [alice])
+        state = ClusterState.fresh(line)
+        path = "/v1/resources/user/alice"
+        changed = {"kind": "user", "metadata": {"name": "alice"}, "spec": {"roles": ["editor"]}}
+        local = self.cluster.local
+        self.assertEqual(self.cluster.ask(local, "PUT", path, changed, force="true").status, 200)
+        (line,) = self.take()
+        self.assertEqual(
+            (line["resource_kind"], line["name"], line["resource"]),
+            ("user", "alice", {"metadata": {"name": "alice"}, "spec": SPEC}),
+        )
+        state = state.changed(line)
+        self.assertEqual(state.people, {"alice": Person("alice", ("editor",))})
+        self.cluster.ask(local, "DELETE", path, force="true")
+        gone = [one for one in self.take() if one["kind"] == "event"]
+        self.assertEqual([(one["name"], one["resource"]) for one in gone], [("alice", None)])
+        self.assertEqual(state.changed(gone[0]).people, {})
+
+    def test_users_are_for_hosts(self) -> None:
+        """Who watches through the admin socket decides nothing, and hears nothing of users."""
+        self.cluster.user("alice", "access")
+        self.watch(self.cluster.local)
+        self.assertNotIn("users", self.take()[0])
+        self.cluster.user("bob", "access")
+        self.assertEqual({line["kind"] for line in self.take()}, {"alive"})
 
     def test_an_authority_of_another_version(self) -> None:
         """What a newer process keeps of authorities is nobody's business, and not waited for."""

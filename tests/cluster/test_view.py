@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.cluster.states import ALIVE, NAME, FakeDoor, event, lock, networking, role, snapshot
+from tests.support.sshwire import blob_of, certificate, ed25519_signer, line
 from tlsgate.cluster.view import ALL, ClusterView
 from tlsgate.core.access import Decision, Identity, Kind, Rule
 from tlsgate.core.claims import Claims
+from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import Route
-from tlsgate.errors import BadBytes, BadResource, Untrusted
+from tlsgate.core.wire.sshcert import parse
+from tlsgate.errors import BadBytes, BadCertificate, BadResource, Untrusted
 from tlsgate.interfaces import IAuthorizer, ICluster
 
 ALICE = Identity(
@@ -271,6 +275,51 @@ class DecideTests(ViewCase):
         self.assertFalse(self.view.away)
         self.door.lost = True  # type: ignore[attr-defined]
         self.assertTrue(self.view.away)
+
+    def test_targets(self) -> None:
+        """Targets of agents are decided by the state, and by nothing before it is known."""
+        target = Target(kind="node", name="db1", labels={"env": "prod"}, login="root")
+        unheard = Decision(False, "the auth service has not been heard yet")
+        self.assertEqual(self.view.decide_target(ALICE, target, None), unheard)
+        strict = {"spec": {"locking_mode": "strict"}}
+        access = role("access", logins=["root"], node_labels={"*": "*"})
+        alice = {"name": "alice", "roles": ["access"], "traits": {}}
+        self.begin(roles=[access], users=[alice], auth_preference=strict)
+        self.assertTrue(self.view.decide_target(ALICE, target, None).allowed)
+        self.clock.advance(301)
+        stale = self.view.decide_target(ALICE, target, None)
+        self.assertIn("has not been heard for more than 300 s", stale.why)
+        self.door.live.say(event("user", "alice", {"spec": {"roles": [], "traits": {}}}))
+        self.assertFalse(self.view.decide_target(ALICE, target, None).allowed)
+        self.door.live.say(event("user", "bob", {"spec": {"roles": ["access"]}}, 9))
+        self.door.live.say(event("user", "alice", None, 10))
+        gone = self.view.decide_target(ALICE, target, None)
+        self.assertEqual(gone.why, "there is no user alice any more")
+        # What is kept for the next process is what this one knows.
+        assert self.view.snapshot is not None and self.view.state is not None
+        after = self.make()
+        after.restore(self.view.snapshot)
+        self.assertEqual(after.state, self.view.state)
+        assert self.view.state.people is not None
+        self.assertEqual(list(self.view.state.people), ["bob"])
+
+    def test_ssh_identity(self) -> None:
+        """A user's OpenSSH certificate is believed when the cluster's authority signed it."""
+        key, other = (ed25519.Ed25519PrivateKey.generate() for _ in range(2))
+        good, forged = (
+            parse(certificate(signature=ed25519_signer(one), authority=blob_of(key)))
+            for one in (key, other)
+        )
+        error = self.assertRaises(BadCertificate, self.view.ssh_identity, good)
+        self.assertIn("has not been heard yet", error.why)
+        trusted = {"id": "1", "public_key": line(blob_of(key))}
+        people = [{"name": good.principals[0], "roles": ["access"], "traits": {}}]
+        self.begin(
+            authorities={**snapshot()["authorities"], "ssh_user": {"keys": [trusted]}}, users=people
+        )
+        self.assertEqual(self.view.ssh_identity(good).name, good.principals[0])
+        error = self.assertRaises(BadCertificate, self.view.ssh_identity, forged)
+        self.assertIn("signature does not hold", error.why)
 
     def test_by_the_state(self) -> None:
         """Then roles decide, and locks, by the clock."""

@@ -11,8 +11,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlsgate.core.access import Decision, Identity, Kind, Rule
 from tlsgate.core.claims import Claims
 from tlsgate.core.clusterstate import ClusterState
+from tlsgate.core.rolevalues import Person, Target
 from tlsgate.core.routing import Route
-from tlsgate.errors import BadBytes, BadResource
+from tlsgate.core.wire.sshcert import Kind as SshKind
+from tlsgate.core.wire.sshcert import SshCertificate
+from tlsgate.errors import BadBytes, BadCertificate, BadResource
 
 
 def pem(content: bytes) -> str:
@@ -23,6 +26,10 @@ def pem(content: bytes) -> str:
 def authority(*certificates: bytes, **more: Any) -> dict[str, Any]:
     """The public part of an authority that trusts these."""
     return {"keys": [{"id": "1", "certificate": pem(one)} for one in certificates], **more}
+
+
+#: What every snapshot has.
+BOTH = {"user": authority(b"user"), "host": authority(b"host")}
 
 
 def role(name: str, **options: Any) -> dict[str, Any]:
@@ -92,7 +99,10 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual((STATE.revision, STATE.cluster, STATE.mode), (7, "root", "multiplex"))
         self.assertEqual(sorted(STATE.roles), ["access", "brief"])
         self.assertEqual(STATE.authorities["ssh_user"], ("ssh-ed25519 AAAA",))
-        self.assertEqual(STATE.anchors["user"], {anchor(b"user")})
+        ssh = anchor(bytes(3))
+        self.assertEqual(STATE.anchors["user"], {anchor(b"user"), ssh})
+        self.assertEqual(STATE.anchors["ssh_user"], {ssh})
+        self.assertIsNone(STATE.people)
 
     def test_mode(self) -> None:
         """The mode is a number or a word; where nobody has set it, the state says none."""
@@ -115,6 +125,13 @@ class ReadTests(SynchronousTestCase):
             {"authorities": {**without_host, "host": {"keys": [{"certificate": "no base 64!"}]}}},
             {"authorities": {**without_host, "host": {"keys": [{"certificate": 5}]}}},
             {"authorities": {**without_host, "host": {}}},
+            {"authorities": {**BOTH, "ssh_user": {"keys": [{"public_key": "ssh-rsa"}]}}},
+            {"authorities": {**BOTH, "ssh_user": {"keys": [{"public_key": "ssh-rsa A"}]}}},
+            {"users": 5},
+            {"users": [{}]},
+            {"users": [{"name": "alice", "roles": "access"}]},
+            {"users": [{"name": "alice", "roles": [5]}]},
+            {"users": [{"name": "alice", "traits": {"logins": "root"}}]},
             {"roles": None},
             {"roles": [{"spec": {}}]},
             {"roles": [{"metadata": {"name": 5}, "spec": {}}]},
@@ -146,7 +163,9 @@ class ReadTests(SynchronousTestCase):
             self.after("cluster_networking_config", "", networking(0)).mode, "separate"
         )
         rotated = self.after("cert_authority", "user", {"spec": authority(b"user", b"next")})
-        self.assertEqual(rotated.anchors["user"], {anchor(b"user"), anchor(b"next")})
+        self.assertEqual(
+            rotated.anchors["user"], {anchor(b"user"), anchor(b"next"), anchor(bytes(3))}
+        )
         self.assertEqual(rotated.anchors["host"], STATE.anchors["host"])
 
     def test_strict_locks(self) -> None:
@@ -336,3 +355,208 @@ class DecideTests(SynchronousTestCase):
     def test_no_claims(self) -> None:
         """Options are those of roles; who has none is not limited."""
         self.assertIsNone(STATE.options(Identity()).client_idle_seconds)
+
+
+def node_role(name: str, **spec: Any) -> dict[str, Any]:
+    """A role that allows root on nodes of env=prod, but for what *spec* says."""
+    allow = {"logins": ["root"], "node_labels": {"env": "prod"}}
+    whole = {"allow": allow, "options": {}, **spec}
+    return {"kind": "role", "version": "v7", "metadata": {"name": name}, "spec": whole}
+
+
+def one_user(*roles: str, name: str = "alice", **traits: list[str]) -> dict[str, Any]:
+    """A user as a snapshot tells of one."""
+    return {"name": name, "roles": list(roles), "traits": traits}
+
+
+def node(login: str | None = "root", **labels: str) -> Target:
+    """A node, of env=prod where nothing else is said."""
+    return Target(kind="node", name="db1", labels=labels or {"env": "prod"}, login=login)
+
+
+NODE_ROLES = [
+    node_role("ops"),
+    node_role("short", options={"client_idle_timeout": "5m", "disconnect_expired_cert": True}),
+    node_role("never", allow={}, deny={"node_labels": {"*": "*"}}),
+    node_role("mine", allow={"logins": ["{{internal.logins}}"], "node_labels": {"*": "*"}}),
+    node_role("odd", allow={"logins": 5}),
+]
+
+
+def nodes(*people: dict[str, Any], **more: Any) -> ClusterState:
+    """A cluster with these users."""
+    return ClusterState.fresh(snapshot(roles=NODE_ROLES, users=list(people), **more))
+
+
+class PeopleTests(SynchronousTestCase):
+    """What is known of users."""
+
+    def test_read(self) -> None:
+        """A snapshot tells of users, events change them."""
+        state = nodes(one_user("ops", logins=["root"]), one_user("ops", name="bob"))
+        alice = Person("alice", ("ops",), {"logins": ("root",)})
+        self.assertEqual(state.people, {"alice": alice, "bob": Person("bob", ("ops",))})
+        event = {"resource_kind": "user", "name": "bob", "revision": 8}
+        gone = state.changed({**event, "resource": None})
+        self.assertEqual(gone.people, {"alice": alice})
+        resource = {"metadata": {"name": "bob"}, "spec": {"roles": ["short"], "traits": {}}}
+        again = gone.changed({**event, "resource": resource})
+        self.assertEqual(again.people, {"alice": alice, "bob": Person("bob", ("short",))})
+        self.assertRaises(BadBytes, gone.changed, {**event, "resource": {}})
+
+    def test_not_told(self) -> None:
+        """Where the snapshot does not tell of users, later changes of some tell too little."""
+        resource = {"metadata": {"name": "bob"}, "spec": {"roles": []}}
+        event = {"resource_kind": "user", "name": "bob", "revision": 8, "resource": resource}
+        self.assertIsNone(STATE.changed(event).people)
+
+
+class DecideTargetTests(SynchronousTestCase):
+    """Tests for `ClusterState.decide_target`."""
+
+    def decide(
+        self,
+        state: ClusterState,
+        identity: Identity,
+        target: Target | None = None,
+        address: str | None = "192.0.2.1",
+    ) -> Decision:
+        """Decide at second 100."""
+        return state.decide_target(identity, target or node(), address, 100.0)
+
+    def test_allowed(self) -> None:
+        """The sentence names the role and its rule; options limit the session."""
+        state = nodes(one_user("ops", "short"))
+        why = "role ops: allow.node_labels env=prod, allow.logins root"
+        self.assertEqual(self.decide(nodes(one_user("ops")), user("ops")), Decision(True, why))
+        self.assertEqual(
+            self.decide(state, user("ops", "short")), Decision(True, why, 300.0, 500.0)
+        )
+        self.assertTrue(self.decide(state, user("ops"), node(None)).allowed)
+
+    def test_refused_by_roles(self) -> None:
+        """Labels and logins are asked of roles; deny wins."""
+        state = nodes(one_user("ops", "never"))
+        for who, target, why in (
+            (user("ops"), node("bob"), "no role of alice allows it as asked: role ops:"),
+            (user("ops"), node(env="dev"), "no role of alice allows node 'db1' (ops)"),
+            (user("ops"), node(None, env="dev"), "no role of alice allows node 'db1' (ops)"),
+            (user("ops", "never"), node(), "role never: deny.node_labels"),
+            (user(), node(), "no role of alice allows node 'db1' (there are no roles)"),
+        ):
+            decision = self.decide(state, who, target)
+            self.assertFalse(decision.allowed)
+            self.assertIn(why, decision.why)
+
+    def test_what_the_user_still_has(self) -> None:
+        """A role that the user has lost opens nothing; one that it was given denies at once."""
+        lost = self.decide(nodes(one_user("short")), user("ops"))
+        self.assertEqual((lost.allowed, "there are no roles" in lost.why), (False, True))
+        self.assertFalse(self.decide(nodes(one_user("ops")), user("auditor")).allowed)
+        denied = self.decide(nodes(one_user("ops", "never")), user("ops"))
+        self.assertEqual((denied.allowed, denied.why[:11]), (False, "role never:"))
+        stricter = self.decide(nodes(one_user("ops", "short")), user("ops"))
+        self.assertEqual((stricter.allowed, stricter.idle_seconds), (True, 300.0))
+        removed = self.decide(nodes(one_user("ops", name="bob")), user("ops"))
+        self.assertEqual(removed, Decision(False, "there is no user alice any more"))
+
+    def test_traits(self) -> None:
+        """Traits are those of now, not of the certificate."""
+        who = user("mine", traits={"logins": ("old",)})
+        state = nodes(one_user("mine", logins=["new"]))
+        self.assertTrue(self.decide(state, who, node("new")).allowed)
+        self.assertFalse(self.decide(state, who, node("old")).allowed)
+
+    def test_people_unknown(self) -> None:
+        """Without word of users the certificate alone says who it is."""
+        state = ClusterState.fresh(snapshot(roles=NODE_ROLES))
+        who = user("mine", traits={"logins": ("old",)})
+        self.assertTrue(self.decide(state, who, node("old")).allowed)
+        self.assertFalse(self.decide(state, user("never", "ops")).allowed)
+
+    def test_unreadable(self) -> None:
+        """A role that cannot be read denies, whether the certificate names it or not."""
+        for who in (user("ops"), user("ops", "odd")):
+            self.assertEqual(
+                self.decide(nodes(one_user("ops", "odd")), who),
+                Decision(False, "role odd cannot be read, and so denies everything"),
+            )
+
+    def test_who(self) -> None:
+        """Nobody but a user of the cluster, from where and for what the certificate is."""
+        state = nodes(one_user("ops"))
+        claims = Claims(cluster="root", kind="host", name="alice", system_roles=("node",))
+        for who, why in (
+            (Identity(common_names=("alice",)), "the certificate is none of the cluster's"),
+            (Identity(claims=claims, anchor=anchor(b"host")), "alice is a node, no user"),
+            (user("ops", below=b"other"), "another authority has issued"),
+            (user("ops", cluster="leaf", below=b"leaf"), "another authority has issued"),
+            (user("ops", pinned_address="192.0.2.2"), "is good from 192.0.2.2 only"),
+            (user("ops", routes={"db": "orders"}), "for one service only"),
+        ):
+            decision = self.decide(state, who)
+            self.assertEqual((decision.allowed, why in decision.why), (False, True), decision)
+        for who in (user("ops", pinned_address="192.0.2.1"), user("ops", routes={"cluster": "x"})):
+            self.assertTrue(self.decide(state, who).allowed)
+
+    def test_locks(self) -> None:
+        """A lock on the user, or on a role that it has now, comes first; and one on an agent."""
+        for target in ({"user": "alice"}, {"role": "ops"}, {"role": "short"}):
+            state = nodes(one_user("ops", "short"), locks=[lock("l", **target)])
+            decision = self.decide(state, user("ops"))
+            self.assertEqual((decision.allowed, decision.why[:7]), (False, "lock l "))
+        claims = Claims(cluster="root", kind="host", name="db1", system_roles=("node",))
+        agent = Identity(claims=claims, anchor=anchor(b"host"))
+        state = nodes(locks=[lock("l", agent="db1")])
+        self.assertIsNotNone(state.lock_on(agent, 100.0))
+        self.assertIsNone(nodes(locks=[lock("l", agent="db2")]).lock_on(agent, 100.0))
+        self.assertIsNone(nodes(locks=[lock("l", user="db1")]).lock_on(agent, 100.0))
+
+
+KEY = bytes(3)
+
+
+def ssh(name: str) -> SshCertificate:
+    """A certificate of the cluster's users, as it was read."""
+    return SshCertificate(
+        key=b"key",
+        serial=9,
+        kind=SshKind.USER,
+        key_id=name,
+        principals=(name,),
+        valid_after=0,
+        valid_before=500,
+        critical_options={},
+        extensions={},
+        authority=KEY,
+        signed=b"",
+        algorithm=b"",
+        signature=b"",
+    )
+
+
+class SshIdentityTests(SynchronousTestCase):
+    """Tests for `ClusterState.ssh_identity`."""
+
+    def test_a_user(self) -> None:
+        """Who it is, is ours, may be locked, and reaches what its roles allow."""
+        state = nodes(one_user("ops"))
+        found = state.ssh_identity(ssh("alice"), 100.0)
+        self.assertEqual((found.name, found.anchor), ("alice", anchor(KEY)))
+        self.assertTrue(state.is_ours(found))
+        self.assertTrue(state.decide_target(found, node(), None, 100.0).allowed)
+        locked = nodes(one_user("ops"), locks=[lock("l", certificate="9")])
+        self.assertIsNotNone(locked.lock_on(found, 100.0))
+
+    def test_later(self) -> None:
+        """What happens to the user afterwards counts at once, what it is given too."""
+        found = nodes(one_user()).ssh_identity(ssh("alice"), 100.0)
+        self.assertFalse(nodes(one_user()).decide_target(found, node(), None, 100.0).allowed)
+        self.assertTrue(nodes(one_user("ops")).decide_target(found, node(), None, 100.0).allowed)
+        self.assertFalse(nodes().decide_target(found, node(), None, 100.0).allowed)
+
+    def test_no_authority(self) -> None:
+        """A cluster without that authority has no such users."""
+        state = nodes(one_user("ops"), authorities=BOTH)
+        error = self.assertRaises(BadCertificate, state.ssh_identity, ssh("alice"), 100.0)
+        self.assertIn("no authority that is trusted", error.why)

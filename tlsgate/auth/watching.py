@@ -2,8 +2,9 @@
 
 1. A snapshot is taken at a revision and told first. One who comes back with the revision of
    the last line that it heard is spared it, where the store still knows what came after.
-2. Each change of a role, a lock, an authority or a setting of the cluster is one line, in
-   the order of revisions, none lost and none twice.
+2. Each change of a role, a lock, a user, an authority or a setting of the cluster is one
+   line, in the order of revisions, none lost and none twice. Of users the roles and traits
+   are told, to hosts alone: these decide by them.
 3. Every 15 seconds something is said, so that silence means trouble.
 4. A lock on the watcher itself, or its certificate's end, ends the watch with a last line.
 """
@@ -39,6 +40,7 @@ Heard = Callable[[Mapping[str, Any]], None]
 _SINGLE: Final = {
     resources.PREFIXES[kind]: kind for kind in (networking.NETWORKING, networking.PREFERENCE)
 }
+_USERS: Final = resources.PREFIXES["user"]
 _MANY: Final = {resources.PREFIXES[kind]: kind for kind in ("role", "lock")}
 
 
@@ -105,12 +107,19 @@ class StateWatch:
                 self._rest()
                 return
 
+    @property
+    def _hears_users(self) -> bool:
+        return self._principal.kind == "host"
+
     def _follow(self, revision: int) -> None:
         if not self._over:
             self._watch = self._parts.store.watch("", revision, self._changed)
 
     async def _snapshot(self, revision: int) -> dict[str, Any]:
         store = self._parts.store
+        people: dict[str, Any] = {}
+        if self._hears_users:
+            people["users"] = [_person(one) async for one in resources.all_of(store, _USERS)]
         setting = await networking.current(store, networking.NETWORKING)
         preference = await networking.current(store, networking.PREFERENCE)
         return {
@@ -122,6 +131,7 @@ class StateWatch:
             "locks": [_line(one) async for one in resources.all_of(store, "locks/")],
             "networking": as_json(setting),
             "auth_preference": as_json(preference),
+            **people,
         }
 
     def _changed(self, events: Sequence[Event]) -> None:
@@ -156,6 +166,12 @@ class StateWatch:
                 self._parts.clock.callLater(0, self._authority, name, event.revision, _ROUNDS)
                 return None
             return "cert_authority", name, public
+        if key.startswith(_USERS) and self._hears_users:
+            name = key.removeprefix(_USERS)
+            if item is None:
+                return "user", name, None
+            told = _person(item)
+            return "user", name, {"metadata": {"name": told.pop("name")}, "spec": told}
         for prefix, kind in _MANY.items():
             if key.startswith(prefix):
                 return kind, key.removeprefix(prefix), None if item is None else _line(item)
@@ -210,6 +226,13 @@ class StateWatch:
 #: How long an authority's owner has to read what has changed: 50 rounds of 20 ms.
 _ROUNDS = 50
 _ROUND_SECONDS = 0.02
+
+
+def _person(item: Item) -> dict[str, Any]:
+    """A user, as far as hosts need to know: nothing but what a certificate says too."""
+    person = resources.person_in(item)
+    traits = {key: list(values) for key, values in person.traits.items()}
+    return {"name": person.name, "roles": list(person.roles), "traits": traits}
 
 
 def _line(item: Item) -> dict[str, Any]:

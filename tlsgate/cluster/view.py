@@ -25,12 +25,16 @@ from tlsgate.core.locks import Lock
 from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import Route
 from tlsgate.core.wire.sshcert import SshCertificate
-from tlsgate.errors import GateError, Untrusted
+from tlsgate.errors import BadCertificate, GateError, Untrusted
 from tlsgate.interfaces import IAuthDoor, IAuthorizer, ICluster, IWatch
+from tlsgate.tls.sshtrust import verify_signature
 
 #: What a listener can hear of.
 ALL: Final = frozenset(
-    {"role", "lock", "cluster_networking_config", "cluster_auth_preference", "cert_authority"}
+    {
+        *("role", "lock", "user", "cert_authority"),
+        *("cluster_networking_config", "cluster_auth_preference"),
+    }
 )
 
 #: Between the end of a watch and the next one.
@@ -149,11 +153,22 @@ class ClusterView:
 
     def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
         """See `ICluster.decide_target`."""
-        raise NotImplementedError
+        if self.state is None:
+            return Decision(False, "the auth service has not been heard yet")
+        if (stale := self._too_stale(identity)) is not None:
+            return Decision(False, stale)
+        return self.state.decide_target(identity, target, address, self._now())
 
     def ssh_identity(self, certificate: SshCertificate) -> Identity:
         """See `ICluster.ssh_identity`."""
-        raise NotImplementedError
+        if self.state is None:
+            raise BadCertificate("the auth service has not been heard yet")
+        identity = self.state.ssh_identity(certificate, self._now())
+        try:
+            verify_signature(certificate)
+        except Untrusted as error:
+            raise BadCertificate(error.why) from error
+        return identity
 
     def is_ours(self, identity: Identity) -> bool:
         """See `ICluster.is_ours`."""
@@ -243,6 +258,10 @@ def _with(snapshot: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Mappi
     if (listed := {"role": "roles", "lock": "locks"}.get(kind)) is not None:
         rest = [one for one in snapshot[listed] if one["metadata"]["name"] != name]
         after[listed] = rest if resource is None else [*rest, resource]
+    elif kind == "user" and "users" in snapshot:
+        others = [one for one in snapshot["users"] if one["name"] != name]
+        told = {} if resource is None else resource["spec"]
+        after["users"] = others if resource is None else [*others, {**told, "name": name}]
     elif kind == "cluster_networking_config" and resource is not None:
         after["networking"] = resource
     elif kind == "cluster_auth_preference" and resource is not None:

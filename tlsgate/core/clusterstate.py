@@ -9,20 +9,26 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
 from attrs import evolve, frozen
 
+from tlsgate.core import roles as rules
+from tlsgate.core import sshidentity
 from tlsgate.core.access import Decision, Identity, Kind, decide
+from tlsgate.core.claims import Claims
 from tlsgate.core.locks import Lock, LockTable, facts_of, lock_of
-from tlsgate.core.roles import Options, Role, effective, parse_role, unreadable
+from tlsgate.core.roles import Options, Person, Role, Target, effective, parse_role, unreadable
 from tlsgate.core.routing import Route
+from tlsgate.core.wire.sshcert import SshCertificate
 from tlsgate.errors import BadBytes, BadResource
 
 #: Authorities whose certificates gateways verify.
 _NEEDED: Final = ("user", "host")
+#: The authority of users' OpenSSH certificates.
+_SSH: Final = "ssh_user"
 #: The label that says where a cluster's setting comes from.
 _ORIGIN: Final = "teleport.dev/origin"
 _MODES: Final[Mapping[object, str]] = MappingProxyType({0: "separate", 1: "multiplex"})
@@ -36,12 +42,14 @@ class ClusterState:
         revision: of the cluster's store.
         cluster: its name.
         authorities: by type, the certificates (PEM) or keys (lines) that are trusted now.
-        anchors: by "user" and "host", the SHA-256 of each trusted certificate's DER.
+        anchors: by "user" and "host", the SHA-256 of each trusted certificate's DER; by
+            "ssh_user", and by "user" too, that of each trusted OpenSSH key's blob.
         roles: by name; one that cannot be read denies everything to who holds it.
         unreadable: those roles, by name, with the reason.
         locks: those that are set.
         networking: the spec of cluster_networking_config; {} where nobody has written it.
         strict_locks: whether cluster_auth_preference says so for everybody.
+        people: users by name, as they are now; None: the auth service does not tell of them.
     """
 
     revision: int
@@ -53,6 +61,7 @@ class ClusterState:
     locks: LockTable
     networking: Mapping[str, Any]
     strict_locks: bool = False
+    people: Mapping[str, Person] | None = None
 
     @classmethod
     def fresh(cls, line: Mapping[str, Any]) -> ClusterState:
@@ -75,6 +84,7 @@ class ClusterState:
                 locks=LockTable(map(lock_of, line["locks"])),
                 networking=_networking(line["networking"]),
                 strict_locks=_strict_locks(line.get("auth_preference")),
+                people=_people(line.get("users")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadBytes("snapshot", f"{type(error).__name__} {error}") from error
@@ -97,6 +107,9 @@ class ClusterState:
                 if resource is None:
                     return evolve(after, locks=self.locks.drop(name))
                 return evolve(after, locks=self.locks.put(lock_of(resource)))
+            if kind == "user" and self.people is not None:
+                person = None if resource is None else _person(name, resource["spec"])
+                return evolve(after, people=_with(self.people, name, person))
             if kind == "cluster_networking_config" and resource is not None:
                 return evolve(after, networking=_networking(resource))
             if kind == "cluster_auth_preference" and resource is not None:
@@ -131,7 +144,8 @@ class ClusterState:
         claims = identity.claims
         if claims is None or not self.locks or not self._says_ours(identity):
             return None
-        facts = facts_of(claims, serial=identity.serial, fingerprint=identity.fingerprint)
+        known = evolve(claims, roles=self._role_names(claims)) if claims.kind == "user" else claims
+        facts = facts_of(known, serial=identity.serial, fingerprint=identity.fingerprint)
         return self.locks.matches(facts, now)
 
     def strict_for(self, identity: Identity) -> bool:
@@ -139,9 +153,9 @@ class ClusterState:
         return self.strict_locks or self.options(identity).strict_locks
 
     def options(self, identity: Identity) -> Options:
-        """What the holder's roles say of a session."""
+        """What the holder's roles say of a session: those of the certificate, and those of now."""
         claims = identity.claims
-        names = () if claims is None else claims.roles
+        names = () if claims is None else self._role_names(claims)
         return effective([self.roles[name] for name in names if name in self.roles])
 
     def decide(
@@ -162,18 +176,10 @@ class ClusterState:
         if identity is None or identity.claims is None or not self._says_ours(identity):
             return decide(route.allow, identity)
         claims = identity.claims
-        if not self.is_ours(identity):
-            return Decision(False, "another authority has issued what claims to be the cluster's")
-        if claims.kind != "user":
-            return Decision(False, f"{claims.name} is a {', '.join(claims.system_roles)}, no user")
-        if (lock := self.lock_on(identity, now)) is not None:
-            return Decision(False, str(lock))
-        if claims.pinned_address is not None and claims.pinned_address != address:
-            return Decision(False, f"the certificate is good from {claims.pinned_address} only")
-        if claims.routes.keys() - {"cluster"}:
-            return Decision(False, "the certificate is for one service only, and not for this one")
-        for role in sorted(self.unreadable.keys() & set(claims.roles)):
-            return Decision(False, f"role {role} cannot be read, and so denies everything")
+        if (refused := self._refused(identity, claims, address, now)) is not None:
+            return refused
+        if (odd := self._unreadable(claims.roles)) is not None:
+            return odd
         for role in route.require_role:
             if role in claims.roles and role in self.roles:
                 return self._allow(identity, f"role {role}")
@@ -184,6 +190,88 @@ class ClusterState:
                 if rule.kind is Kind.CN and rule.value == claims.name:
                     return self._allow(identity, f"rule {rule}")
         return Decision(False, "no rule names this user")
+
+    def decide_target(
+        self, identity: Identity, target: Target, address: str | None, now: float
+    ) -> Decision:
+        """Decide about what an agent offers, by what is known of the user now.
+
+        The roles of the certificate count as far as the user still has them, and its traits
+        are those of now. A deny of any role that the user has counts at once, also where the
+        certificate does not name the role yet. An OpenSSH certificate names no roles: there
+        the user's are those of now.
+
+        Args:
+            target: without a login the labels are enough; the target's sshd asks for the rest.
+            address: of the client, for pinned certificates.
+            now: seconds since the epoch.
+        """
+        claims = identity.claims
+        if claims is None:
+            return Decision(False, "the certificate is none of the cluster's")
+        if (refused := self._refused(identity, claims, address, now)) is not None:
+            return refused
+        person = Person(claims.name, claims.roles, claims.traits)
+        if self.people is not None:
+            if (known := self.people.get(claims.name)) is None:
+                return Decision(False, f"there is no user {claims.name} any more")
+            person = known
+        if (odd := self._unreadable(person.roles)) is not None:
+            return odd
+        mine = [self.roles[name] for name in person.roles if name in self.roles]
+        shown = person
+        if not self._by_ssh(identity):
+            still = tuple(name for name in person.roles if name in claims.roles)
+            shown = evolve(person, roles=still)
+        decision = rules.decide_target(mine, shown, target)
+        if decision.allowed and shown.roles != person.roles:
+            # With more roles only a deny can change that.
+            decision = rules.decide_target(mine, person, target)
+        return self._allow(identity, decision.why) if decision.allowed else decision
+
+    def ssh_identity(self, certificate: SshCertificate, now: float) -> Identity:
+        """Who holds an OpenSSH certificate, by its words: the signature is checked elsewhere.
+
+        Args:
+            now: seconds since the epoch.
+
+        Raises:
+            BadCertificate: it is not one of a user of the cluster, or not good now.
+        """
+        trusted = {_key(line) for line in self.authorities.get(_SSH, ())}
+        return sshidentity.identity_of(
+            certificate, trusted, cluster=self.cluster, people=self.people, now=now
+        )
+
+    def _refused(
+        self, identity: Identity, claims: Claims, address: str | None, now: float
+    ) -> Decision | None:
+        """Why the holder reaches nothing at all, whatever its roles; or None."""
+        if not self.is_ours(identity):
+            return Decision(False, "another authority has issued what claims to be the cluster's")
+        if claims.kind != "user":
+            return Decision(False, f"{claims.name} is a {', '.join(claims.system_roles)}, no user")
+        if (lock := self.lock_on(identity, now)) is not None:
+            return Decision(False, str(lock))
+        if claims.pinned_address is not None and claims.pinned_address != address:
+            return Decision(False, f"the certificate is good from {claims.pinned_address} only")
+        if claims.routes.keys() - {"cluster"}:
+            return Decision(False, "the certificate is for one service only, and not for this one")
+        return None
+
+    def _unreadable(self, roles: Iterable[str]) -> Decision | None:
+        for role in sorted(self.unreadable.keys() & set(roles)):
+            return Decision(False, f"role {role} cannot be read, and so denies everything")
+        return None
+
+    def _role_names(self, claims: Claims) -> tuple[str, ...]:
+        """Those that the certificate names, and those that the user has now."""
+        person = None if self.people is None else self.people.get(claims.name)
+        now = () if person is None else person.roles
+        return tuple(dict.fromkeys((*claims.roles, *now)))
+
+    def _by_ssh(self, identity: Identity) -> bool:
+        return identity.anchor in self.anchors[_SSH]
 
     def _allow(self, identity: Identity, why: str) -> Decision:
         options = self.options(identity)
@@ -240,6 +328,8 @@ def _anchors(trusted: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[b
         if not trusted.get(kind):
             _bad(f"there is no authority for {kind} certificates")
         found[kind] = frozenset(hashlib.sha256(_der(pem)).digest() for pem in trusted[kind])
+    found[_SSH] = frozenset(hashlib.sha256(_key(line)).digest() for line in trusted.get(_SSH, ()))
+    found["user"] |= found[_SSH]
     return found
 
 
@@ -249,6 +339,32 @@ def _der(pem: str) -> bytes:
         return base64.b64decode(body, validate=True)
     except binascii.Error:
         _bad("a certificate is no PEM")
+
+
+def _key(line: str) -> bytes:
+    """The blob of an authority's OpenSSH key; certificates are compared with its bytes."""
+    try:
+        return base64.b64decode(line.split()[1], validate=True)
+    except (binascii.Error, IndexError):
+        _bad("an authority's OpenSSH key is none")
+
+
+def _people(listed: Sequence[Mapping[str, Any]] | None) -> Mapping[str, Person] | None:
+    """Users by name; an auth service of an older version does not tell of them."""
+    if listed is None:
+        return None
+    return {str(one["name"]): _person(str(one["name"]), one) for one in listed}
+
+
+def _person(name: str, told: Mapping[str, Any]) -> Person:
+    roles, traits = told.get("roles", ()), told.get("traits", {})
+    if not _are_words(roles) or not all(_are_words(values) for values in traits.values()):
+        _bad("a user's roles or traits are no lists of text")
+    return Person(name, tuple(roles), {key: tuple(values) for key, values in traits.items()})
+
+
+def _are_words(values: object) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(one, str) for one in values)
 
 
 def _with(mapping: Mapping[str, Any], name: str, value: Any) -> Mapping[str, Any]:
