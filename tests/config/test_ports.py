@@ -25,6 +25,7 @@ class PortTests(SynchronousTestCase):
                 "MONGO": 27017,
                 "PEER": 3021,
                 "NODE": 3022,
+                "SSHD": 22,
                 "AUTH": 3025,
                 "KUBE_SERVICE": 3027,
                 "WINDOWS_DESKTOP": 3028,

@@ -134,6 +134,11 @@ def told(settings: Settings, folder: Path) -> Iterator[str]:
         yield f"auth locking {settings.auth.locking_mode}"
     if settings.join is not None:
         yield f"joins {' '.join(settings.join.servers)} by {settings.join.token}"
+    for offer in () if settings.agent is None else settings.agent.offers:
+        yield f"offers {offer.kind} {offer.name} at {' '.join(offer.addresses)}"
+        yield f"labels {json.dumps(dict(offer.labels))}"
+        for one in offer.commands:
+            yield f"label {one.name} by {' '.join(one.command)} every {one.period_seconds:g} s"
     yield from (problem_line("warning", warning) for warning in settings.warnings)
 
 

@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from attrs import define
 
-from tlsgate.config import known, ports, schema
+from tlsgate.config import agents, known, ports, schema
 from tlsgate.config.cluster import address, auth_listeners, joined
 from tlsgate.config.endpoints import bind_of, server_endpoint
 from tlsgate.config.fields import kind
@@ -51,7 +51,9 @@ class Assembly:
         listeners = reader.read()
         diag = self._diag(teleport, reader)
         auth_port = auth_listeners(auth, proxy, reader, self.findings)
-        join = joined(teleport, auth, proxy, self.files, self.findings)
+        agent, join = agents.agent(found, node, self.findings)
+        if agent is None:
+            join = joined(teleport, auth, proxy, self.files, self.findings)
         public = self._public(proxy, listeners)
         names = frozenset(address.rpartition(":")[0] for address in public.web)
         router = RouteReader(
@@ -111,6 +113,7 @@ class Assembly:
                 locking_mode=None if authentication is None else authentication.locking_mode,
             ),
             join=join,
+            agent=agent,
             strict_stale_seconds=proxy.strict_stale_seconds,
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},

@@ -71,7 +71,10 @@ def joined(
     servers = teleport.auth_servers or tuple(filter(None, [teleport.auth_server]))
     written = [
         name
-        for name in ("auth_servers", "auth_server", "auth_token", "join_params", "ca_pin")
+        for name in (
+            *("auth_servers", "auth_server", "proxy_server"),
+            *("auth_token", "join_params", "ca_pin"),
+        )
         if teleport.wrote(name)
     ]
     if auth.enabled or not servers or not proxy.enabled:
@@ -79,8 +82,18 @@ def joined(
         for name in written:
             findings.warn(("teleport", name), f"has no effect: {why}")
         return None
+    return join_of(teleport, auth, tuple(address(one, ports.AUTH) for one in servers), findings)
+
+
+def join_of(
+    teleport: schema.Teleport,
+    auth: schema.AuthService,
+    servers: tuple[str, ...],
+    findings: Findings,
+) -> Join:
+    """How to join the cluster of *servers*."""
     return Join(
-        servers=tuple(address(one, ports.AUTH) for one in servers),
+        servers=servers,
         cluster=auth.cluster_name,
         token=_token(teleport, findings),
         pins=teleport.ca_pin,

@@ -1,7 +1,8 @@
-"""The blocks of services that are not part of this version, and the file as a whole.
+"""The blocks of agents' services, of those that are not part of this version, and the whole file.
 
-A file that runs such a service elsewhere still loads: its keys are checked, a mistyped one
-is an error, and the service is one warning. Only a written `enabled: yes` is refused.
+A file that runs a service elsewhere that is not built still loads: its keys are checked, a
+mistyped one is an error, and the service is one warning. Only a written `enabled: yes` is
+refused. What `ssh_service` means is `config.agents`' to say.
 """
 
 from __future__ import annotations
@@ -11,12 +12,31 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from tlsgate.config.blocks import Block
-from tlsgate.config.fields import Duration, Flag, Labels, Text, TextList, a_list, words
-from tlsgate.config.schema import AuthService, Later, ProxyService, Teleport
+from tlsgate.config.endpoints import public_address
+from tlsgate.config.fields import (
+    Duration,
+    Flag,
+    Labels,
+    Text,
+    TextList,
+    Unserved,
+    a_list,
+    labels,
+    one_or_more,
+    text,
+    words,
+)
+from tlsgate.config.schema import (
+    SSHD_ADDRESS,
+    AuthService,
+    Later,
+    ProxyService,
+    Teleport,
+)
 
 
 class Service(Block):
-    """A service that Teleport has and this version has not."""
+    """A service of an agent."""
 
     enabled: Flag | None = None
 
@@ -27,10 +47,24 @@ class OpenService(Service):
     model_config = ConfigDict(extra="allow")
 
 
+def _label_name(value: Any) -> str:
+    written = text(value)
+    labels({written: ""})
+    return written
+
+
+def _dialled(value: Any) -> str:
+    """An address of what an agent serves."""
+    written = text(value)
+    if public_address(written)[1] == 0:
+        raise ValueError("port 0 cannot be dialled")
+    return written
+
+
 class Command(Block):
     """A label that a command computes."""
 
-    name: Text
+    name: Annotated[str, BeforeValidator(_label_name)]
     command: TextList
     period: Duration | None = None
 
@@ -46,6 +80,11 @@ class Matcher(Block):
 
 
 Matchers = Annotated[tuple[Matcher, ...], BeforeValidator(a_list)]
+
+
+_later = Unserved("")
+_sshd = Unserved("sshd_config decides")
+Sshd = Annotated[Any, _sshd]
 
 
 class Pam(Block):
@@ -77,22 +116,31 @@ class X11(Block):
 
 
 class SshService(Service):
-    """ssh_service."""
+    """ssh_service: this host's own sshd, reached through tunnels."""
 
-    listen_addr: Later = None
-    public_addr: Later = None
+    listen_addr: Annotated[
+        Any, Unserved("nothing listens; clients come through the gateway, to sshd_addr")
+    ] = None
+    public_addr: Annotated[Any, Unserved("clients come through the gateway")] = None
     labels: Labels = Field(default_factory=dict)
     commands: Commands = ()
-    permit_user_env: Later = None
-    disable_create_host_user: Later = None
-    port_forwarding: Later = None
-    ssh_file_copy: Later = None
-    enhanced_recording: EnhancedRecording | None = None
+    permit_user_env: Sshd = None
+    disable_create_host_user: Annotated[Any, Unserved("no user is ever created")] = None
+    port_forwarding: Annotated[Any, Unserved("roles and sshd_config decide")] = None
+    ssh_file_copy: Sshd = None
+    enhanced_recording: Annotated[EnhancedRecording | None, _later] = None
     restricted_session: Later = None
-    pam: Pam | None = None
-    x11: X11 | None = None
+    pam: Annotated[Pam | None, _sshd] = None
+    x11: Annotated[X11 | None, _sshd] = None
     namespace: Later = None
     aws: Later = None
+    # Our own.
+    #: Where the host's sshd is.
+    sshd_addr: Annotated[str, BeforeValidator(_dialled)] = SSHD_ADDRESS
+    #: Other "host:port" that may be reached through this agent.
+    targets: Annotated[
+        tuple[Annotated[str, BeforeValidator(_dialled)], ...], BeforeValidator(one_or_more)
+    ] = ()
 
 
 class Rewrite(Block):

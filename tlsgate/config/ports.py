@@ -16,6 +16,8 @@ POSTGRES: Final = 5432
 MONGO: Final = 27017
 PEER: Final = 3021
 NODE: Final = 3022
+#: Of OpenSSH, which an agent dials.
+SSHD: Final = 22
 AUTH: Final = 3025
 KUBE_SERVICE: Final = 3027
 WINDOWS_DESKTOP: Final = 3028

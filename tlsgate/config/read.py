@@ -13,7 +13,7 @@ from typing import cast
 
 from attrs import define
 
-from tlsgate.config import known, ports
+from tlsgate.config import agents, known, ports
 from tlsgate.config.assemble import Assembly, Version
 from tlsgate.config.blocks import unserved
 from tlsgate.config.endpoints import public_address
@@ -89,12 +89,15 @@ class _Reading:
         found = validated(known.File, tree, (), self.findings)
         if found is None:
             return None
+        found = agents.read_as_agent(found)
         version = self._version(found.version)
         self._check_services(found)
         self._check_join(found, version)
         self._check_login(found)
         for path, why in unserved(found):
-            if path[0] in ("teleport", "auth_service", "proxy_service"):
+            if path[0] in ("teleport", "auth_service", "proxy_service") or (
+                path[0] in agents.SERVICES and agents.is_agent(found)
+            ):
                 self.findings.warn(path, _not_served(why))
         files = Files(self.file.absolute().parent, self.findings)
         return Assembly(self.file, self.findings, files, self.data_dir).settings(found, version)
@@ -137,7 +140,7 @@ class _Reading:
     def _check_services(self, found: known.File) -> None:
         for name in known.File.model_fields:
             service = getattr(found, name)
-            if not isinstance(service, known.Service):
+            if not isinstance(service, known.Service) or name in agents.SERVICES:
                 continue
             advice = known.ADVICE.get(name)
             tail = f"; {advice}" if advice else ""
@@ -147,8 +150,13 @@ class _Reading:
                 self.findings.warn(
                     (name,), f"{_UNBUILT}: the block is read, and does nothing{tail}"
                 )
+        agents.check_services(found, self.findings)
         nothing = not found.auth_service.enabled and not found.proxy_service.enabled
-        if nothing and self.findings.trusts("auth_service", "enabled"):
+        if (
+            nothing
+            and not agents.is_agent(found)
+            and self.findings.trusts("auth_service", "enabled")
+        ):
             self.findings.wrong(
                 ("proxy_service", "enabled"),
                 "is off, and so is auth_service: nothing is left to run",

@@ -43,6 +43,11 @@ TUNNEL_ADDRESS: Final = "0.0.0.0:3024"
 KUBE_ADDRESS: Final = "0.0.0.0:3026"
 #: Of an auth service whose process has no gateway.
 AUTH_ADDRESS: Final = "0.0.0.0:3025"
+#: Where an agent finds its host's sshd.
+SSHD_ADDRESS: Final = "127.0.0.1:22"
+#: How often the command of a label runs, unless it says so itself; and the least.
+COMMAND_SECONDS: Final = 60.0
+LEAST_COMMAND_SECONDS: Final = 1.0
 #: Certificate files are looked at this often, unless `https_keypairs_reload_interval` says other.
 KEYPAIRS_RELOAD_SECONDS: Final = 10.0
 #: Whose PROXY headers count where `proxy_protocol: on` names nobody.
@@ -141,9 +146,7 @@ class Teleport(Block):
     connection_limits: ConnectionLimits = ConnectionLimits()
     auth_servers: Public = ()
     auth_server: Annotated[str | None, BeforeValidator(_public)] = None
-    proxy_server: Annotated[
-        str | None, Unserved("agents are not served yet"), BeforeValidator(_public)
-    ] = None
+    proxy_server: Annotated[str | None, BeforeValidator(_public)] = None
     auth_token: Text | None = None
     join_params: JoinParams | None = None
     ca_pin: Annotated[

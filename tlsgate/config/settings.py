@@ -110,13 +110,46 @@ class AuthSettings:
 
 @frozen(kw_only=True)
 class Join:
-    """Where the cluster is that a gateway without an auth service belongs to."""
+    """Where the cluster is that a gateway without an auth service, or an agent, belongs to."""
 
-    servers: tuple[str, ...]  #: of the auth service, "host:port" each, tried in this order
+    #: Of the auth service, or for an agent of gateways; "host:port" each, tried in this order.
+    servers: tuple[str, ...]
     cluster: str | None  #: its name, where the file says it
     token: str | None = field(repr=False)  #: for the first start; or the path of its file
     pins: tuple[str, ...]  #: of the host authority; a path: of a file with pins
     unsafe_no_pin: bool  #: join whoever answers
+
+
+@frozen(kw_only=True)
+class LabelCommand:
+    """A label whose value a command says, in its first line."""
+
+    name: str
+    command: tuple[str, ...]
+    period_seconds: float
+
+
+@frozen(kw_only=True)
+class OfferSettings:
+    """One thing that an agent serves, as the file has it."""
+
+    kind: Literal["node", "db", "app", "kube"]
+    name: str
+    labels: Mapping[str, str] = field(factory=dict)
+    commands: tuple[LabelCommand, ...] = ()
+    addresses: tuple[str, ...] = ()  #: "host:port" each; no other one is dialled
+
+
+@frozen(kw_only=True)
+class AgentSettings:
+    """What a process is that only has an agent's services; where it joins is `Settings.join`."""
+
+    offers: tuple[OfferSettings, ...]
+
+    @property
+    def role(self) -> str:
+        """Its system role, which a join token has to be for."""
+        return self.offers[0].kind
 
 
 @frozen(kw_only=True)
@@ -155,6 +188,7 @@ class Settings:
     #: How old what a gateway knows of its cluster may be, where locks are strict.
     strict_stale_seconds: float = 300.0
     join: Join | None = None  #: None: the auth service is here, or there is no cluster
+    agent: AgentSettings | None = None  #: None: this process is a gateway, an auth service or both
     #: Where things stand in the file, for what is found wrong with them later: by
     #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
@@ -163,6 +197,11 @@ class Settings:
     def joins(self) -> str:
         """The addresses of the auth service elsewhere, for messages."""
         return "none" if self.join is None else ", ".join(self.join.servers)
+
+    @property
+    def is_agent(self) -> bool:
+        """Whether this process dials out to gateways, and listens nowhere."""
+        return self.agent is not None
 
     @property
     def in_cluster(self) -> bool:

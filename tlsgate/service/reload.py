@@ -21,6 +21,7 @@ FIXED = (
     ("workers", "proxy_service.workers"),
     ("auth_enabled", "auth_service.enabled"),
     ("joins", "teleport.auth_servers"),
+    ("is_agent", "ssh_service.enabled"),
 )
 
 #: Without these there is no auth service; they are the `auth` extra.

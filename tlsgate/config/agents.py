@@ -1,0 +1,140 @@
+"""What an agent's services mean: what it offers, and by which gateways it joins.
+
+An agent is a process of its own: it has services such as `ssh_service`, and neither
+auth_service nor proxy_service.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tlsgate.config import known, ports, schema
+from tlsgate.config.cluster import address, join_of
+from tlsgate.config.findings import Findings
+from tlsgate.config.settings import AgentSettings, Join, LabelCommand, OfferSettings
+from tlsgate.core.claims import NAME_BYTES
+from tlsgate.core.names import normal
+from tlsgate.errors import BadName
+
+#: Services that an agent has in this version.
+SERVICES: Final = ("ssh_service",)
+#: As many as one offer carries (`core.offers`).
+_ENTRIES: Final = 64
+_OFF: Final = {"enabled": "no"}
+_BESIDE: Final = (
+    "an agent runs in a process of its own: write auth_service and proxy_service "
+    "`enabled: no` in its file"
+)
+
+
+def is_agent(found: known.File) -> bool:
+    """Whether the file is that of an agent, and of nothing else."""
+    if found.auth_service.enabled or found.proxy_service.enabled:
+        return False
+    return any(_on(getattr(found, name)) for name in SERVICES)
+
+
+def read_as_agent(found: known.File) -> known.File:
+    """*found*, without the auth service and the gateway that an agent's file does not name.
+
+    In v3 proxy_server says that this is an agent; older files have to switch both off.
+    """
+    if found.version != "v3" or not found.teleport.wrote("proxy_server"):
+        return found
+    if not any(_on(getattr(found, name)) for name in SERVICES):
+        return found
+    off: dict[str, schema.AuthService | schema.ProxyService] = {}
+    if not found.wrote("auth_service"):
+        off["auth_service"] = schema.AuthService.model_validate(_OFF)
+    if not found.wrote("proxy_service"):
+        off["proxy_service"] = schema.ProxyService.model_validate(_OFF)
+    return found.model_copy(update=off)
+
+
+def _on(service: known.Service | None) -> bool:
+    return service is not None and service.enabled is not False
+
+
+def check_services(found: known.File, findings: Findings) -> None:
+    """Say which agents' services do nothing, beside an auth service or a gateway."""
+    if is_agent(found):
+        return
+    for name in SERVICES:
+        service: known.Service | None = getattr(found, name)
+        if service is None or not findings.trusts(name, "enabled"):
+            continue
+        if service.enabled:
+            findings.wrong((name, "enabled"), _BESIDE)
+        elif service.enabled is None:
+            findings.warn((name,), f"does nothing here: {_BESIDE}")
+
+
+def agent(
+    found: known.File, node: str, findings: Findings
+) -> tuple[AgentSettings | None, Join | None]:
+    """What the agent of *found* is, and where it joins; None where it is none."""
+    if not is_agent(found):
+        return None, None
+    ssh = found.ssh_service
+    assert ssh is not None
+    try:
+        if normal(node) != node or len(node) > NAME_BYTES:
+            raise BadName(node, f"an agent's name has at most {NAME_BYTES} lower-case letters")
+    except BadName as error:
+        findings.wrong(("teleport", "nodename"), f"{node}: {error.why}; write one, such as db1")
+    wanted = (ssh.sshd_addr, *ssh.targets)
+    addresses = tuple(dict.fromkeys(address(one, ports.SSHD) for one in wanted))
+    for name, entries in (
+        ("labels", {*ssh.labels, *(one.name for one in ssh.commands)}),
+        ("targets", addresses),
+    ):
+        if len(entries) > _ENTRIES:
+            findings.wrong(("ssh_service", name), f"are {len(entries)}; {_ENTRIES} are the most")
+    offer = OfferSettings(
+        kind="node",
+        name=node,
+        labels=ssh.labels,
+        commands=_commands(ssh, findings),
+        addresses=addresses,
+    )
+    return AgentSettings(offers=(offer,)), _join(found, findings)
+
+
+def _commands(ssh: known.SshService, findings: Findings) -> tuple[LabelCommand, ...]:
+    made: list[LabelCommand] = []
+    seen = set(ssh.labels)
+    for index, one in enumerate(ssh.commands):
+        if one.name in seen:
+            findings.wrong(
+                ("ssh_service", "commands", index, "name"), f"there is a label {one.name} already"
+            )
+        seen.add(one.name)
+        if not one.command:
+            findings.wrong(("ssh_service", "commands", index, "command"), "is empty")
+        period = schema.COMMAND_SECONDS if one.period is None else one.period
+        if period < schema.LEAST_COMMAND_SECONDS:
+            findings.wrong(
+                ("ssh_service", "commands", index, "period"),
+                f"has to be at least {schema.LEAST_COMMAND_SECONDS:g}s",
+            )
+        made.append(LabelCommand(name=one.name, command=one.command, period_seconds=period))
+    return tuple(made)
+
+
+def _join(found: known.File, findings: Findings) -> Join | None:
+    """By which gateways the agent joins."""
+    teleport = found.teleport
+    direct = teleport.auth_servers or tuple(filter(None, [teleport.auth_server]))
+    servers: tuple[str, ...]
+    if teleport.proxy_server is not None:
+        servers = (address(teleport.proxy_server, ports.WEB),)
+    else:
+        servers = tuple(address(one, ports.AUTH) for one in direct)
+    if not servers:
+        if findings.trusts("version") and findings.trusts("teleport", "proxy_server"):
+            key = "proxy_server" if found.version == "v3" else "auth_servers"
+            findings.wrong(
+                ("ssh_service",), f"needs teleport.{key}, the address of a gateway", key=True
+            )
+        return None
+    return join_of(teleport, found.auth_service, servers, findings)
