@@ -63,9 +63,16 @@ from tlsgate.errors.identity import (
     WouldBreak,
     WrongCode,
 )
-from tlsgate.errors.tunnel import AgentRefused, BadTunnelWay, NoAgent, TunnelBroken
+from tlsgate.errors.tunnel import (
+    AgentBusy,
+    AgentRefused,
+    BadTunnelWay,
+    NoAgent,
+    TunnelBroken,
+)
 
 __all__ = [
+    "AgentBusy",
     "AgentRefused",
     "AuditFailed",
     "BadAsk",

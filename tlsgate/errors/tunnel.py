@@ -62,3 +62,16 @@ class BadTunnelWay(GateError):
 
     def __str__(self) -> str:
         return f"the gateway's /webapi/find contradicts itself: {self.why}"
+
+
+@define(eq=False)
+class AgentBusy(GateError):
+    """The agent is there, and has no free stream for one more client."""
+
+    fault = Fault.TARGET
+    reason = "agent_busy"
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.name} takes nobody more now: {self.why}; try again in a moment"
