@@ -75,6 +75,21 @@ class ContextTests(SynchronousTestCase):
             self.assertEqual(context.claims("vault.test"), "vault.test")
             self.assertIsNone(context.claims("other.test"))
 
+    def test_what_a_protocol_asks_for(self) -> None:
+        """What was asked of it can be looked at afterwards."""
+        context = FakeContext()
+        reach: Any = object()
+        kept: Any = object()
+        error = NotServed("x", "")
+        context.relay(reach, repr, b"rest", target="node/db1")  # type: ignore[arg-type]
+        context.refuse(error, b"no", target="node/db1")
+        context.keep(kept)
+        context.identify(holder("alice"))
+        self.assertEqual(context.relayed, (reach, repr, b"rest", "node/db1", None))
+        self.assertEqual(context.refused, (error, b"no", "node/db1"))
+        self.assertIs(context.kept, kept)
+        self.assertEqual(context.identity, holder("alice"))
+
     def test_own_state(self) -> None:
         """Two contexts share no clock."""
         first, second = FakeContext(), FakeContext()

@@ -14,6 +14,7 @@ from zope.interface import Attribute, Interface
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.keeping import Change, Event, Item
+from tlsgate.core.locks import Lock
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, Route
@@ -29,6 +30,7 @@ __all__ = [
     "ICluster",
     "IDaemon",
     "IGateProtocol",
+    "IKept",
     "ILedger",
     "IReach",
     "IRouteContext",
@@ -100,6 +102,32 @@ class ITunnels(Interface):
         It misses with `NoAgent` where no agent offers that, and with `AgentRefused` where the
         agent has decided against it, or could not reach the target.
         """
+
+    def door(context: IRouteContext) -> IProtocolFactory:
+        """Serve the connection of an agent, whose certificate has been verified.
+
+        Raises:
+            GateError: who holds it is no agent of this cluster, or is locked out.
+        """
+
+
+class IKept(Interface):
+    """What has a client's socket that is neither served nor relayed: a tunnel's stream.
+
+    The gateway knows the connection until its lease is closed or aborted; whoever has it
+    closes it.
+    """
+
+    cause: str = Attribute("Why it ended, for the log; set before the lease is closed.")
+
+    def end_in_order(cause: str) -> None:
+        """End it now: a lock, a drain that is over, the process's own end."""
+
+    def resting() -> bool:
+        """Whether a drain may end it, because nobody would lose anything."""
+
+    def carried() -> tuple[int, int]:
+        """Bytes to the target and to the client, so far."""
 
 
 class IGateProtocol(Interface):
@@ -193,6 +221,7 @@ class IRouteContext(Interface):
     cluster: ICluster | None = Attribute("The cluster that the gateway is part of, or None.")
 
     tunnels: ITunnels | None = Attribute("The agents of this process, or None.")
+    trace: str = Attribute("16 hexadecimal digits for logs here and at an agent; made when asked.")
 
     def claims(server_name: str | None) -> str | None:
         """The name class of *server_name*, see `RouteTable.claims` (S05)."""
@@ -217,6 +246,32 @@ class IRouteContext(Interface):
             unread: what the protocol has read of what is the target's.
             target: how logs and audit call the target, such as "node/db1".
             limits: what the decision about the target says of idle time and end.
+        """
+
+    def refuse(error: GateError, words: bytes, *, target: str = "") -> None:
+        """Serve no more: say *words*, close in order, and log *error*.
+
+        Also for what the protocol made by `build` finds out; `relay` refuses by itself when
+        the reach misses.
+
+        Args:
+            error: the reason, for log and audit.
+            words: the client's last bytes.
+            target: as of `relay`.
+        """
+
+    def keep(kept: IKept) -> None:
+        """Serve no more: *kept* has the socket now.
+
+        To be called in the same turn as the transport's `release()`, which gives the socket.
+        Locks, drains, the list of connections and the log go by *kept* from here on, until
+        the socket's lease is closed.
+        """
+
+    def identify(identity: Identity) -> None:
+        """Say who the client is, where the protocol itself has found that out.
+
+        Locks, logs and audit go by it from here on. At most once.
         """
 
 
@@ -257,6 +312,9 @@ class ICluster(Interface):
 
     def is_ours(identity: Identity) -> bool:
         """Whether one of the cluster's authorities has issued the certificate."""
+
+    def lock_on(identity: Identity) -> Lock | None:
+        """The lock that shuts the holder of a certificate out, or None."""
 
     def decide_target(identity: Identity, target: Target, address: str | None) -> Decision:
         """Whether who holds a certificate of the cluster may reach *target* now.
@@ -403,8 +461,9 @@ class IDaemon(Interface):
         """List the open connections.
 
         Returns:
-            for each: listener, peer, route, identity, sni, alpn, to_target, to_client
-            (bytes), seconds (since accept). None where a thing is not known yet.
+            for each: listener, peer, route, target, identity, sni, alpn, to_target,
+            to_client (bytes), seconds (since accept), trace. None where a thing is not known
+            yet.
         """
 
     async def reload() -> dict[str, Any]:

@@ -39,7 +39,15 @@ from tlsgate.config.settings import (
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
 from tlsgate.errors import GateError
-from tlsgate.interfaces import ICluster, IGateProtocol, IReach, IRouteContext, ITunnels, RelayTo
+from tlsgate.interfaces import (
+    ICluster,
+    IGateProtocol,
+    IKept,
+    IReach,
+    IRouteContext,
+    ITunnels,
+    RelayTo,
+)
 
 __all__ = [
     "Conversation",
@@ -170,6 +178,10 @@ class FakeContext:
     tunnels: ITunnels | None = None
     #: What `relay` was called with: reach, answer, unread, target, limits.
     relayed: tuple[Any, ...] | None = None
+    #: What `refuse` was called with: error, words, target.
+    refused: tuple[GateError, bytes, str] | None = None
+    kept: IKept | None = None
+    trace: str = "0123456789abcdef"
 
     def relay(
         self,
@@ -182,6 +194,18 @@ class FakeContext:
     ) -> None:
         """Remember what the protocol hands over; nothing is reached."""
         self.relayed = (reach, answer, unread, target, limits)
+
+    def refuse(self, error: GateError, words: bytes, *, target: str = "") -> None:
+        """Remember what the protocol refuses."""
+        self.refused = (error, words, target)
+
+    def keep(self, kept: IKept) -> None:
+        """Remember who has the socket now."""
+        self.kept = kept
+
+    def identify(self, identity: Identity) -> None:
+        """Take *identity* for the client's from now on."""
+        self.identity = identity
 
     @property
     def choice(self) -> Choice:

@@ -7,8 +7,12 @@ what has the socket; all of them come through `connectionLost`.
 
 from __future__ import annotations
 
+import secrets
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
@@ -16,12 +20,15 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.hello import Hello
 from tlsgate.core.routing import TLS, Choice
 from tlsgate.errors import Fault, GateError, Hangup, TooLate
+from tlsgate.interfaces import IKept, IReach
 from tlsgate.net.arrival import Arrival
 from tlsgate.net.dial import Dial
+from tlsgate.net.ends import End, PlainEnd
+from tlsgate.net.handover import Handover
 from tlsgate.net.lease import Lease
 from tlsgate.net.limits import Census
 from tlsgate.net.refuse import Refusal
-from tlsgate.net.relay import Pair
+from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.transport import ServedTransport
 from tlsgate.tls import reasons
 from tlsgate.tls.handshake import Handshake
@@ -59,10 +66,13 @@ class Connection(Protocol):
     stage: str = "arriving"
     pair: Pair | None = None
     served: ServedTransport | None = None
+    kept: IKept | None = None
     dial: Dial | None = None
     tls: Handshake | None = None
     cause: str = ""
     error: GateError | None = None
+    target: str | None = None  #: as the protocol calls it that has read who is meant
+    trace: str | None = None
     _source: str | None = None  #: counted in `by_source` under this name
     _anonymous: bool = False
     _admitted: tuple[Census, ...] = ()
@@ -106,6 +116,8 @@ class Connection(Protocol):
         """The gateway's own wish to end it, such as the limit of a drain."""
         if self.pair is not None:
             self.pair.abort(cause)
+        elif self.kept is not None:
+            self.kept.end_in_order(cause)
         elif self.served is not None:
             self.served.end_in_order(cause)
         else:
@@ -156,6 +168,103 @@ class Connection(Protocol):
         self.gateway.tally.refused[self.listener, error.reason] += 1
         self._known()
 
+    # -- what a served protocol asks for, by its context --
+
+    def traced(self) -> str:
+        """Give the word by which logs here and at an agent find each other."""
+        if self.trace is None:
+            self.trace = secrets.token_hex(8)
+        return self.trace
+
+    def identify(self, identity: Identity) -> None:
+        """See `IRouteContext.identify`."""
+        # The ledger counts somebody in and the same one out.
+        ledger = self.gateway.ledger
+        ledger.closed(self.listener, self.transport_kind, self.identity, self.peer)
+        self.identity = identity
+        self.gateway.dispatched(self)
+
+    def keep(self, kept: IKept) -> None:
+        """See `IRouteContext.keep`."""
+        self.kept, self.served = kept, None
+        self.stage = "tunnel"
+
+    def refuse_served(self, error: GateError, words: bytes, target: str = "") -> None:
+        """See `IRouteContext.refuse`."""
+        served = self.served
+        if served is None or not served.connected:
+            return
+        self.target = target or self.target
+        self._note(error)
+        served.write(words)
+        served.loseConnection()
+
+    def hand_over(
+        self,
+        reach: IReach,
+        answer: Callable[[GateError | None], bytes],
+        unread: bytes,
+        target: str,
+        limits: Decision | None,
+    ) -> None:
+        """See `IRouteContext.relay`."""
+        served, gateway = self.served, self.gateway
+        if served is None:
+            return
+        self.target = target or None
+        if (why := gateway.closed()) is not None:
+            self.refuse_served(why, answer(why))
+            return
+        self.stage = "dialling"
+        Handover(
+            served,
+            reach,
+            unread,
+            target=target,
+            seconds=self.entrance.listener.timeouts.dial_seconds,
+            wheel=gateway.wheel,
+            reached=lambda end, said: self._couple(end, said, answer(None), limits),
+            missed=lambda error: self.refuse_served(error, answer(error)),
+        ).start()
+
+    def _couple(self, target: End, said: bytes, answered: bytes, limits: Decision | None) -> None:
+        """The target of a served client is there: relay."""
+        served = self.served
+        assert served is not None
+        client, self.served = served.release(), None
+        self.stage = "relaying"
+        self.pair = self._pair(client, target, limits)
+        self.gateway.coupled(self)
+        self.pair.start(said, served.unsent + answered)
+
+    def _pair(self, client: End, target: End, limits: Decision | None = None) -> Pair:
+        gateway = self.gateway
+        plain = isinstance(client, PlainEnd) and isinstance(target, PlainEnd)
+        return Pair(
+            client,
+            target,
+            gateway.slab,
+            self._waits(limits),
+            gateway.wheel,
+            gateway.now,
+            gateway.spliced if plain else None,
+        )
+
+    def _waits(self, limits: Decision | None = None) -> Waits:
+        """The listener's waits, and whatever is shorter."""
+        assert self.choice is not None
+        route, waits = self.choice.route, self.entrance.waits
+        if route.idle_seconds is None and self.allowed is None and limits is None:
+            return waits
+        idle, lifetime = route.idle_seconds or waits.idle_seconds, waits.lifetime_seconds
+        for allowed in (self.allowed, limits):
+            if allowed is not None:
+                idle = _least(idle, allowed.idle_seconds)
+                if allowed.until is not None:
+                    # Counted from here: a clock that is set back revives no certificate (R16).
+                    lifetime = _least(lifetime, max(0.0, allowed.until - time.time()))
+        return evolve(waits, idle_seconds=idle, lifetime_seconds=lifetime)
+
     # -- 8: the end --
 
     def connectionLost(self, reason: Failure = Failure(Exception("closed"))) -> None:  # noqa: B008
@@ -165,12 +274,14 @@ class Connection(Protocol):
         self._known()
         for census in self._admitted:
             census.leave()
+        if self.dial is not None:
+            self.dial.cancel()
         if not self.cause:
-            over = self.pair or self.served
-            self.cause = "closed" if over is None else over.cause
+            over: Any = self.pair or self.served or self.kept
+            self.cause = ("" if over is None else over.cause) or "closed"
         gateway.left(self)
         # The cycles with the TLS object and the relay would wait for the collector (S57).
-        self.tls = self.pair = self.served = None
+        self.tls = self.pair = self.served = self.kept = self.dial = None
         self.arrival.forget()
 
     def carried(self) -> tuple[int, int]:
@@ -179,9 +290,16 @@ class Connection(Protocol):
             return self.pair.to_target.moved, self.pair.to_client.moved
         if self.served is not None:
             return self.served.received, self.served.sent
-        return 0, 0
+        return (0, 0) if self.kept is None else self.kept.carried()
 
     @property
     def fault(self) -> Fault | None:
         """Whose fault the end was; None for an end in order."""
         return None if self.error is None else self.error.fault
+
+
+def _least(one: float | None, other: float | None) -> float | None:
+    """The shorter of two waits, of which each may be off."""
+    if one is None or other is None:
+        return one if other is None else other
+    return min(one, other)

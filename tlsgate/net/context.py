@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -12,13 +12,22 @@ from zope.interface import implementer
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import Choice, Route, RouteTable
 from tlsgate.errors import GateError
-from tlsgate.interfaces import ICluster, IGateProtocol, IReach, IRouteContext, ITunnels
+from tlsgate.interfaces import ICluster, IGateProtocol, IKept, IReach, IRouteContext, ITunnels
+
+if TYPE_CHECKING:
+    from tlsgate.net.connection import Connection
 
 
 @implementer(IRouteContext)
 @define(eq=False, kw_only=True)
 class RouteContext:
-    """See `IRouteContext`."""
+    """See `IRouteContext`.
+
+    It knows the connection, which does not know it: the protocol that holds it may go
+    whenever it likes, and no cycle waits for the collector (S57).
+    """
+
+    connection: Connection
 
     choice: Choice
     listener: str
@@ -34,6 +43,11 @@ class RouteContext:
     table: RouteTable
     cluster: ICluster | None = None
     tunnels: ITunnels | None = None
+
+    @property
+    def trace(self) -> str:
+        """See `IRouteContext.trace`."""
+        return self.connection.traced()
 
     @property
     def route(self) -> Route:
@@ -54,4 +68,16 @@ class RouteContext:
         limits: Decision | None = None,
     ) -> None:
         """See `IRouteContext.relay`."""
-        raise NotImplementedError
+        self.connection.hand_over(reach, answer, unread, target, limits)
+
+    def refuse(self, error: GateError, words: bytes, *, target: str = "") -> None:
+        """See `IRouteContext.refuse`."""
+        self.connection.refuse_served(error, words, target)
+
+    def keep(self, kept: IKept) -> None:
+        """See `IRouteContext.keep`."""
+        self.connection.keep(kept)
+
+    def identify(self, identity: Identity) -> None:
+        """See `IRouteContext.identify`."""
+        self.connection.identify(identity)

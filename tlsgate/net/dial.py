@@ -12,6 +12,7 @@ connected by whoever provides it. `tls:HOST:PORT` is `tcp:` with a handshake on 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -26,9 +27,12 @@ from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tlsgate.config.endpoints import target_of
 from tlsgate.errors import GateError, TargetRefused, TargetSilent
+from tlsgate.interfaces import IReach
+from tlsgate.net.ends import End, PlainEnd, SecureEnd
 from tlsgate.net.lease import Lease, Owner
 from tlsgate.net.owner import Owned
 from tlsgate.net.poller import READ, WRITE, Poller
@@ -271,6 +275,61 @@ class Dial:
         lease, self._lease = self._lease, None
         assert lease is not None
         self._then(lease, self._tls)
+
+
+@implementer(IReach)
+class DialReach:
+    """A `Dial` as `IReach`.
+
+    Args:
+        binding: use pyOpenSSL's private binding for a `tls:` target.
+        first, inside: as of `Dial`.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        seconds: float,
+        reactor: Any,
+        poller: Poller,
+        wheel: Wheel,
+        *,
+        binding: bool,
+        first: bytes = b"",
+        inside: bytes = b"",
+    ) -> None:
+        self._binding = binding
+        self._make = functools.partial(
+            Dial, target, first, seconds, reactor, poller, wheel, inside=inside
+        )
+        self._dial: Dial | None = None
+
+    def start(self, reached: Callable[[End], None], missed: Callable[[GateError], None]) -> None:
+        """See `IReach.start`."""
+
+        def then(lease: Lease, secure: Handshake | None) -> None:
+            self._dial = None
+            reached(target_end(lease, secure, self._binding))
+
+        def failed(error: GateError) -> None:
+            self._dial = None
+            missed(error)
+
+        dial = self._dial = self._make(then, failed)
+        dial.start()
+
+    def cancel(self) -> None:
+        """See `IReach.cancel`."""
+        dial, self._dial = self._dial, None
+        if dial is not None:
+            dial.cancel()
+
+
+def target_end(lease: Lease, secure: Handshake | None, binding: bool) -> End:
+    """What `Dial` has reached, for a relay."""
+    if secure is None:
+        return PlainEnd(lease)
+    return SecureEnd(lease, secure.session(binding))
 
 
 class _Caught(TwistedProtocol):

@@ -17,13 +17,11 @@ the socket. All steps stand in this one file, since they are read, and hold, in 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from ipaddress import IPv6Address as IPv6Address_
 from ipaddress import ip_address
 from typing import Final
 
-from attrs import evolve
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
@@ -51,11 +49,10 @@ from tlsgate.net.arrival import Arrival
 from tlsgate.net.bridge import Bridge, has_socket
 from tlsgate.net.connection import Connection
 from tlsgate.net.context import RouteContext
-from tlsgate.net.dial import Dial
+from tlsgate.net.dial import Dial, target_end
 from tlsgate.net.ends import End, PlainEnd, SecureEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.poller import READ, WRITE
-from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.transport import ServedTransport
 from tlsgate.tls import reasons
 from tlsgate.tls.contexts import TlsPolicy
@@ -379,6 +376,8 @@ class Dispatcher(Connection):
             clock=gateway.reactor,
             table=gate.table,
             cluster=gateway.cluster,
+            tunnels=gateway.tunnels,
+            connection=self,
         )
         try:
             if route.target is not None and (why := gateway.closed()) is not None:
@@ -404,23 +403,11 @@ class Dispatcher(Connection):
             peer=self.peer,
             local=self.local,
             slab=gateway.slab,
-            waits=self._waits(route),
+            waits=self._waits(),
             wheel=gateway.wheel,
             now=gateway.now,
         )
         self.served.start(protocol)
-
-    def _waits(self, route: Route) -> Waits:
-        waits, allowed = self.entrance.waits, self.allowed
-        if route.idle_seconds is None and allowed is None:
-            return waits
-        idle, lifetime = route.idle_seconds or waits.idle_seconds, waits.lifetime_seconds
-        if allowed is not None:
-            idle = _least(idle, allowed.idle_seconds)
-            if allowed.until is not None:
-                # Counted from here: a clock that is set back revives no certificate (R16).
-                lifetime = _least(lifetime, max(0.0, allowed.until - time.time()))
-        return evolve(waits, idle_seconds=idle, lifetime_seconds=lifetime)
 
     def _client_end(self, lease: Lease) -> End:
         if self.tls is None:
@@ -457,33 +444,15 @@ class Dispatcher(Connection):
         self.dial = None
         gateway = self.gateway
         assert self.choice is not None
-        target: End = PlainEnd(lease)
-        if secure is not None:
-            target = SecureEnd(lease, secure.session(gateway.binding))
+        target = target_end(lease, secure, gateway.binding)
         self.stage = "relaying"
         client = self._client_end(self.arrival.take())
-        plain = isinstance(client, PlainEnd) and isinstance(target, PlainEnd)
-        self.pair = Pair(
-            client,
-            target,
-            gateway.slab,
-            self._waits(self.choice.route),
-            gateway.wheel,
-            gateway.now,
-            gateway.spliced if plain else None,
-        )
+        self.pair = self._pair(client, target)
         self.pair.start()
 
     def _missed(self, error: GateError) -> None:
         self.dial = None
         self._refuse_built(error)
-
-
-def _least(one: float | None, other: float | None) -> float | None:
-    """The shorter of two waits, of which each may be off."""
-    if one is None or other is None:
-        return one if other is None else other
-    return min(one, other)
 
 
 _NO_CERT: Final = TlsPolicy(CertRule.NONE)

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Factory
 
 from tlsgate.core.access import Identity
 from tlsgate.errors import GateError, Hangup
-from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, ILedger
+from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, IKept, ILedger, ITunnels
 from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
@@ -29,6 +29,7 @@ from tlsgate.net.poller import Poller
 from tlsgate.net.relay import FlowKind
 from tlsgate.net.splice import Pipes, SplicedFlow
 from tlsgate.net.tally import Tally
+from tlsgate.net.transport import ServedTransport
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import HAS_BINDING, Slab
 
@@ -38,6 +39,8 @@ Journal = Callable[[Mapping[str, object]], None]
 _LOOK_SECONDS: Final = 0.1
 #: Causes by which somebody is kept from a route.
 _DENIALS: Final = frozenset({"denied", "no_certificate", "bad_certificate"})
+#: What auditors call a session with a target, by the kind of it; see `auth.events`.
+_SESSIONS: Final = {"db": "db.session", "app": "app.session"}
 
 
 def _open() -> None:
@@ -53,6 +56,7 @@ class Gateway:
             connection that sent no byte (a health check) is counted, not told.
         binding: use pyOpenSSL's private binding in the relay.
         cluster: that the gateway is part of; None: it stands alone.
+        tunnels: the agents whose tunnels end here; None: there are none.
         closed: why nobody new may reach a target now; None: they may.
 
     Attributes:
@@ -70,6 +74,7 @@ class Gateway:
         journal: Journal,
         binding: bool = HAS_BINDING,
         cluster: ICluster | None = None,
+        tunnels: ITunnels | None = None,
         closed: Callable[[], GateError | None] = _open,
     ) -> None:
         self.reactor = reactor
@@ -80,6 +85,7 @@ class Gateway:
         self.journal = journal
         self.binding = binding
         self.cluster = cluster
+        self.tunnels = tunnels
         self.closed = closed
         self.tally = Tally()
         self.poller = Poller(reactor)
@@ -159,6 +165,8 @@ class Gateway:
         self.journal(fields)
         fields["event"] = _audited(connection)
         self.audit.emit(str(fields["event"]), fields)
+        if connection.target is not None and connection.stage == "relaying":
+            self.audit.emit(f"{_session(connection.target)}.end", fields)
 
     def dispatched(self, connection: Connection) -> None:
         """It is let through: the ledger and, where somebody is known, the audit trail hear."""
@@ -168,6 +176,12 @@ class Gateway:
         )
         if identity is not None:
             self.audit.emit("route.connect", self._summary(connection))
+
+    def coupled(self, connection: Connection) -> None:
+        """Its protocol has reached a target for it."""
+        if connection.target is not None:
+            event = f"{_session(connection.target)}.start"
+            self.audit.emit(event, self._summary(connection))
 
     def connections(self) -> list[dict[str, object]]:
         """What is open now, as JSON types."""
@@ -184,12 +198,14 @@ class Gateway:
             "listener": one.listener,
             "peer": spell(one.peer),
             "route": None if choice is None else choice.route.name,
+            "target": one.target,
             "identity": None if one.identity is None else one.identity.name,
             "sni": None if hello is None else hello.server_name,
             "alpn": None if one.token is None else one.token.decode("latin-1"),
             "to_target": to_target,
             "to_client": to_client,
             "seconds": round(self.now() - one.began, 6),
+            "trace": one.trace,
         }
 
     # -- the end ---------------------------------------------------------------------------
@@ -224,8 +240,10 @@ class Gateway:
     def _end_waiting(self) -> None:
         """End what only waits for the client's next wish; nobody loses an answer."""
         for one in list(self._live.values()):
-            served = one.served
-            if one.stage == "arriving" or (served is not None and served.resting()):
+            waits: ServedTransport | IKept | None = one.kept
+            if one.stage == "serving":
+                waits = one.served
+            if one.stage == "arriving" or (waits is not None and waits.resting()):
                 one.end_in_order("drain")
 
     def end_those(self, are_meant: Callable[[Identity], bool], cause: str = "locked") -> None:
@@ -251,8 +269,15 @@ def _audited(connection: Connection) -> str:
     """What auditors call the end of *connection*."""
     if connection.error is None:
         return "connection.end" if connection.choice is None else "route.end"
+    if connection.target is not None:
+        return f"{_session(connection.target)}.rejected"
     denied = connection.choice is not None and connection.cause in _DENIALS
     return "route.deny" if denied else "connection.refused"
+
+
+def _session(target: str) -> str:
+    """The first words of the events of *target*'s kind."""
+    return _SESSIONS.get(target.partition("/")[0], "session")
 
 
 class Entrances(Factory):

@@ -21,7 +21,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from tlsgate.net.ends import CHUNK, End
+from tlsgate.net.ends import CHUNK, STRIDE, End
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, CUT, RECORD, Slab
 
@@ -107,15 +107,18 @@ class Flow:
         """Write what is held, say what has to be said, and read on."""
         held, pair = self.held, self.pair
         if held is not None:
-            size = len(held)
-            pair.slab.view[:size] = held
+            # More than the slab takes is held only when the pair begins with it.
+            size = min(len(held), STRIDE)
+            pair.slab.view[:size] = held[:size]
             gone = self.sink.put(pair.slab, size)
             if gone == BROKEN:
                 pair.broke(self.sink)
                 return
-            if gone != size:
+            if gone != len(held):
                 if gone:
                     self.held = held[gone:]
+                if gone == size:
+                    self.flush()
                 return
             self.held = None
             # Not left to the poller: what OpenSSL holds wakes nobody.
@@ -221,12 +224,25 @@ class Pair:
         self.to_target = client.out = target.to = make(self, client, target)
         self.to_client = target.out = client.to = make(self, target, client)
 
-    def start(self) -> None:
-        """Begin: bytes may wait on either side already, in OpenSSL or in the kernel."""
+    def start(self, to_target: bytes = b"", to_client: bytes = b"") -> None:
+        """Begin: bytes may wait on either side already, in OpenSSL or in the kernel.
+
+        Args:
+            to_target: what has been read of the client before.
+            to_client: what goes to the client before anything of the target's.
+        """
         self._wheel.arm(self, self._waits.next_look(0.0))
         self.client.lease.on_ready = self.client.ready
         self.target.lease.on_ready = self.target.ready
-        self.to_target.pump()
+        if to_client:
+            self.to_client.held = to_client
+            self.to_client.flush()
+        if self.open and to_target:
+            self.to_target.moved = len(to_target)
+            self.to_target.held = to_target
+            self.to_target.flush()
+        elif self.open:
+            self.to_target.pump()
         if self.open:
             self.client.attend()
             self.target.attend()

@@ -89,6 +89,8 @@ class ServedTransport:
         self.received = 0
         self.sent = 0
         self.connected = True
+        #: What `release` could not write any more.
+        self.unsent = b""
         self._progress = (0, 0)
         self._taken, self._taken_since = 0, now()
         self._now = now
@@ -106,6 +108,31 @@ class ServedTransport:
         if self.connected:
             self._read()
         self._attend()
+
+    def become(self, protocol: IProtocol) -> None:
+        """Let *protocol* hear the rest; the one before hears nothing more, not even an end."""
+        self._protocol = protocol
+        self._producer = None
+        protocol.makeConnection(self)
+        if not self._reading:
+            self.resumeProducing()
+
+    def release(self) -> End:
+        """Give the socket up; the protocol hears nothing more, not even an end.
+
+        What is still queued is written as far as the socket takes it. The rest is in
+        `unsent`, and has to leave before anything else does. May be called from within
+        `dataReceived`; every byte that was not given to the protocol is still in the end.
+        """
+        end, output = self._end, self._output
+        self._push()
+        self.unsent = bytes(output)
+        self.connected = False
+        self._protocol = self._producer = None
+        self._wheel.drop(self)
+        end.lease.on_ready = _nobody
+        end.lease.want(0)
+        return end
 
     # -- what the protocol calls (Twisted fixes these names) --------------------------
 
@@ -311,19 +338,29 @@ class ServedTransport:
             # As Twisted's TCP does: what is queued still leaves.
             self.loseConnection()
 
-    def _write(self) -> None:
+    def _push(self) -> int:
+        """Write what is queued; gives how much is left, or BROKEN."""
         end, slab, output = self._end, self._slab, self._output
         while output:
             size = min(len(output), CHUNK)
             slab.view[:size] = output[:size]
             gone = end.put(slab, size)
             if gone == BROKEN:
-                self._lost(Failure(ConnectionLost("connection reset")), "client_reset", reset=True)
-                return
+                return BROKEN
             self.sent += gone
             del output[:gone]
             if gone < size:
-                return
+                break
+        return len(output)
+
+    def _write(self) -> None:
+        end = self._end
+        left = self._push()
+        if left == BROKEN:
+            self._lost(Failure(ConnectionLost("connection reset")), "client_reset", reset=True)
+            return
+        if left:
+            return
         producer = self._producer
         if producer is not None and (self._paused or not self._streaming):
             self._paused = False
@@ -357,3 +394,7 @@ class ServedTransport:
                 Refusal(end.lease, b"", self._wheel)
         if protocol is not None:
             protocol.connectionLost(reason)
+
+
+def _nobody(mask: int) -> None:
+    """Stand in for the transport once it has given its socket up."""

@@ -32,6 +32,12 @@ class ConnectionsTests(SynchronousTestCase):
             "      0 B        0 B    0.2 s\n",
         )
 
+    def test_target(self) -> None:
+        """Where a protocol has read who is meant, that is what was asked for."""
+        row = {**CONNECTIONS[1], "target": "node/db1"}
+        shown = run("connections", door=TableDoor({"GET /v1/connections": [row]})).stdout
+        self.assertIn("alice     node/db1 ", shown)
+
     def test_connections_of_one_identity(self) -> None:
         """A filter leaves the others out."""
         shown = self.text("connections", "--identity", "alice", "--format", "json")

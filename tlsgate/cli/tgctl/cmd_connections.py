@@ -12,7 +12,9 @@ from tlsgate.cli.tgctl.call import Call, with_call
 
 
 def _asked(row: Mapping[str, Any]) -> object:
-    """What it asked for: the name, then the token."""
+    """What it asked for: what the protocol calls it; else the name, then the token."""
+    if target := row.get("target"):
+        return target
     return " ".join(str(row[part]) for part in ("sni", "alpn") if row.get(part)) or "-"
 
 
