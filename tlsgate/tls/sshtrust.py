@@ -52,27 +52,41 @@ def verify_signature(certificate: SshCertificate) -> None:
     Raises:
         Untrusted: it has not.
     """
+    check_signature(
+        certificate.authority, certificate.algorithm, certificate.signature, certificate.signed
+    )
+
+
+def check_signature(key: bytes, algorithm: bytes, signature: bytes, signed: bytes) -> None:
+    """Make sure that a plain key has signed.
+
+    Args:
+        key: the blob of a kind that `core.wire.sshcert` reads.
+        algorithm: one that goes with it, as who asks has checked: "rsa-sha2-512".
+        signature: its own part.
+
+    Raises:
+        Untrusted: it has not.
+    """
     try:
-        _verify(certificate)
+        _verify(key, algorithm, signature, signed)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm) as error:
         raise Untrusted("the OpenSSH certificate", "its signature does not hold") from error
 
 
-def _verify(certificate: SshCertificate) -> None:
+def _verify(blob: bytes, algorithm: bytes, signature: bytes, signed: bytes) -> None:
     """Raise anything but return when the signature does not hold."""
-    signature, signed = certificate.signature, certificate.signed
-    kind = certificate.authority_type
-    line = kind + b" " + base64.b64encode(certificate.authority)
-    match load_ssh_public_key(line):
+    kind = blob[4 : 4 + int.from_bytes(blob[:4], "big")]
+    match load_ssh_public_key(kind + b" " + base64.b64encode(blob)):
         case ed25519.Ed25519PublicKey() as key:
             key.verify(signature, signed)
         case rsa.RSAPublicKey() as key:
             # OpenSSH takes signatures without their leading zeroes.
             whole = signature.rjust((key.key_size + 7) // 8, b"\0")
-            key.verify(whole, signed, padding.PKCS1v15(), _HASHES[certificate.algorithm]())
+            key.verify(whole, signed, padding.PKCS1v15(), _HASHES[algorithm]())
         case ec.EllipticCurvePublicKey() as key:
             whole = encode_dss_signature(*_two_numbers(signature))
-            key.verify(whole, signed, ec.ECDSA(_HASHES[certificate.algorithm]()))
+            key.verify(whole, signed, ec.ECDSA(_HASHES[algorithm]()))
         case _:  # `parse` lets no other type through
             raise AssertionError(kind)
 
