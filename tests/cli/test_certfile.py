@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.cluster import NOW, Authority
 from tests.support.certs import pki
-from tlsgate.cli.certfile import LIMIT_BYTES, pem_blocks, read_certificate, to_pem
+from tlsgate.cli.certfile import pem_blocks, read_certificate, to_pem
+from tlsgate.cli.der import LIMIT_BYTES
 from tlsgate.core.claims import CLAIMS_OID, Claims, encode
 from tlsgate.errors import BadBytes
 
