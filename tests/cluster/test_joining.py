@@ -16,6 +16,7 @@ from tlsgate.cluster import joining
 from tlsgate.cluster.hostfiles import HostFiles, Joined
 from tlsgate.cluster.joining import Joining
 from tlsgate.config.settings import Join
+from tlsgate.core.claims import Claims
 from tlsgate.errors import NotJoined, Unreachable
 from tlsgate.tls.dialing import Expected
 from tlsgate.tls.peer import load_cas
@@ -159,6 +160,46 @@ class EnterTests(JoiningCase):
         self.assertIn("has ended", self.refused(self.make(evolve(JOIN, token=None))))
         self.enter()
         self.assertEqual(len(self.bodies), 2)
+
+
+class AgentTests(JoiningCase):
+    """Tests for agents, which join by the same steps under another role."""
+
+    def agent(self, name: str = "db1", **more: Any) -> Joining:
+        """The joining of an agent."""
+        files = HostFiles(self.folder / "agent", "node")
+        made = Joining(evolve(JOIN, **more), name, files, Clock(), self.cluster.clock)
+        self.patch(made, "_dial", lambda *_: self.door)
+        return made
+
+    def issue(self, path: str, body: Any) -> tuple[int, Any]:
+        """What the auth service issues to a node."""
+        self.bodies.append((path, body))
+        claims = Claims(cluster=self.cluster.name, kind="host", name="db1", system_roles=("node",))
+        issued = self.cluster.issuer.host_certificate(claims, body["tls_public_key"])
+        cas = {kind: list(texts) for kind, texts in issued.cas.items()}
+        return 200, {"certificate": issued.tls_pem, "cas": cas}
+
+    def test_an_agent_joins(self) -> None:
+        """The token is for its role; afterwards no token is needed, nor another name taken."""
+        self.door.reply = self.issue
+        joined = self.enter(self.agent())
+        self.assertEqual((joined.name, joined.cluster), ("db1", self.cluster.name))
+        self.assertEqual((self.bodies[0][1]["type"], self.bodies[0][1]["name"]), ("node", "db1"))
+        self.enter(self.agent(token=None, pins=()))
+        self.assertIn("it has joined as db1", self.refused(self.agent("db2")))
+        self.assertEqual(len(self.bodies), 1)
+        self.assertIn("--type=node", self.refused_without_token())
+
+    def refused_without_token(self) -> str:
+        """What is said where there is none."""
+        files = HostFiles(self.folder / "other", "node")
+        none = evolve(JOIN, token=None)
+        return self.refused(Joining(none, "db1", files, Clock(), self.cluster.clock))
+
+    def test_a_certificate_of_another_role(self) -> None:
+        """A gateway's certificate is none of a node."""
+        self.assertIn("not the certificate of a node", self.refused(self.agent()))
 
 
 class RenewTests(JoiningCase):

@@ -1,7 +1,7 @@
-"""What a joined gateway keeps below DATA/gateway: its key, its certificate, whom it believes.
+"""What a joined host keeps below DATA/gateway (or DATA/agent): key, certificate, authorities.
 
     host.key    the private key; made before the first join, and there for its life
-    host.crt    the certificate of the host authority, which says who this gateway is
+    host.crt    the certificate of the host authority, which says who this host is
     host.cas    the host authorities that were trusted when that was issued
 
 The key is written first: a join that was answered into a broken connection is asked again
@@ -43,7 +43,7 @@ class Joined:
     """One state of the files.
 
     Attributes:
-        pair: what the gateway shows.
+        pair: what the host shows.
         cluster, name: what its certificate says.
         cas: the host authorities.
     """
@@ -69,13 +69,15 @@ class HostFiles:
     """See the module.
 
     Args:
-        folder: DATA/gateway; made with mode 0700.
+        folder: DATA/gateway, or DATA/agent; made with mode 0700.
+        role: the system role that the certificate has to have.
     """
 
     log = Logger()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, role: str = "gateway") -> None:
         self.folder = folder
+        self.role = role
         self._pair = KeyPair(cert_file=folder / "host.crt", key_file=folder / "host.key")
         self._cas = folder / "host.cas"
         self._seen: Stamp | None = None
@@ -88,7 +90,7 @@ class HostFiles:
 
         Raises:
             BadKeyPair: what is there cannot be used.
-            NotJoined: the certificate is none of a gateway.
+            NotJoined: the certificate is none of the role.
         """
         if self._known is None and not self._pair.cert_file.exists():
             return None
@@ -129,7 +131,7 @@ class HostFiles:
         Raises:
             OSError: it cannot be written; what was there stays.
             BadKeyPair: it is not for our key, or no certificate.
-            NotJoined: it is none of a gateway.
+            NotJoined: it is none of the role.
         """
         replace_secret(self._cas, cas.encode())
         replace_secret(self._pair.cert_file, certificate.encode())
@@ -142,8 +144,8 @@ class HostFiles:
         pair = load_pair(self._pair)
         leaf = judge_leaf(pair.chain[0].public_bytes(Encoding.DER))
         claims = leaf.claims if isinstance(leaf, Identity) else None
-        if claims is None or claims.kind != "host" or "gateway" not in claims.system_roles:
-            raise NotJoined(f"{self._pair.cert_file} is not the certificate of a gateway")
+        if claims is None or claims.kind != "host" or self.role not in claims.system_roles:
+            raise NotJoined(f"{self._pair.cert_file} is not the certificate of a {self.role}")
         try:
             cas = load_cas([self._cas.read_bytes()], str(self._cas))
         except OSError as error:

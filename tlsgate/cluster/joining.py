@@ -1,19 +1,22 @@
-"""A gateway without an auth service beside it: how it joins its cluster, and stays in it.
+"""A gateway without an auth service beside it, or an agent: how it joins its cluster, and stays.
 
 1. `enter` gives the cluster's name. At a first start it makes a key, dials `tlsgate-join`,
    sees by the pin that the cluster's own auth service answers, and shows the token; what it
    gets is kept (`hostfiles`), and no token is needed again.
 2. `door` asks that auth service from then on, with the certificate, by `tlsgate-auth`.
 3. `renew` gets the next certificate; the one that is shown is enough for it.
+
+An agent dials its gateways for both. Their port carries these two tokens to the auth service,
+and it is the auth service that has to answer: no gateway stands in for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.endpoints import HostnameEndpoint, quoteStringArgument, wrapClientTLS
+from twisted.internet.endpoints import quoteStringArgument, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
@@ -23,6 +26,7 @@ from tlsgate.cluster.httpdoor import HttpDoor
 from tlsgate.config.settings import Join
 from tlsgate.errors import BadAsk, BadKeyPair, NotJoined, Unreachable
 from tlsgate.interfaces import IAuthDoor
+from tlsgate.net.outbound import way_out
 from tlsgate.tls.dialing import ClusterTls, Expected
 from tlsgate.tls.keypair import LoadedPair
 from tlsgate.tls.peer import load_cas
@@ -42,11 +46,12 @@ class Joining:
 
     Args:
         join: where the cluster is.
-        name: of this gateway.
-        files: what is kept.
+        name: of this host.
+        files: what is kept, and for which system role.
         reactor: Twisted's.
         now: seconds since the epoch.
         writes: False: another process of this daemon joins and renews; this one reads.
+        environ: of the process, where an HTTP proxy may stand; None: none is used.
     """
 
     log = Logger()
@@ -66,7 +71,10 @@ class Joining:
         now: Callable[[], float],
         *,
         writes: bool = True,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
+        self._environ = environ
+        self._role = files.role
         self._join = join
         self._name = name
         self._files = files
@@ -79,7 +87,7 @@ class Joining:
     # -- becoming a member --
 
     async def enter(self) -> Joined:
-        """What this gateway is in its cluster; joins it where it is none yet.
+        """What this host is in its cluster; joins it where it is none yet.
 
         Raises:
             NotJoined: something has to be done by somebody, and the sentence says what.
@@ -100,8 +108,9 @@ class Joining:
         joined = self._keep(answer)
         self._check(joined)
         self.log.info(
-            "joined the cluster {cluster} as gateway {name}",
+            "joined the cluster {cluster} as {role} {name}",
             cluster=joined.cluster,
+            role=self._role,
             name=joined.name,
         )
         return joined
@@ -109,7 +118,7 @@ class Joining:
     async def _ask_to_join(self, token: str, expected: Expected) -> Any:
         body = {
             "token": token,
-            "type": "gateway",
+            "type": self._role,
             "name": self._name,
             "tls_public_key": self._public_key(),
         }
@@ -120,7 +129,7 @@ class Joining:
         said = _message(answer)
         if status == 401:
             raise NotJoined(
-                f"{said}. Make one with `tgctl tokens add --type=gateway`, and write it to "
+                f"{said}. Make one with `tgctl tokens add --type={self._role}`, and write it to "
                 "teleport.auth_token"
             )
         if status == 409:
@@ -130,6 +139,12 @@ class Joining:
         raise NotJoined(said)
 
     def _check(self, joined: Joined) -> None:
+        if self._role != "gateway" and joined.name != self._name:
+            # A gateway's name stands nowhere but in logs; an agent is reached by it.
+            raise NotJoined(
+                f"it has joined as {joined.name}, and teleport.nodename says {self._name}; write "
+                f"{joined.name} there, or remove {self._files.folder} and join anew with a token"
+            )
         wanted = self._join.cluster
         if wanted is not None and joined.cluster != wanted:
             raise NotJoined(
@@ -140,7 +155,7 @@ class Joining:
         written = self._join.token
         if written is None:
             raise NotJoined(
-                "teleport.auth_token is missing; `tgctl tokens add --type=gateway` makes one"
+                f"teleport.auth_token is missing; `tgctl tokens add --type={self._role}` makes one"
             )
         return _text_of(written, "teleport.auth_token")
 
@@ -168,7 +183,7 @@ class Joining:
     # -- being one --
 
     def door(self) -> HttpDoor:
-        """Make what asks the auth service as this gateway; it is used only after `enter`."""
+        """Make what asks the auth service as this host; it is used only after `enter`."""
         return self._dial(_AUTH, self._expected, self._pair)
 
     async def renew(self, door: IAuthDoor, *, at_once: bool) -> float:
@@ -226,7 +241,9 @@ class Joining:
         for server in self._join.servers:
             host, _, port = server.rpartition(":")
             host = host.strip("[]")
-            tcp = HostnameEndpoint(self._reactor, host, int(port), timeout=CONNECT_SECONDS)
+            tcp = way_out(
+                self._reactor, host, int(port), CONNECT_SECONDS, environ=self._environ or {}
+            )
             name = None if _is_address(host) else host
             tls = ClusterTls(token, expected, pair, name, self._reactor, self._now)
             ways.append(wrapClientTLS(tls, tcp))
