@@ -166,6 +166,12 @@ class IGateProtocol(Interface):
         "among them, or (), those that offer none are served too."
     )
 
+    own_login: bool = Attribute(
+        "True: in a cluster its own opening without TLS leads to it as well, on the web port "
+        "and on its own listener, and it finds out by itself who the client is: it calls "
+        "IRouteContext.identify, and until then the client's address counts as unknown."
+    )
+
     def server_names(public: Sequence[str]) -> Sequence[str]:
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
 
@@ -223,6 +229,9 @@ class IRouteContext(Interface):
     tunnels: ITunnels | None = Attribute("The agents of this process, or None.")
     trace: str = Attribute("16 hexadecimal digits for logs here and at an agent; made when asked.")
 
+    def certificate() -> bytes:
+        """The client's certificate as DER; b"" without one. It lives as long as the connection."""
+
     def claims(server_name: str | None) -> str | None:
         """The name class of *server_name*, see `RouteTable.claims` (S05)."""
 
@@ -267,6 +276,32 @@ class IRouteContext(Interface):
         Locks, drains, the list of connections and the log go by *kept* from here on, until
         the socket's lease is closed.
         """
+
+    ssh_host: Any = Attribute("The gateway's `tls.sshhost.SshHost` in a cluster, or None.")
+
+    def closed() -> GateError | None:
+        """Why nobody may reach a target now; None: they may."""
+
+    def emit(event: str, fields: Mapping[str, object]) -> None:
+        """Record an event of one of the targets that the protocol serves at once.
+
+        The connection's own facts (listener, peer, route, identity, trace) stand beside
+        *fields*.
+        """
+
+    def couple(client: Any, target: Any, limits: Decision | None) -> Any:
+        """Give a `net.relay.Pair`, not started, of two `net.ends.End`.
+
+        For a protocol that carries several targets in its own way; `relay` is for one.
+
+        Args:
+            client: an end of the protocol's own making.
+            target: what a reach has given.
+            limits: what the decision about the target says of idle time and end.
+        """
+
+    def busy(is_busy: bool) -> None:
+        """Say whether somebody would lose something if a drain ended the connection."""
 
     def identify(identity: Identity) -> None:
         """Say who the client is, where the protocol itself has found that out.

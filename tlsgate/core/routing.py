@@ -90,6 +90,9 @@ class Route:
     idle_seconds: float | None = None  #: None: the listener's
     #: True for the console: it never takes a name that another route claims.
     catch_all: bool = False
+    #: True: taken by the protocol's opening without TLS only, and the protocol finds out by
+    #: itself who the client is.
+    own_login: bool = False
 
 
 @frozen
@@ -194,6 +197,8 @@ class RouteTable:
             if own is not None and route.protocol not in own:
                 continue
             if opening not in (TLS, route.protocol) or not (encrypted or route.plain):
+                continue
+            if encrypted and route.own_login:
                 continue
             for name in route.server_names:
                 where, key = (wildcard, name[2:]) if name.startswith("*.") else (exact, name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import evolve
@@ -178,6 +178,7 @@ class Connection(Protocol):
 
     def identify(self, identity: Identity) -> None:
         """See `IRouteContext.identify`."""
+        self._known()
         # The ledger counts somebody in and the same one out.
         ledger = self.gateway.ledger
         ledger.closed(self.listener, self.transport_kind, self.identity, self.peer)
@@ -233,11 +234,21 @@ class Connection(Protocol):
         assert served is not None
         client, self.served = served.release(), None
         self.stage = "relaying"
-        self.pair = self._pair(client, target, limits)
+        self.pair = self.paired(client, target, limits)
         self.gateway.coupled(self)
         self.pair.start(said, served.unsent + answered)
 
-    def _pair(self, client: End, target: End, limits: Decision | None = None) -> Pair:
+    def emit(self, event: str, fields: Mapping[str, object]) -> None:
+        """See `IRouteContext.emit`."""
+        gateway = self.gateway
+        gateway.audit.emit(event, {**gateway.summary(self), **fields})
+
+    def busy(self, is_busy: bool) -> None:
+        """See `IRouteContext.busy`."""
+        self.stage = "channels" if is_busy else "serving"
+
+    def paired(self, client: End, target: End, limits: Decision | None = None) -> Pair:
+        """See `IRouteContext.couple`."""
         gateway = self.gateway
         plain = isinstance(client, PlainEnd) and isinstance(target, PlainEnd)
         return Pair(

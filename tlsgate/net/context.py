@@ -13,6 +13,9 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import Choice, Route, RouteTable
 from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster, IGateProtocol, IKept, IReach, IRouteContext, ITunnels
+from tlsgate.net.ends import End
+from tlsgate.net.relay import Pair
+from tlsgate.tls.sshhost import SshHost
 
 if TYPE_CHECKING:
     from tlsgate.net.connection import Connection
@@ -58,6 +61,11 @@ class RouteContext:
         """See `IRouteContext.claims`."""
         return self.table.claims(server_name)
 
+    def certificate(self) -> bytes:
+        """See `IRouteContext.certificate`."""
+        tls = self.connection.tls
+        return b"" if tls is None else tls.der
+
     def relay(
         self,
         reach: IReach,
@@ -77,6 +85,27 @@ class RouteContext:
     def keep(self, kept: IKept) -> None:
         """See `IRouteContext.keep`."""
         self.connection.keep(kept)
+
+    @property
+    def ssh_host(self) -> SshHost | None:
+        """See `IRouteContext.ssh_host`."""
+        return self.connection.gate.ssh_host
+
+    def closed(self) -> GateError | None:
+        """See `IRouteContext.closed`."""
+        return self.connection.gateway.closed()
+
+    def emit(self, event: str, fields: Mapping[str, object]) -> None:
+        """See `IRouteContext.emit`."""
+        self.connection.emit(event, fields)
+
+    def couple(self, client: End, target: End, limits: Decision | None) -> Pair:
+        """See `IRouteContext.couple`."""
+        return self.connection.paired(client, target, limits)
+
+    def busy(self, is_busy: bool) -> None:
+        """See `IRouteContext.busy`."""
+        self.connection.busy(is_busy)
 
     def identify(self, identity: Identity) -> None:
         """See `IRouteContext.identify`."""

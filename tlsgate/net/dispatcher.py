@@ -359,7 +359,8 @@ class Dispatcher(Connection):
         assert choice is not None
         route = choice.route
         hello = self.hello
-        self._known()
+        if not route.own_login:
+            self._known()
         gateway.wheel.drop(self)
         self.lease.want(0)
         context = RouteContext(
@@ -447,7 +448,7 @@ class Dispatcher(Connection):
         target = target_end(lease, secure, gateway.binding)
         self.stage = "relaying"
         client = self._client_end(self.arrival.take())
-        self.pair = self._pair(client, target)
+        self.pair = self.paired(client, target)
         self.pair.start()
 
     def _missed(self, error: GateError) -> None:

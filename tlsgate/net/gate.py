@@ -21,6 +21,7 @@ from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.relay import Waits
 from tlsgate.tls.certs import CertificateStore
 from tlsgate.tls.contexts import ContextStore, TlsPolicy
+from tlsgate.tls.sshhost import SshHost, SshHostFiles
 
 #: The listener where all routes meet.
 WEB: Final = "web"
@@ -56,6 +57,8 @@ class Trust:
     ca_files: Mapping[str, str]
     keypairs: tuple[KeyPair, ...]
     auth_target: str | None = None
+    #: The gateway's own SSH key and certificate; None: there is none.
+    ssh_host: SshHostFiles | None = None
 
 
 @frozen(eq=False, kw_only=True)
@@ -71,6 +74,7 @@ class Gate:
     contexts: ContextStore
     policies: Mapping[str, TlsPolicy]  #: by route name
     targets: Mapping[str, Target]  #: by endpoint string
+    ssh_host: SshHost | None = None
 
     @classmethod
     def build(
@@ -131,6 +135,12 @@ class Gate:
                     targets[route.target] = parse_target(route.target, contexts)
                 except (ValueError, BadKeyPair) as error:
                     blame(f"proxy_service.routes.{route.name}.target", error)
+        ssh_host = None
+        if trust is not None and trust.ssh_host is not None:
+            try:
+                ssh_host = SshHost.load(trust.ssh_host)
+            except BadKeyPair as error:
+                blame("proxy_service", error)
         if problems:
             raise BadSettings(problems)
         return cls(
@@ -150,6 +160,7 @@ class Gate:
             contexts=contexts,
             policies=policies,
             targets=targets,
+            ssh_host=ssh_host,
         )
 
     def stranger(self, head: bytes) -> str | None:
@@ -221,6 +232,17 @@ def protocol_routes(
     """
     public = tuple(_hosts(settings.public.web))
     for name, protocol in sorted(protocols.items()):
+        if protocol.own_login and trust is not None and trust.ssh_host is not None:
+            for listener in settings.listeners:
+                if listener.name == WEB or listener.protocol == name:
+                    yield Route(
+                        name=f"{name}-plain",
+                        protocol=name,
+                        listener=listener.name,
+                        unsafe_anyone=True,  # no target; the protocol itself decides
+                        plain=True,
+                        own_login=True,
+                    )
         open_to_anyone = protocol.client_cert is CertRule.NONE
         holders = protocol.holders
         if not protocol.stands_alone or (trust is None and (protocol.shows_cluster or holders)):

@@ -156,7 +156,7 @@ class Gateway:
         error = connection.error
         if isinstance(error, Hangup) and not error.received_bytes:
             return
-        fields = self._summary(connection)
+        fields = self.summary(connection)
         fields["event"] = "connection.refused" if error is not None else "connection.end"
         fields["cause"] = connection.cause
         if error is not None:
@@ -175,22 +175,23 @@ class Gateway:
             connection.listener, connection.transport_kind, identity, connection.peer
         )
         if identity is not None:
-            self.audit.emit("route.connect", self._summary(connection))
+            self.audit.emit("route.connect", self.summary(connection))
 
     def coupled(self, connection: Connection) -> None:
         """Its protocol has reached a target for it."""
         if connection.target is not None:
             event = f"{_session(connection.target)}.start"
-            self.audit.emit(event, self._summary(connection))
+            self.audit.emit(event, self.summary(connection))
 
     def connections(self) -> list[dict[str, object]]:
         """What is open now, as JSON types."""
         return [
-            {"id": one.number, "stage": one.stage, **self._summary(one)}
+            {"id": one.number, "stage": one.stage, **self.summary(one)}
             for one in self._live.values()
         ]
 
-    def _summary(self, one: Connection) -> dict[str, object]:
+    def summary(self, one: Connection) -> dict[str, object]:
+        """What logs and audit say of *one* now."""
         choice, hello = one.choice, one.hello
         to_target, to_client = one.carried()
         return {

@@ -35,6 +35,7 @@ class GateProtocol:
     shows_cluster: bool = False
     at_auth: bool = False
     name_alpn: tuple[bytes, ...] = ()
+    own_login: bool = False
     advice: str = ""
 
     #: Keys that `settings` takes; a subclass with settings of its own overrides both.
