@@ -182,6 +182,18 @@ class FakeContext:
     refused: tuple[GateError, bytes, str] | None = None
     kept: IKept | None = None
     trace: str = "0123456789abcdef"
+    der: bytes = b""
+    ssh_host: Any = None
+    shut: GateError | None = None
+    #: What `emit` was called with: event, fields.
+    emitted: list[tuple[str, Mapping[str, object]]] = field(factory=list)
+    #: What `couple` was called with: client, target, limits.
+    coupled: tuple[Any, ...] | None = None
+    is_busy: bool = False
+
+    def certificate(self) -> bytes:
+        """The certificate that was given as `der`."""
+        return self.der
 
     def relay(
         self,
@@ -202,6 +214,22 @@ class FakeContext:
     def keep(self, kept: IKept) -> None:
         """Remember who has the socket now."""
         self.kept = kept
+
+    def closed(self) -> GateError | None:
+        """Targets may be reached, unless `shut` says otherwise."""
+        return self.shut
+
+    def emit(self, event: str, fields: Mapping[str, object]) -> None:
+        """Remember what is recorded."""
+        self.emitted.append((event, fields))
+
+    def couple(self, client: Any, target: Any, limits: Decision | None) -> Any:
+        """Remember which ends are to be coupled; nothing is carried."""
+        self.coupled = (client, target, limits)
+
+    def busy(self, is_busy: bool) -> None:
+        """Remember whether a drain has to wait."""
+        self.is_busy = is_busy
 
     def identify(self, identity: Identity) -> None:
         """Take *identity* for the client's from now on."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.net.rig import CLIENT, Rig
+from tests.net.rig import CLIENT, Rig, client_pair
 from tlsgate import registry
 from tlsgate.core.access import Identity
 from tlsgate.errors import NotServed
@@ -23,10 +24,12 @@ class Curious(GateProtocol):
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.shown = b""
 
     def build(self, context: IRouteContext) -> Any:
         """See `IGateProtocol`."""
         self.told.append(context)
+        self.shown = context.certificate()
         raise NotServed(self.name, "it only looks")
 
 
@@ -52,4 +55,6 @@ class RouteContextTests(SynchronousTestCase):
         self.assertEqual(context.peer, CLIENT)
         assert isinstance(context.identity, Identity)
         self.assertEqual(context.identity.common_names, ("alice",))
+        shown = client_pair("alice")[0].public_bytes(Encoding.DER)
+        self.assertEqual(curious.shown, shown)
         self.assertEqual((context.claims("r.test"), context.claims("gw.test")), ("r.test", None))

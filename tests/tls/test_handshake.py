@@ -6,6 +6,7 @@ import contextlib
 import gc
 import socket
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -77,6 +78,8 @@ class AcceptTests(HandshakeCase):
         assert identity is not None
         self.assertEqual(identity.common_names, ("alice",))
         self.assertIsNotNone(ours.certificate)
+        self.assertEqual(ours.der, client_pair("alice")[0].public_bytes(Encoding.DER))
+        self.assertEqual(ours.negotiated, b"b")
         client.send(b"hello")
         slab = Slab()
         session = ours.session()
@@ -158,5 +161,7 @@ class DialTests(HandshakeCase):
         self.shake(ours, server)
         self.assertEqual(server.get_servername(), b"gw.test")
         ours.check_server("gw.test")
+        self.assertEqual(ours.negotiated, b"")
+        self.assertEqual(server.get_certificate(as_cryptography=True), ours.chain[0])
         error = self.assertRaises(TargetUntrusted, ours.check_server, "other.example")
         self.assertEqual(error.target, "tls:gw.test:1")

@@ -68,6 +68,7 @@ from tlsgate.errors.tunnel import (
     AgentRefused,
     BadTunnelWay,
     NoAgent,
+    NotOffered,
     TunnelBroken,
 )
 
@@ -113,6 +114,7 @@ __all__ = [
     "NoRoute",
     "NoSuch",
     "NotJoined",
+    "NotOffered",
     "NotServed",
     "Place",
     "Problem",

@@ -75,3 +75,16 @@ class AgentBusy(GateError):
 
     def __str__(self) -> str:
         return f"{self.name} takes nobody more now: {self.why}; try again in a moment"
+
+
+@define(eq=False)
+class NotOffered(GateError):
+    """The agent's configuration does not list the address that a client names."""
+
+    fault = Fault.CLIENT
+    reason = "not_offered"
+    name: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"node {self.name} offers no port {self.port}; its ssh_service.targets say which"

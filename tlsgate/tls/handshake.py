@@ -14,12 +14,14 @@ import socket
 from ipaddress import ip_address
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import TargetRefused
-from tlsgate.tls import reasons, verify
+from tlsgate.tls import peer, reasons, verify
 from tlsgate.tls.fast import AGAIN, BLOCKED, HAS_BINDING, Session, open_session
 
 Context = SSL.Context
@@ -91,6 +93,22 @@ class Handshake:
     def certificate(self) -> object:
         """The peer's certificate as pyOpenSSL has it, or None."""
         return self._connection.get_peer_certificate()
+
+    @property
+    def der(self) -> bytes:
+        """The peer's certificate; b"" without one."""
+        found = self._connection.get_peer_certificate(as_cryptography=True)
+        return b"" if found is None else found.public_bytes(Encoding.DER)
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """What the server has shown, its own certificate first; nobody has verified it."""
+        return peer.presented(self._connection)
+
+    @property
+    def negotiated(self) -> bytes:
+        """The token that both sides agreed on; b"" without one."""
+        return self._connection.get_alpn_proto_negotiated()
 
     def recheck(self, rule: CertRule, server_name: str | None) -> Identity | None:
         """See `verify.recheck`: what was negotiated has to be what was decided.
