@@ -175,7 +175,9 @@ class PrincipalsTests(SynchronousTestCase):
 class AdmissionsTests(SynchronousTestCase):
     """Tests for lines and their options."""
 
-    def options(self, fresh: bool = True, until: float | None = 60.0, **said: Any) -> str | None:
+    def options(
+        self, fresh: bool = True, until: str = "19700101000100Z", **said: Any
+    ) -> str | None:
         """What stands before the name of one whose role says so; None: there is no line."""
         role = evolve(ACCESS, name="said", options=Options(**said))
         who = evolve(ALICE, roles=("said",))
@@ -195,12 +197,12 @@ class AdmissionsTests(SynchronousTestCase):
         """Where locks are strict lines end by themselves, and old knowledge lets nobody in."""
         ends = 'restrict,pty,port-forwarding,expiry-time="19700101000100Z"'
         self.assertEqual(self.options(strict_locks=True), ends)
-        self.assertEqual(self.options(strict_locks=True, until=None), self.options())
+        self.assertEqual(self.options(strict_locks=True, until=""), self.options())
         self.assertEqual(self.options(strict_locks=True, fresh=False), None)
         self.assertEqual(self.options(fresh=False), self.options())
         known = state(ALICE, strict=True)
         self.assertIsNone(Admissions(known, "db1", NODE, 0.0, fresh=False).of(ALICE))
-        found = Admissions(known, "db1", NODE, 0.0, until=60.0).of(ALICE)
+        found = Admissions(known, "db1", NODE, 0.0, until="19700101000100Z").of(ALICE)
         self.assertEqual(found, Admission(name="alice", logins=("deploy", "root"), options=ends))
 
     def test_files(self) -> None:

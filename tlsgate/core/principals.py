@@ -15,7 +15,6 @@ role says of this node is found out once, and what a set of roles says once for 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from attrs import frozen
@@ -103,8 +102,8 @@ class Admissions:
         labels: of the node, now.
         now: seconds since the epoch.
         fresh: whether what is known is younger than where locks are strict it must be.
-        until: up to when it will be, seconds since the epoch: lines of people for whom locks
-            are strict end then by themselves. None: lines have no end.
+        until: up to when it will be, as sshd reads a time: lines of people for whom locks are
+            strict end then by themselves. "": lines have no end.
     """
 
     def __init__(
@@ -115,14 +114,14 @@ class Admissions:
         now: float,
         *,
         fresh: bool = True,
-        until: float | None = None,
+        until: str = "",
     ) -> None:
         self._state = state
         self._agent = ("agent", node)
         self._labels = dict(labels)
         self._now = now
         self._fresh = fresh
-        self._until = "" if until is None else f',expiry-time="{_utc(until)}"'
+        self._until = f',expiry-time="{until}"' if until else ""
         self._locked_logins = frozenset(
             lock.target["login"] for lock in state.locks if "login" in lock.target
         )
@@ -287,8 +286,3 @@ def _permits(options: Options) -> str:
 def _asks(selector: Selector) -> bool:
     """Whether *selector* depends on who asks."""
     return any(templates.is_template(word) for words in selector.values() for word in words)
-
-
-def _utc(seconds: float) -> str:
-    """How sshd reads a time; the Z is understood from OpenSSH 9.1 on."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%d%H%M%SZ")

@@ -191,7 +191,7 @@ class Principals:
         self._used_labels, self._used_fresh = dict(self._labels()), fresh
         self._next_lock = next_change(state, now)
         self._until = now + left if fresh else None
-        until = self._until if self.ends else None
+        until = _utc(self._until) if self._until is not None and self.ends else ""
         found = Admissions(state, self.name, self._used_labels, now, fresh=fresh, until=until)
         admitted: list[Admission] = []
         for count, person in enumerate(found.people, 1):
@@ -261,6 +261,11 @@ class Principals:
         elif self._told and not failed:
             self.log.info("logins by the cluster's certificates can be written again")
         self._told = failed
+
+
+def _utc(seconds: float) -> str:
+    """How sshd reads a time; the Z is understood from OpenSSH 9.1 on."""
+    return time.strftime("%Y%m%d%H%M%SZ", time.gmtime(seconds))
 
 
 def _loses(before: bytes, after: bytes) -> bool:
