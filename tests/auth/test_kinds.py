@@ -45,7 +45,10 @@ class KindTests(SynchronousTestCase):
             "ca": "cert_authority",
             "cas": "cert_authority",
             "cert_authorities": "cert_authority",
-            "node": None,
+            "node": "node",
+            "nodes": "node",
+            "server": "node",
+            "app": None,
             "": None,
         }
         self.assertEqual({word: kind_of(word) for word in wanted}, wanted)

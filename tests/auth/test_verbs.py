@@ -25,6 +25,9 @@ from tlsgate.auth.calls import Ask
 from tlsgate.auth.principal import Principal, nobody, of_certificate
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import CLAIMS_OID, Claims, decode
+from tlsgate.core.rolevalues import Person
+from tlsgate.core.sshidentity import PINNED, identity_of
+from tlsgate.core.wire.sshcert import parse_line
 
 
 def claims_in(pem: str) -> Claims:
@@ -130,6 +133,19 @@ class OpenTests(VerbsTestCase):
         )
         self.assertEqual(answer["not_after"] - self.cluster.clock.seconds(), 3600)
         self.assertEqual(claims_in(answer["certificate"]).pinned_address, ADDRESS)
+        # sshd sees the agent's address, so that is no critical option of its own.
+        ssh = parse_line(answer["ssh_certificate"])
+        self.assertEqual((ssh.critical_options, set(ssh.extensions)), ({}, {"permit-pty", PINNED}))
+        person = Person("alice", ("access",))
+        found = identity_of(
+            ssh,
+            {ssh.authority},
+            cluster=NAME,
+            people={"alice": person},
+            now=self.cluster.clock.seconds(),
+        )
+        assert found.claims is not None
+        self.assertEqual(found.claims.pinned_address, ADDRESS)
 
     def test_a_gateway_asks_for_a_client(self) -> None:
         """The address that counts is the client's, as the gateway says it."""

@@ -296,6 +296,9 @@ class GatewayCertificates(Answer):
     chain: str
     not_before: float
     not_after: float
+    ssh_certificate: str | None = Field(
+        None, description="of the host that clients of SSH see, where its key was sent"
+    )
 
 
 class WatchLine(Answer):
@@ -322,6 +325,60 @@ class WebUser(Answer):
     proved: bool
     sid: str
     expires: float
+
+
+class Beaten(Answer):
+    """When the next heartbeat is due, and when an agent without one is gone."""
+
+    next_seconds: float
+    expires: float
+    labels: Labels = Field(description="of the token by which the agent has joined")
+
+
+class Taken(Answer):
+    """How many agents were said."""
+
+    taken: int
+
+
+class MyNode(Answer):
+    """A node that one may reach."""
+
+    name: str
+    hostname: str
+    labels: Labels
+    addresses: list[str]
+    logins: list[str] = Field(description="as whom, where roles name logins")
+
+
+class MyNodes(Answer):
+    """Nodes, by name."""
+
+    nodes: list[MyNode]
+
+
+class AgentRow(Answer):
+    """An agent, and its tunnel."""
+
+    name: str
+    roles: list[str]
+    version: str
+    hostname: str
+    listener: str = Field(description="of the gateway, that it came by")
+    transport: str
+    address: str
+    worker: str
+    since: float = Field(description="seconds since the epoch")
+    streams: int
+    gateway: str | None = Field(description="null: it is heard, and no gateway has a tunnel")
+    last_seen: float
+
+
+class AgentRows(Answer):
+    """A page of agents, by name."""
+
+    items: list[AgentRow]
+    next: str | None
 
 
 class Anything(Answer):

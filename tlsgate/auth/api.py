@@ -18,7 +18,14 @@ from urllib.parse import unquote
 from twisted.logger import Logger
 
 from tlsgate import errors
-from tlsgate.auth import verbs_gateway, verbs_me, verbs_open, verbs_operator, verbs_resources
+from tlsgate.auth import (
+    verbs_agents,
+    verbs_gateway,
+    verbs_me,
+    verbs_open,
+    verbs_operator,
+    verbs_resources,
+)
 from tlsgate.auth.bodies import merged, take
 from tlsgate.auth.calls import Ask, Call, Reply, Verb
 from tlsgate.auth.parts import Parts
@@ -37,6 +44,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_resources.VERBS,
     *verbs_operator.VERBS,
     *verbs_gateway.VERBS,
+    *verbs_agents.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

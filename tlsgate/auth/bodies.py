@@ -204,6 +204,9 @@ class GatewayCertificate(Body):
 
     names: Annotated[list[Line], Field(min_length=1, max_length=64)]
     tls_public_key: Pem
+    ssh_public_key: Pem | None = Field(
+        None, description="of the jump host: one line as in authorized_keys"
+    )
     public: Annotated[list[Line], Field(max_length=16)] = []
 
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsgate.auth.calls import Call
-from tlsgate.auth.issue import Issued, check_not_public, host_names, ssh_extensions
+from tlsgate.auth.issue import (
+    Issued,
+    bare_name,
+    check_not_public,
+    host_names,
+    ssh_extensions,
+    ssh_names,
+)
 from tlsgate.auth.opaque import pack, unpack
+from tlsgate.auth.principal import AUTH
+from tlsgate.auth.tokens import TYPES
 from tlsgate.core.claims import Claims
 from tlsgate.core.keeping import ABSENT, Put
 from tlsgate.core.roles import Person, Role, effective
-from tlsgate.errors import BadAsk, BadBytes, Conflict, Exists
+from tlsgate.errors import BadAsk, BadBytes, BadName, Conflict, Exists
 from tlsgate.tls.publickeys import load_public_key, load_ssh_public_key
 
 #: Where the names of joined hosts stand; an item ends with the certificate.
@@ -101,7 +110,8 @@ async def for_user(
     issued = call.parts.issuer.user_certificates(
         claims,
         tls_public_key,
-        ssh_public_key,
+        # An OpenSSH certificate opens every node: there is no narrow one.
+        None if claims.routes.keys() - {"cluster"} else ssh_public_key,
         ttl_seconds,
         extensions=ssh_extensions(
             port_forwarding=bool(options.port_forwarding), forward_agent=bool(options.forward_agent)
@@ -139,6 +149,17 @@ def check_name(call: Call, claims: Claims) -> None:
         if not f".{claims.cluster}".endswith(f".{host}")
     ]
     check_not_public(host_names(claims), public)
+    # <name> and <name>.<cluster> are principals of a node's OpenSSH certificate: they must not
+    # be those of another node, which are <its name>.node.<cluster> and under public addresses.
+    name = claims.name.lower()
+    check_not_public(bare_name(claims), [claims.cluster, *public])
+    if "." in name and name.rpartition(".")[2] in (AUTH, *TYPES):
+        raise BadName(f"name {name[:64]}", "ends with what only names of the cluster end with")
+
+
+def host_key(role: str, name: str) -> str:
+    """Where a joined host's name stands; its names in certificates are of one case too."""
+    return f"{HOSTS}{role}/{name.lower()}"
 
 
 def check_zone(zone: str, names: Sequence[str]) -> None:
@@ -157,11 +178,13 @@ async def for_host(
     tls_public_key: str,
     ssh_public_key: str | None,
     replaces: bool,
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Issue a host's certificate under a name that is its own, and record it.
 
     Args:
         replaces: True: who asks has shown a certificate of this very host.
+        labels: of the token by which it joins; None: those that it has stay.
 
     Raises:
         Exists: another host has the name, until its certificate ends.
@@ -170,14 +193,22 @@ async def for_host(
     parts = call.parts
     check_name(call, claims)
     digest = hashlib.sha256(key_der(tls_public_key)).hexdigest()
-    issued = parts.issuer.host_certificate(claims, tls_public_key, ssh_public_key=ssh_public_key)
+    issued = parts.issuer.host_certificate(
+        claims,
+        tls_public_key,
+        ssh_public_key=ssh_public_key,
+        ssh_names=ssh_names(claims, hosts_of(parts.public_addresses())),
+    )
+    given = dict(labels or {})
     for role in claims.system_roles:
-        key = f"{HOSTS}{role}/{claims.name}"
+        key = host_key(role, claims.name)
         item = await parts.store.get(key)
-        if item is not None and not replaces:
-            if unpack(key, item.value).get("key") != digest:
-                raise Exists(role, claims.name)
-        value = pack({"name": claims.name, "key": digest, "since": parts.now()})
+        kept = {} if item is None else unpack(key, item.value)
+        if item is not None and not replaces and kept.get("key") != digest:
+            raise Exists(role, claims.name)
+        if labels is None:
+            given |= kept.get("labels") or {}
+        value = pack({"name": claims.name, "key": digest, "since": parts.now(), "labels": given})
         expects = ABSENT if item is None else item.revision
         try:
             await parts.store.commit([Put(key, value, expects, issued.not_after)])
@@ -194,5 +225,6 @@ async def for_host(
         "cluster": claims.cluster,
         "system_roles": list(claims.system_roles),
         "names": list(issued.names),
+        "labels": given,
         **revision_json(issued, await parts.store.revision()),
     }

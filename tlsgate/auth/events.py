@@ -38,6 +38,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "trusted_cluster.create": "T7000I",
         "trusted_cluster.delete": "T7001I",
         "trusted_cluster_token.create": "T7002I",
+        # agents
+        "node.delete": "TGH00I",
         # sessions
         "session.start": "T2000I",
         "session.end": "T2004I",

@@ -22,6 +22,7 @@ from tlsgate.auth.authorities import Authorities
 from tlsgate.auth.leaf import Leaf, sign_leaf
 from tlsgate.core.claims import Claims
 from tlsgate.core.names import normal
+from tlsgate.core.sshidentity import PINNED
 from tlsgate.errors import BadAsk, BadBytes, BadName
 from tlsgate.tls.publickeys import PublicKey, load_public_key, load_ssh_public_key
 
@@ -38,6 +39,9 @@ FLOOR_SECONDS: Final = 60.0
 
 #: Begun so much earlier than now (R16).
 BACKDATE_SECONDS: Final = 60
+
+#: Of a host's OpenSSH certificate; OpenSSH reads 256.
+_PRINCIPALS: Final = 64
 
 #: What an OpenSSH user certificate may permit. X11 forwarding and user-rc are not ours to give.
 SSH_EXTENSIONS: Final = frozenset(
@@ -86,6 +90,32 @@ def ssh_extensions(*, port_forwarding: bool, forward_agent: bool) -> tuple[str, 
         *(("permit-port-forwarding",) if port_forwarding else ()),
         "permit-pty",
     )
+
+
+def ssh_names(claims: Claims, public: Sequence[str]) -> tuple[str, ...]:
+    """The principals of a host's OpenSSH certificate: all that clients may call it by.
+
+    Those of a node are its names, and <name>.<public> for each *public* host of the gateways,
+    under which clients reach it; what is a gateway's own is not among them.
+
+    Raises:
+        BadName: as `host_names`.
+    """
+    found = host_names(claims)
+    if "node" in claims.system_roles:
+        zones = [claims.cluster, *(host for host in public if not _is_address(host))]
+        bare = bare_name(claims)
+        found += (*bare, *(normal(f"{claims.name}.{zone}") for zone in zones))
+    taken = {host.lower() for host in public}
+    return tuple(name for name in dict.fromkeys(found) if name not in taken)[:_PRINCIPALS]
+
+
+def bare_name(claims: Claims) -> tuple[str, ...]:
+    """A host's name alone, where that can be one: a number is an address to somebody."""
+    try:
+        return (normal(claims.name),)
+    except BadName:
+        return ()
 
 
 def host_names(claims: Claims) -> tuple[str, ...]:
@@ -165,7 +195,7 @@ class Issuer:
                 claims.name,
                 [claims.name],
                 (begins, ends),
-                extensions,
+                {**dict.fromkeys(extensions, b""), **_pinned(claims)},
             )
         return self._issued(pem, line, begins, ends)
 
@@ -177,6 +207,7 @@ class Issuer:
         ttl_seconds: float | None = None,
         *,
         ssh_public_key: str | bytes | None = None,
+        ssh_names: Sequence[str] = (),
         cap_seconds: float = HOST_SECONDS,
     ) -> Issued:
         """Sign a host's certificate: <name>.<role>.<cluster> and *dns_names*.
@@ -187,7 +218,8 @@ class Issuer:
             claims: of the kind "host", with its system roles.
             dns_names: more names; who asks has made sure that the host may have them
                 (`check_not_public`).
-            ssh_public_key: of the host's sshd; its principals are the same names.
+            ssh_public_key: of the host's sshd.
+            ssh_names: its principals, see `ssh_names`; (): the same names.
 
         Raises:
             BadBytes: a key or a name that no certificate carries.
@@ -212,9 +244,9 @@ class Issuer:
                 SSHCertificateType.HOST,
                 load_ssh_public_key(ssh_public_key),
                 names[0],
-                names,
+                tuple(ssh_names) or names,
                 (begins, ends),
-                (),
+                {},
             )
         return self._issued(pem, line, begins, ends, names)
 
@@ -226,6 +258,8 @@ class Issuer:
         gateway: str = "gateway",
         system_roles: Sequence[str] = ("gateway",),
         public: Sequence[str] | None = None,
+        ssh_public_key: str | bytes | None = None,
+        ssh_names: Sequence[str] = (),
         ttl_seconds: float | None = None,
         cap_seconds: float = GATEWAY_SECONDS,
     ) -> Issued:
@@ -237,6 +271,8 @@ class Issuer:
             system_roles: what the process is dialled as: a gateway, the auth service, or both.
             public: the cluster's public addresses; names that neither are one of them nor
                 lie under one are refused. None: the caller has looked.
+            ssh_public_key: what its jump host shows; None: no OpenSSH certificate.
+            ssh_names: the principals of that; who asks has looked at them.
 
         Raises:
             BadBytes: a key, or a name that is none or not the cluster's.
@@ -262,7 +298,18 @@ class Issuer:
         )
         authority = self._authorities.x509("host")
         chain = sign_leaf(authority, leaf) + authority.trust.decode()
-        return self._issued(chain, None, begins, ends, wanted)
+        line = None
+        if ssh_public_key is not None and ssh_names:
+            line = self._sign_ssh(
+                "ssh_host",
+                SSHCertificateType.HOST,
+                load_ssh_public_key(ssh_public_key),
+                gateway,
+                [one if _is_address(one) else normal(one) for one in ssh_names][:_PRINCIPALS],
+                (begins, ends),
+                {},
+            )
+        return self._issued(chain, line, begins, ends, wanted)
 
     def _check_cluster(self, claims: Claims, kind: str) -> None:
         if claims.cluster != self._cluster or claims.kind != kind:
@@ -296,7 +343,7 @@ class Issuer:
         key_id: str,
         principals: Sequence[str],
         life: tuple[int, int],
-        extensions: Sequence[str],
+        extensions: Mapping[str, bytes],
     ) -> str:
         builder = (
             SSHCertificateBuilder()
@@ -308,8 +355,8 @@ class Issuer:
             .valid_after(life[0])
             .valid_before(life[1])
         )
-        for name in dict.fromkeys(extensions):
-            builder = builder.add_extension(name.encode(), b"")
+        for name, content in extensions.items():
+            builder = builder.add_extension(name.encode(), content)
         return builder.sign(self._authorities.ssh(kind).key).public_bytes().decode()
 
     def _issued(
@@ -339,8 +386,19 @@ def check_not_public(names: Sequence[str], public: Sequence[str]) -> None:
             raise BadName(f"name {name[:64]}", "under a public address: it is the gateway's")
 
 
+def _pinned(claims: Claims) -> dict[str, bytes]:
+    """The extension of a certificate that is good from one address alone (S55)."""
+    address = claims.pinned_address
+    return {} if address is None else {PINNED: address.encode("ascii")}
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
 def _is_under(name: str, public: Sequence[str]) -> bool:
-    return any(name == one or name.endswith(f".{one}") for one in map(normal, public))
+    hosts = (normal(one) for one in public if not _is_address(one))
+    return any(name == one or name.endswith(f".{one}") for one in hosts)
 
 
 def _maybe_wild(name: str) -> str:

@@ -28,6 +28,7 @@ from tlsgate.auth.kind_cluster import (
     AuthPreferenceSpec,
     NetworkingSpec,
 )
+from tlsgate.auth.kind_node import NodeSpec
 from tlsgate.auth.kind_people import LockSpec, TokenSpec, UserSpec
 from tlsgate.auth.kind_role import RoleSpec
 from tlsgate.auth.kindfields import Labels, Name, Spec, Text, Time, called, written_time
@@ -73,6 +74,7 @@ KINDS: Final[Mapping[str, Kind]] = {
         Kind(name="role", model=RoleSpec, versions=kind_role.VERSIONS),
         Kind(name="token", model=TokenSpec, aliases=("provision_token",)),
         Kind(name="lock", model=LockSpec),
+        Kind(name="node", model=NodeSpec, aliases=("server",), writable=False, filled=True),
         Kind(
             name="cluster_networking_config",
             model=NetworkingSpec,
@@ -101,7 +103,7 @@ KINDS: Final[Mapping[str, Kind]] = {
 _LATER: Final = frozenset(
     {
         "access_list", "app", "bot", "db", "device", "github", "installer", "kube_cluster",
-        "login_rule", "network_restrictions", "node", "oidc", "recording", "remote_cluster",
+        "login_rule", "network_restrictions", "oidc", "recording", "remote_cluster",
         "saml", "session_recording_config", "trusted_cluster", "ui_config", "windows_desktop",
     }
 )  # fmt: skip

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from tlsgate.auth.authorities import Authorities
 from tlsgate.auth.gateways import Gateways
+from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.sessions import Sessions
@@ -48,6 +49,7 @@ class Parts:
         clock: for timers.
         public_addresses: "host:port" under which the gateway's web port is reached.
         gateways: what those in other processes have told; None: there can be none.
+        inventory: which agents the gateways have.
         version: of the daemon.
         audit_kept: returns when every event that was emitted is on the disk; raises
             `AuditFailed` where the trail cannot be written and must be (R18).
@@ -73,6 +75,7 @@ class Parts:
     version: str = ""
     public_addresses: Callable[[], Sequence[str]] = tuple
     gateways: Gateways | None = None
+    inventory: Inventory = field(factory=Inventory)
     audit_kept: Callable[[], Awaitable[None]] = _at_once
     audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None

@@ -59,6 +59,7 @@ _ROLES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
                         "resources": ["cert_authority"],
                         "verbs": ["list", "readnosecrets", "rotate", "use"],
                     },
+                    {"resources": ["node"], "verbs": ["list", "read", "delete"]},
                     {"resources": ["event", "session"], "verbs": ["list", "read"]},
                 ],
             },

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from tlsgate.auth import kinds
 from tlsgate.auth.kinds import Resource
-from tlsgate.auth.opaque import pack, unpack
+from tlsgate.auth.opaque import moment, pack, unpack
 from tlsgate.core.keeping import PAGE, Item
 from tlsgate.core.roles import Person, Role, decide_verb, parse_role, unreadable
 from tlsgate.errors import BadResource, InUse, WouldBreak
@@ -20,6 +20,7 @@ PREFIXES: Final[Mapping[str, str]] = {
     "role": "roles/",
     "token": "tokens/",
     "lock": "locks/",
+    "node": "nodes/",
     "cluster_networking_config": "networking",
     "cluster_auth_preference": "auth_preference",
 }
@@ -48,6 +49,8 @@ def shown(item: Item) -> dict[str, Any]:
     spec = whole.get("spec", {})
     if whole.get("kind") == "token" and "roles" in spec:
         whole["spec"] = {"types" if key == "roles" else key: one for key, one in spec.items()}
+    if whole.get("kind") == "node" and item.expires is not None:
+        whole["metadata"]["expires"] = moment(item.expires)
     return whole
 
 

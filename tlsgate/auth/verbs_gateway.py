@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from tlsgate.auth import certify
@@ -27,6 +27,8 @@ async def _certificates(call: Call) -> Any:
         system_roles=tuple(one for one in (GATEWAY, AUTH) if one in principal.system_roles)
         or (GATEWAY,),
         public=_may_show(call),
+        ssh_public_key=body.ssh_public_key,
+        ssh_names=await _jump_names(call),
     )
     if parts.gateways is not None and AUTH not in principal.system_roles:
         await parts.gateways.tell(principal.name, body.public, issued.not_after)
@@ -42,7 +44,31 @@ async def _certificates(call: Call) -> Any:
         "chain": issued.tls_pem,
         "not_before": issued.not_before,
         "not_after": issued.not_after,
+        "ssh_certificate": issued.ssh,
     }
+
+
+async def _jump_names(call: Call) -> Sequence[str]:
+    """What clients of SSH may call a gateway: its public hosts, and no node's name.
+
+    A gateway between a client and a node must not be able to show the node's certificate.
+    """
+    parts, body = call.parts, call.body
+    if body.ssh_public_key is None:
+        return ()
+    public = certify.hosts_of(parts.public_addresses())
+    if parts.gateways is not None and not parts.gateways.fixed:
+        told = dict.fromkeys((*public, *certify.hosts_of(body.public)))
+        zones = {parts.cluster, *told}
+        public = tuple([host for host in told if not await _is_a_nodes(call, host, zones)])
+    own = f"{call.principal.name}.{GATEWAY}.{parts.cluster}"
+    return (*public, own) if call.principal.kind == "host" else public
+
+
+async def _is_a_nodes(call: Call, host: str, zones: Collection[str]) -> bool:
+    name, _, zone = host.lower().partition(".")
+    node = await call.parts.store.get(certify.host_key("node", name))
+    return node is not None and zone in zones
 
 
 def _may_show(call: Call) -> Sequence[str] | None:

@@ -9,7 +9,7 @@ from tlsgate.auth.bodies import InviteAccept, InviteBegin, Join, Login
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.resources import roles_of
 from tlsgate.core.claims import Claims
-from tlsgate.errors import GateError
+from tlsgate.errors import GateError, Locked
 
 
 async def _login(call: Call) -> Any:
@@ -57,18 +57,21 @@ async def _join(call: Call) -> Any:
         )
         certify.check_name(call, claims)
         grant = await parts.tokens.use(body.token, der, body.type)
+        if (lock := parts.locks.matches(claims)) is not None:  # removed: not by a new token
+            raise Locked(body.name, lock.message)
         answer = await certify.for_host(
             call,
             claims,
             tls_public_key=body.tls_public_key,
             ssh_public_key=body.ssh_public_key,
             replaces=False,
+            labels=grant.labels,
         )
     except GateError as e:
         call.emit("instance.join", told, success=False, error=e.reason)
         raise
     call.emit("instance.join", told, token=grant.id)
-    return {**answer, "labels": dict(grant.labels)}
+    return answer
 
 
 async def _cas(call: Call) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from tlsgate.auth import networking, resources
+from tlsgate.auth import networking, nodes, resources
 from tlsgate.auth.bodies import Page, Put, Remove
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.kinds import KINDS, Kind, Resource, as_json, kind_of, read_resource, role_of
@@ -149,6 +149,8 @@ async def _delete(call: Call) -> Any:
         if change.changed:
             call.emit(_SETTING_EVENTS[kind.name], networking.audited(change), name=name)
         return {"kind": kind.name, "name": name}
+    if kind.name == "node":
+        return {"kind": kind.name, "name": name, "lock": await nodes.remove(call, name)}
     item = await _item(call, kind, name)
     if kind.name == "user":
         if not call.query.force:

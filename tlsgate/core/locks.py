@@ -19,7 +19,8 @@ from tlsgate.core.rolevalues import Person
 from tlsgate.errors import BadResource
 
 #: What a lock can name, from the most to the least telling; a lock is filed under the first.
-#: An agent is a host certificate's name, a login the account on a target.
+#: An agent is a host certificate's name, or <name>.<role>.<cluster> where another host may
+#: have the same name in another role; a login is the account on a target.
 TARGETS: Final = ("certificate", "user", "agent", "login", "role")
 
 #: Of one word of a target, and of a message, in characters.
@@ -90,6 +91,10 @@ def facts_of(
     """
     host = isinstance(who, Claims) and who.kind == "host"
     facts = {("agent" if host else "user", who.name)}
+    if isinstance(who, Claims):
+        facts.update(
+            ("agent", agent_name(who.name, role, who.cluster)) for role in who.system_roles
+        )
     if not host:
         facts.update(("role", role) for role in who.roles)
     if serial is not None:
@@ -99,6 +104,11 @@ def facts_of(
     if login is not None:
         facts.add(("login", login))
     return frozenset(facts)
+
+
+def agent_name(name: str, role: str, cluster: str) -> str:
+    """How a lock names the host *name* in one of its roles."""
+    return f"{name}.{role}.{cluster}".lower()
 
 
 class LockTable:

@@ -1,0 +1,74 @@
+"""What agents say of themselves, and gateways of the agents that they have; one model a body."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from tlsgate.auth.bodies import Body, Line, Query
+
+OfferKind = Literal["node", "db", "app", "kube"]
+
+
+def _one_line(text: str) -> str:
+    if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in text):
+        raise ValueError("has a control character")
+    return text
+
+
+Word = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_one_line)]
+Value = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_one_line)]
+
+
+class OfferBody(Body):
+    """One thing that an agent serves."""
+
+    kind: OfferKind
+    name: Word
+    labels: Annotated[dict[Word, Value], Field(max_length=64)] = Field(default_factory=dict)
+    addresses: Annotated[list[Word], Field(max_length=64)] = Field(default_factory=list)
+
+
+class Heartbeat(Body):
+    """An agent's word that it is there, and with what."""
+
+    version: Line
+    hostname: Line = ""
+    offers: Annotated[list[OfferBody], Field(max_length=64)] = Field(default_factory=list)
+    sshd: Annotated[dict[Word, Value | bool | int | None], Field(max_length=16)] | None = Field(
+        None, description="what the agent has seen of its host's sshd"
+    )
+
+
+class AgentBody(Body):
+    """An agent with a tunnel to a gateway."""
+
+    name: Word
+    roles: Annotated[list[OfferKind], Field(max_length=8)] = Field(default_factory=list)
+    version: Line = ""
+    hostname: Line = ""
+    listener: Line = ""
+    transport: Line = ""
+    address: Line = ""
+    worker: Line = ""
+    since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] = 0.0
+    streams: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+
+class AgentsBody(Body):
+    """All agents of a gateway, or of one worker of it; those that it had before are gone."""
+
+    agents: Annotated[list[AgentBody], Field(max_length=5000)]
+    worker: Line | None = Field(
+        None, description="whose agents these are all; without it, of each worker that they name"
+    )
+
+
+class NodesAsked(Query):
+    """Which of my nodes."""
+
+    search: Line = Field("", description="in names, hostnames and labels, of any case")
+    labels: Annotated[str, StringConstraints(max_length=1024)] = Field(
+        "", description="a=b,c=d: those that have all of these"
+    )

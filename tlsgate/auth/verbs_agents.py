@@ -1,0 +1,180 @@
+"""What agents say of themselves, gateways of their agents, and who may see which node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from twisted.internet.task import deferLater
+
+from tlsgate.auth import nodes
+from tlsgate.auth.agentbodies import AgentsBody, Heartbeat, NodesAsked
+from tlsgate.auth.bodies import Page
+from tlsgate.auth.calls import Call, Verb
+from tlsgate.auth.principal import GATEWAY
+from tlsgate.core.keeping import Item
+from tlsgate.core.roles import Target, allowed_logins, decide_target
+from tlsgate.errors import BadAsk, Forbidden
+
+#: After so many nodes others have their turn.
+_TURN: Final = 200
+
+
+async def _heartbeat(call: Call) -> Any:
+    return await nodes.beat(call)
+
+
+async def _report(call: Call) -> Any:
+    body: AgentsBody = call.body
+    principal, parts = call.principal, call.parts
+    if principal.kind != "host" or GATEWAY not in principal.system_roles:
+        raise Forbidden(str(principal), "report agents", "only gateways have any")
+    rows = [one.model_dump() for one in body.agents]
+    parts.inventory.report(principal.name, body.worker, rows, parts.now())
+    return {"taken": len(rows)}
+
+
+async def _mine(call: Call) -> Any:
+    asked: NodesAsked = call.query
+    wanted = _pairs(asked.labels)
+    word = asked.search.lower()
+    found: list[dict[str, Any]] = []
+    count = 0
+    async for _, resource in nodes.every(call):
+        count += 1
+        if not count % _TURN:
+            await deferLater(call.parts.clock, 0)
+        row = _row(resource)
+        if not _fits(row, word, wanted):
+            continue
+        logins = _logins(call, row)
+        if logins is not None:
+            found.append({**row, "logins": logins})
+    return {"nodes": found}
+
+
+def _row(resource: Mapping[str, Any]) -> dict[str, Any]:
+    metadata, spec = resource["metadata"], resource["spec"]
+    return {
+        "name": metadata["name"],
+        "hostname": spec.get("hostname", ""),
+        "labels": dict(metadata.get("labels", {})),
+        "addresses": list(spec.get("addresses", ())),
+    }
+
+
+def _logins(call: Call, row: Mapping[str, Any]) -> list[str] | None:
+    """As whom the one who asks may come; None: the node is not to be seen."""
+    rights = call.rights
+    if rights.person is None:  # the admin socket, which sees all and logs in nowhere
+        return []
+    target = Target(kind="node", name=row["name"], labels=row["labels"])
+    if not decide_target(rights.roles, rights.person, target).allowed:
+        return None
+    return list(allowed_logins(rights.roles, rights.person, target))
+
+
+def _fits(row: Mapping[str, Any], word: str, wanted: Mapping[str, str]) -> bool:
+    labels: Mapping[str, str] = row["labels"]
+    if any(labels.get(key) != value for key, value in wanted.items()):
+        return False
+    texts = (row["name"], row["hostname"], *(f"{key}={value}" for key, value in labels.items()))
+    return not word or any(word in text.lower() for text in texts)
+
+
+def _pairs(written: str) -> dict[str, str]:
+    """Read "a=b,c=d".
+
+    Raises:
+        BadAsk: it is written in another way.
+    """
+    found = {}
+    for one in filter(None, (each.strip() for each in written.split(","))):
+        key, equals, value = one.partition("=")
+        if not equals or not key.strip():
+            raise BadAsk("labels are written a=b,c=d")
+        found[key.strip()] = value.strip()
+    return found
+
+
+async def _inventory(call: Call) -> Any:
+    call.rights.require("node", "list")
+    call.rights.require("node", "readnosecrets", "read")
+    rows = call.parts.inventory.rows(call.parts.now())
+    seen = {row["name"] for row in rows}
+    async for item, resource in nodes.every(call):
+        if resource["metadata"]["name"] not in seen:
+            rows.append(_unheld(item, resource))
+    rows.sort(key=_place)
+    page: Page = call.query
+    left = [row for row in rows if _place(row) > page.after]
+    last = _place(left[page.limit - 1]) if len(left) > page.limit else None
+    return {"items": left[: page.limit], "next": last}
+
+
+def _place(row: Mapping[str, Any]) -> str:
+    """What a page goes on after."""
+    return f"{row['name']} {row['gateway'] or ''} {row['worker']}"
+
+
+def _unheld(item: Item, resource: Mapping[str, Any]) -> dict[str, Any]:
+    """A node that is heard, and that no gateway says to have."""
+    spec = resource["spec"]
+    return {
+        "name": resource["metadata"]["name"],
+        "roles": ["node"],
+        "version": spec.get("version", ""),
+        "hostname": spec.get("hostname", ""),
+        "listener": "",
+        "transport": "",
+        "address": "",
+        "worker": "",
+        "since": 0.0,
+        "streams": 0,
+        "gateway": None,
+        "last_seen": (item.expires or nodes.LIFE_SECONDS) - nodes.LIFE_SECONDS,
+    }
+
+
+VERBS: Final = (
+    Verb(
+        name="agent.heartbeat",
+        method="POST",
+        path="/v1/agent/heartbeat",
+        who="host",
+        summary="Say that an agent is there, and what it offers; under its own name alone.",
+        answer=_heartbeat,
+        reply="Beaten",
+        body=Heartbeat,
+    ),
+    Verb(
+        name="gateway.agents",
+        method="POST",
+        path="/v1/gateway/agents",
+        who="gateway",
+        summary="Say which agents have a tunnel to a gateway, on change and each minute.",
+        answer=_report,
+        reply="Taken",
+        body=AgentsBody,
+    ),
+    Verb(
+        name="me.nodes",
+        method="GET",
+        path="/v1/me/nodes",
+        who="user",
+        summary="List the nodes that I may reach, and as whom.",
+        answer=_mine,
+        reply="MyNodes",
+        query=NodesAsked,
+    ),
+    Verb(
+        name="inventory.list",
+        method="GET",
+        path="/v1/inventory",
+        who="user",
+        summary="List the agents, and the gateway and listener that each came by.",
+        answer=_inventory,
+        reply="AgentRows",
+        query=Page,
+    ),
+)
