@@ -31,6 +31,8 @@ from tlsgate.core.roles import (
 )
 from tlsgate.core.templates import Traits
 
+#: An end, as sshd reads it.
+SOON = "19700101000100Z"
 NODE = {"env": "prod", "team": "db"}
 PROD = {"env": ("prod",)}
 
@@ -175,9 +177,7 @@ class PrincipalsTests(SynchronousTestCase):
 class AdmissionsTests(SynchronousTestCase):
     """Tests for lines and their options."""
 
-    def options(
-        self, fresh: bool = True, until: str = "19700101000100Z", **said: Any
-    ) -> str | None:
+    def options(self, fresh: bool = True, until: str = SOON, **said: Any) -> str | None:
         """What stands before the name of one whose role says so; None: there is no line."""
         role = evolve(ACCESS, name="said", options=Options(**said))
         who = evolve(ALICE, roles=("said",))
@@ -195,14 +195,14 @@ class AdmissionsTests(SynchronousTestCase):
 
     def test_strict(self) -> None:
         """Where locks are strict lines end by themselves, and old knowledge lets nobody in."""
-        ends = 'restrict,pty,port-forwarding,expiry-time="19700101000100Z"'
+        ends = f'restrict,pty,port-forwarding,expiry-time="{SOON}"'
         self.assertEqual(self.options(strict_locks=True), ends)
         self.assertEqual(self.options(strict_locks=True, until=""), self.options())
         self.assertEqual(self.options(strict_locks=True, fresh=False), None)
         self.assertEqual(self.options(fresh=False), self.options())
         known = state(ALICE, strict=True)
         self.assertIsNone(Admissions(known, "db1", NODE, 0.0, fresh=False).of(ALICE))
-        found = Admissions(known, "db1", NODE, 0.0, until="19700101000100Z").of(ALICE)
+        found = Admissions(known, "db1", NODE, 0.0, until=SOON).of(ALICE)
         self.assertEqual(found, Admission(name="alice", logins=("deploy", "root"), options=ends))
 
     def test_files(self) -> None:
