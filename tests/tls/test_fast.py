@@ -20,6 +20,7 @@ from tlsgate.tls.fast import (
     CUT,
     ENDED,
     HAS_BINDING,
+    HEADROOM,
     RECORD,
     BindingSession,
     PublicSession,
@@ -107,6 +108,35 @@ class BindingTests(SessionCase):
                 break
         self.assertGreater(self.session.write(self.slab, 0, size), 0)
         self.assertGreaterEqual(got, written)
+
+    def test_headroom(self) -> None:
+        """Places below 0 are as good as the others: a header is read and written there."""
+        self.slab.whole[HEADROOM - 4 : HEADROOM + 6] = b"headfollow"
+        self.assertEqual(self.session.write(self.slab, -4, 10), 10)
+        self.assertEqual(self.client.recv(100), b"headfollow")
+        self.client.send(b"0123456789abcdefAB")
+        self.assertEqual(self.session.read(self.slab, -HEADROOM, 18), 18)
+        self.assertEqual(bytes(self.slab.whole[:18]), b"0123456789abcdefAB")
+        self.assertEqual(bytes(self.slab.view[:2]), b"AB")
+
+    def test_say(self) -> None:
+        """Words that stand in no slab leave it as it is."""
+        before = bytes(self.slab.whole)
+        self.assertEqual(self.session.say(b"a few words"), 11)
+        self.assertEqual(self.client.recv(100), b"a few words")
+        self.assertEqual(bytes(self.slab.whole), before)
+        with self.assertRaises(SSL.WantReadError):
+            self.client.recv(1)
+        words = bytes(4 * RECORD)
+        outcome = 1
+        for _ in range(1_000):
+            if (outcome := self.session.say(words)) <= 0:
+                break
+        self.assertEqual(outcome, BLOCKED)
+        self.theirs.close()
+        for _ in range(2):
+            outcome = self.session.say(words)
+        self.assertEqual(outcome, BROKEN)
 
     def test_end(self) -> None:
         """close_notify arrives, and reading goes on."""

@@ -34,19 +34,34 @@ CUT: Final = -4
 RECORD: Final = 16384
 
 
+#: Bytes before a slab's start, at places below 0: a header goes there, and leaves with what
+#: follows it in one write.
+HEADROOM: Final = 16
+
+
 class Slab:
     """The buffer that every relay of a reactor reads into and writes from.
 
     It belongs to whoever runs; nobody keeps bytes in it across a return to the reactor.
+
+    Attributes:
+        view: from place 0 on.
+        whole: from the headroom on; place 0 is at `HEADROOM`.
+        base: the address of place 0, or None without the binding.
     """
 
-    __slots__ = ("base", "size", "view")
+    __slots__ = ("_memory", "base", "size", "view", "whole")
 
     def __init__(self, size: int = 16 * RECORD) -> None:
-        memory = bytearray(size)
+        memory = bytearray(HEADROOM + size)
         self.size = size
-        self.view = memoryview(memory)
-        self.base: Any = None if _ffi is None else _ffi.from_buffer("char[]", memory)
+        self.whole = memoryview(memory)
+        self.view = self.whole[HEADROOM:]
+        self.base: Any = None
+        if _ffi is not None:
+            # The array keeps the memory in place for as long as it lives; a sum does not.
+            self._memory = _ffi.from_buffer("char[]", memory)
+            self.base = self._memory + HEADROOM
 
 
 class Session(Protocol):
@@ -61,6 +76,9 @@ class Session(Protocol):
         After AGAIN or BLOCKED the same bytes must come again, at whatever place: part of
         them may have left.
         """
+
+    def say(self, words: bytes) -> int:
+        """Write *words*, which stand in no slab; the same outcomes as `write`."""
 
     def pending(self) -> int:
         """How many decrypted bytes wait inside, for which the socket will not wake us."""
@@ -88,6 +106,14 @@ class BindingSession:
     def write(self, slab: Slab, at: int, size: int) -> int:
         """See `Session.write`."""
         count: int = _lib.SSL_write(self._ssl, slab.base + at, size)
+        if count > 0:
+            return count
+        outcome = self._outcome(count)
+        return BROKEN if outcome in (ENDED, CUT) else outcome
+
+    def say(self, words: bytes) -> int:
+        """See `Session.say`."""
+        count: int = _lib.SSL_write(self._ssl, _ffi.from_buffer(words), len(words))
         if count > 0:
             return count
         outcome = self._outcome(count)
@@ -130,7 +156,8 @@ class PublicSession:
     def read(self, slab: Slab, at: int, size: int) -> int:
         """See `Session.read`."""
         try:
-            return self.connection.recv_into(slab.view[at : at + size], size)
+            at += HEADROOM
+            return self.connection.recv_into(slab.whole[at : at + size], size)
         except SSL.WantReadError:
             return AGAIN
         except SSL.WantWriteError:
@@ -144,8 +171,16 @@ class PublicSession:
 
     def write(self, slab: Slab, at: int, size: int) -> int:
         """See `Session.write`."""
+        at += HEADROOM
+        return self._send(slab.whole[at : at + size])
+
+    def say(self, words: bytes) -> int:
+        """See `Session.say`."""
+        return self._send(words)
+
+    def _send(self, some: memoryview | bytes) -> int:
         try:
-            return self.connection.send(slab.view[at : at + size])
+            return self.connection.send(some)
         except SSL.WantReadError:
             return AGAIN
         except SSL.WantWriteError:
