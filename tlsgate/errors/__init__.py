@@ -69,6 +69,7 @@ from tlsgate.errors.tunnel import (
     BadTunnelWay,
     NoAgent,
     NotOffered,
+    TargetDenied,
     TunnelBroken,
 )
 
@@ -121,6 +122,7 @@ __all__ = [
     "ProcessGone",
     "ReloadRefused",
     "StoreFailed",
+    "TargetDenied",
     "TargetRefused",
     "TargetSilent",
     "TargetUntrusted",

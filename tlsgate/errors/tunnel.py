@@ -88,3 +88,17 @@ class NotOffered(GateError):
 
     def __str__(self) -> str:
         return f"node {self.name} offers no port {self.port}; its ssh_service.targets say which"
+
+
+@define(eq=False)
+class TargetDenied(GateError):
+    """No role of the client's lets it reach what it names."""
+
+    fault = Fault.CLIENT
+    reason = "denied"
+    who: str
+    target: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.who} may not reach {self.target}: {self.why}"
