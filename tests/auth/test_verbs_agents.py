@@ -227,7 +227,7 @@ class MineTests(AgentCase):
         """By words of any case, and by labels, all of which have to be there."""
         self.beat("db1", env="prod", disk="SSD")
         self.beat("web1", env="prod")
-        query: dict[str, Any]
+        query: Any
         for query, names in (
             ({"search": "DB"}, ["db1"]),
             ({"search": "ssd"}, ["db1"]),

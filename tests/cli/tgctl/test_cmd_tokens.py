@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.commandline import TableDoor, run
 from tlsgate.cli.tgctl.cmd_tokens import Uses
+from tlsgate.config.read import read_text
 
 ADDED = {
     "id": "1f2e",
@@ -38,17 +39,45 @@ class TokensTests(SynchronousTestCase):
             """\
 s3cr3t
 
-is good for node, db, 1 time, for 30 m 0 s; in the configuration of what
-joins, with the token in a file of its own:
+is good for node, db, 1 time, for 30 m 0 s. Where it is to be used, write
+it to a file of mode 0600, /etc/tlsgate/token here, and
 
+  version: v3
   teleport:
     proxy_server: gate.test:443
-    join_params: {method: token, token_name: /path/to/the/file}
-    ca_pin: sha256:ab
+    auth_token: /etc/tlsgate/token
+    ca_pin: "sha256:ab"
+  ssh_service: {enabled: yes}
+
+to /etc/tlsgate/agent.yaml. The agent joins at its first start, once for all:
+
+  twistd -n tlsgate -c /etc/tlsgate/agent.yaml
 
 to remove it: tgctl tokens rm 1f2e
 """,
         )
+
+    def written(self, **more: Any) -> str:
+        """The file that is printed."""
+        pin = "sha256:" + "ab" * 32
+        answer = {**ADDED, "pins": [pin], "expires": None, **more}
+        door = TableDoor({"POST /v1/tokens": answer})
+        shown = run("tokens", "add", "--type=node", door=door).stdout
+        return "".join(line[2:] + "\n" for line in shown.split("\n\n")[2].splitlines())
+
+    def test_the_file(self) -> None:
+        """What is printed is a file as it is: of an agent, or of a gateway."""
+        agent = read_text(self.written(types=["node"]))
+        assert agent.join is not None
+        self.assertTrue(agent.is_agent)
+        self.assertEqual(agent.warnings, ())
+        self.assertEqual(agent.join.servers, ("gate.test:443",))
+        gateway = read_text(self.written(types=["gateway"]).replace("HOST:PORT", "gate.test:443"))
+        assert gateway.join is not None
+        self.assertFalse(gateway.auth_enabled)
+        self.assertEqual(gateway.join.servers, ("gate.test:443",))
+        self.assertNotIn("ssh_service", self.written(types=["app"]))
+        self.assertIn("proxy_server: HOST:PORT", self.written(types=["app"], proxy=None, pins=[]))
 
     def test_uses(self) -> None:
         """A number, or without end; anything else is a mistake."""

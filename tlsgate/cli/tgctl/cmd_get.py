@@ -33,8 +33,9 @@ def _labels(row: Any) -> str:
 def command(call: Call, what: str) -> None:
     """Print resources as YAML; `all` is every kind.
 
-    KIND is user, role, token, lock, cluster_networking_config (networking),
+    KIND is user, role, token, lock, node, cluster_networking_config (networking),
     cluster_auth_preference (cap) or cert_authority; secrets are in none of them.
+    Nodes are not among `all`: they come by themselves.
     """
     api = call.api()
     wanted = [resources.parse(one) for one in what.split(",")]

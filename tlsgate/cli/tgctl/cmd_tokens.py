@@ -56,17 +56,54 @@ def _added(answer: dict[str, Any]) -> str:
     lines = [
         f"{answer['secret']}",
         "",
-        f"is good for {', '.join(answer['types'])}, {often}, {left}; in the configuration of what",
-        "joins, with the token in a file of its own:",
+        f"is good for {', '.join(answer['types'])}, {often}, {left}. Where it is to be used, write",
+        f"it to a file of mode 0600, {_TOKEN} here, and",
         "",
-        "  teleport:",
-        f"    proxy_server: {answer.get('proxy') or 'HOST:PORT'}",
-        "    join_params: {method: token, token_name: /path/to/the/file}",
-        *(f"    ca_pin: {pin}" for pin in answer.get("pins", ())[:1]),
+        *(_gateway(answer) if answer["types"] == ["gateway"] else _agent(answer)),
         "",
         f"to remove it: tgctl tokens rm {answer['id']}",
     ]
     return "\n".join(map(plain, lines))
+
+
+_TOKEN = "/etc/tlsgate/token"  # the path of a file
+
+
+def _agent(answer: dict[str, Any]) -> list[str]:
+    """The file of an agent, and how to start it."""
+    server = answer.get("proxy") or "HOST:PORT"
+    lines = ["  version: v3", "  teleport:", f"    proxy_server: {server}"]
+    return [
+        *lines,
+        *_secrets(answer),
+        *(["  ssh_service: {enabled: yes}"] if "node" in answer["types"] else []),
+        "",
+        "to /etc/tlsgate/agent.yaml. The agent joins at its first start, once for all:",
+        "",
+        "  twistd -n tlsgate -c /etc/tlsgate/agent.yaml",
+    ]
+
+
+def _gateway(answer: dict[str, Any]) -> list[str]:
+    """The file of a gateway apart from the auth service."""
+    server = answer.get("proxy") or "HOST:PORT"
+    return [
+        "  version: v2",
+        "  teleport:",
+        f"    auth_servers: [{server!r}]",
+        *_secrets(answer),
+        "  auth_service: {enabled: no}",
+        "  proxy_service: {public_addr: HOST:PORT}",
+        "",
+        "to /etc/tlsgate/tlsgate.yaml. The gateway joins at its first start:",
+        "",
+        "  twistd -n tlsgate -c /etc/tlsgate/tlsgate.yaml",
+    ]
+
+
+def _secrets(answer: dict[str, Any]) -> list[str]:
+    pins = [f'    ca_pin: "{pin}"' for pin in answer.get("pins", ())[:1]]
+    return [f"    auth_token: {_TOKEN}", *pins]
 
 
 def _spec(row: Any, key: str) -> Any:

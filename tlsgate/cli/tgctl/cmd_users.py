@@ -157,4 +157,7 @@ def remove(api: Asks, which: list[tuple[str, str]], *, force: bool = False) -> l
 
 def said(removed: Mapping[str, Any]) -> str:
     """What happened to a resource that was removed."""
-    return plain(f"{removed['kind']} {removed['name']} is removed")
+    text = f"{removed['kind']} {removed['name']} is removed"
+    if removed.get("lock"):  # of a node: its agent would come back
+        text += f", and its agent is locked; to undo that: tgctl rm lock/{removed['lock']}"
+    return plain(text)

@@ -19,6 +19,8 @@ COMMANDS = (
     "status",
     "users",
     "tokens",
+    "nodes",
+    "inventory",
     "get",
     "create",
     "edit",
