@@ -54,6 +54,7 @@ class Call:
     config: Path | None = None
     config_written: bool = False  #: on the command line, not by a variable
     data_dir: Path | None = None
+    agent_data_dir: Path | None = None
     format: str = "text"
     format_written: bool = False
     identity: Path | None = None  #: an identity file for the API of a cluster

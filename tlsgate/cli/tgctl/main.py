@@ -30,6 +30,7 @@ COMMANDS = (
     "audit",
     "backup",
     "restore",
+    "sshd",
     "listeners",
     "connections",
     "explain",
@@ -74,6 +75,11 @@ class Verbs(Commands):
     help="The daemon's data directory [what the configuration says].",
 )
 @click.option(
+    "--agent-data-dir",
+    type=click.Path(path_type=Path),
+    help="The data directory of this machine's agent, for sshd [the same].",
+)
+@click.option(
     "-i",
     "--identity",
     type=click.Path(path_type=Path),
@@ -87,6 +93,7 @@ def tgctl(
     ctx: click.Context,
     config: Path | None,
     data_dir: Path | None,
+    agent_data_dir: Path | None,
     identity: Path | None,
     proxy: str | None,
     how: str | None,
@@ -102,6 +109,7 @@ def tgctl(
     source = ctx.get_parameter_source("config")
     call.config_written = config is not None and source is ParameterSource.COMMANDLINE
     call.data_dir = data_dir or call.data_dir
+    call.agent_data_dir = agent_data_dir or call.agent_data_dir
     call.identity = identity or call.identity
     call.proxy = proxy or call.proxy
     call.format_written = how is not None
