@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols.errors import ERRORS, OURS, TARGETS
 from tlsgate import registry
-from tlsgate.errors import Denied
+from tlsgate.errors import AgentBusy, AgentRefused, Denied, NoAgent, TunnelBroken
 from tlsgate.protocols.words import SENTENCE_LIMIT, told
 
 PROTOCOLS = registry.load(None).protocols
@@ -31,6 +31,16 @@ class ToldTests(SynchronousTestCase):
                 "the server behind this gateway does not answer",
             ],
         )
+
+    def test_agents_are_heard(self) -> None:
+        """What an agent says is for the user, and so is that there is none."""
+        for error in (
+            NoAgent("node", "db1"),
+            AgentBusy("db1", "its streams are taken"),
+            AgentRefused("db1", "denied", "alice may not"),
+            TunnelBroken("the agent is gone"),
+        ):
+            self.assertEqual(told(error), str(error))
 
     def test_own_faults_are_not_told(self) -> None:
         """Of a fault of the gateway or its operator a client learns nothing."""
