@@ -95,7 +95,7 @@ class TargetDenied(GateError):
     """No role of the client's lets it reach what it names."""
 
     fault = Fault.CLIENT
-    reason = "denied"
+    reason = "target_denied"
     who: str
     target: str
     why: str

@@ -38,7 +38,7 @@ Journal = Callable[[Mapping[str, object]], None]
 #: How often the end of a drain is looked for.
 _LOOK_SECONDS: Final = 0.1
 #: Causes by which somebody is kept from a route.
-_DENIALS: Final = frozenset({"denied", "no_certificate", "bad_certificate"})
+_DENIALS: Final = frozenset({"denied", "target_denied", "no_certificate", "bad_certificate"})
 #: What auditors call a session with a target, by the kind of it; see `auth.events`.
 _SESSIONS: Final = {"db": "db.session", "app": "app.session"}
 
