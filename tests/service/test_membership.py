@@ -364,6 +364,25 @@ class ChangeTests(MembershipCase):
             names = [one["metadata"]["name"] for one in kept[f"{kind}s"]]
             self.assertIn(name, names)
 
+    def test_users_are_kept_soon(self) -> None:
+        """Changes of users are written down together, and at the end at the latest."""
+
+        def kept() -> list[str]:
+            snapshot = json.loads((self.folder / "state.json").read_text())["snapshot"]
+            return [one["name"] for one in snapshot["users"]]
+
+        self.door.live.say(self.lines(users=[]))
+        self.cuts.clear()
+        person = {"metadata": {"name": "x"}, "spec": {"roles": ["access"], "traits": {}}}
+        for name in ("ann", "bob"):
+            self.door.live.say(event("user", name, person))
+        self.assertEqual((kept(), len(self.cuts)), ([], 2))
+        self.clock.advance(1)
+        self.assertEqual(kept(), ["ann", "bob"])
+        self.door.live.say(event("user", "ann", None))
+        self.member.stop()
+        self.assertEqual(kept(), ["bob"])
+
     def test_new_names(self) -> None:
         """A reload that brings names gets a certificate for them first; fewer names need none."""
         self.successResultOf(self.run_it(self.member.follow(NAMES[:1])))

@@ -45,6 +45,8 @@ from tlsgate.tls.secretfile import replace_secret
 FIRST_WORD_SECONDS: Final = 10.0
 #: Between two tries to fetch a certificate.
 _AGAIN_SECONDS: Final = 30.0
+#: Of users so many may change at once that each is not worth a file.
+_KEEP_SECONDS: Final = 1.0
 #: From which part of its life on a certificate is renewed.
 _RENEW_AT: Final = 2 / 3
 
@@ -100,6 +102,7 @@ class Membership:
         self._signing = ""
         self._waiting: Deferred[None] | None = None
         self._late: IDelayedCall | None = None
+        self._keeping: IDelayedCall | None = None
         self._stopped = False
         #: Names beside those of `start`, asked for whenever a certificate is fetched.
         self.more_names: Callable[[], Sequence[str]] = tuple
@@ -194,7 +197,7 @@ class Membership:
         if waiting is not None and not waiting.called:
             self._waiting = None
             waiting.callback(None)
-        if {"lock", "role"} & what:
+        if {"lock", "role", "user"} & what:
             self._cut(lambda identity: self.view.lock_on(identity) is not None)
         if self._renew is None or self._stopped:
             return
@@ -202,6 +205,8 @@ class Membership:
             self._soon(0.0)
         elif what == ALL or "lock" in what or "role" in what:
             self._keep()
+        elif "user" in what and self._keeping is None:
+            self._keeping = self._reactor.callLater(_KEEP_SECONDS, self._keep)
 
     def _differs(self) -> bool:
         """Whether what is trusted, or signs, is not what was taken up last."""
@@ -272,6 +277,9 @@ class Membership:
 
     def _keep(self) -> None:
         """Write what is known, for a start without the auth service."""
+        if self._keeping is not None and self._keeping.active():
+            self._keeping.cancel()
+        self._keeping = None
         state = self.view.state
         if state is None or self.trust is None:
             return
