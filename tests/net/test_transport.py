@@ -114,6 +114,27 @@ class ServedTransportTests(ServedCase):
         self.assertEqual(self.transport.getPeerCertificate().get_subject().CN, "alice")
         self.assertEqual(self.served.made, 1)
 
+    def test_give_up(self) -> None:
+        """Whose packets nobody acknowledges is ended by the kernel; a UNIX socket needs it not."""
+        self.transport.give_up_after(45.0)
+        self.client.write(b"still here")
+        self.rig.until(lambda: self.served.got == b"still here")
+
+        class End:
+            """On TCP."""
+
+            def __init__(self, sock: socket.socket) -> None:
+                self.lease = self
+                self.socket = sock
+
+        transport, kept = self.transport, self.transport._end
+        with socket.socket() as sock:
+            transport._end = End(sock)
+            transport.give_up_after(45.0)
+            transport._end = kept
+            option = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        self.assertEqual(option, 45_000)
+
     def test_both_ways(self) -> None:
         """What is written arrives, in order, also when it is much."""
         self.client.write(b"hello")

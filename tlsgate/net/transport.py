@@ -3,11 +3,13 @@
 Twisted's own TLS has no deadline for the handshake, loses what comes after the peer's
 close_notify, and waits for that of a silent peer for ever. The relay's ends have none of
 this, so protocols of the gateway itself sit on the same ends, behind the interface that
-Twisted's protocols expect.
+Twisted's protocols expect. That interface is wide, and stands in this one file as it does there.
 """
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -133,6 +135,17 @@ class ServedTransport:
         end.lease.on_ready = _nobody
         end.lease.want(0)
         return end
+
+    def give_up_after(self, seconds: float) -> None:
+        """Have the kernel end it when what was sent is not acknowledged for so long.
+
+        For a connection that never has much to say: a slow reader's full socket looks the same.
+        """
+        with contextlib.suppress(OSError):  # a UNIX socket acknowledges at once
+            milliseconds = max(1, round(seconds * 1000))
+            self._end.lease.socket.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds
+            )
 
     # -- what the protocol calls (Twisted fixes these names) --------------------------
 
