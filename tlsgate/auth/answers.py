@@ -381,5 +381,12 @@ class AgentRows(Answer):
     next: str | None
 
 
+class EventsTaken(Answer):
+    """How many of a node's events were taken, the first ones."""
+
+    taken: int
+    wait_seconds: float = Field(description="after which the others may be told")
+
+
 class Anything(Answer):
     """An object."""

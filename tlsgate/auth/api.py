@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from tlsgate import errors
 from tlsgate.auth import (
+    verbs_agent_events,
     verbs_agents,
     verbs_gateway,
     verbs_me,
@@ -45,6 +46,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_operator.VERBS,
     *verbs_gateway.VERBS,
     *verbs_agents.VERBS,
+    *verbs_agent_events.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

@@ -52,6 +52,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "db.session.end": "TDB01I",
         "db.session.query": "TDB02I",
         "kube.request": "T3009I",
+        # what a node's own sshd does
+        "sshd.accept": "TGS00I",
         # what a gateway does
         "listener.open": "TGL00I",
         "listener.close": "TGL01I",

@@ -13,6 +13,7 @@ from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.locks import Locks
+from tlsgate.auth.rates import Rates
 from tlsgate.auth.sessions import Sessions
 from tlsgate.auth.tokens import Tokens
 from tlsgate.auth.users import Users
@@ -57,6 +58,7 @@ class Parts:
         trail: None: the trail cannot be read here.
         backup: writes a copy of the store to a file; gives its revision and its size.
         default_networking: what of that setting's default depends on the configuration file.
+        agent_events: how many a node may tell at once, and how many more a second.
         may_switch: a sentence for each who would break if the mode went from the first
             word to the second.
     """
@@ -76,6 +78,7 @@ class Parts:
     public_addresses: Callable[[], Sequence[str]] = tuple
     gateways: Gateways | None = None
     inventory: Inventory = field(factory=Inventory)
+    agent_events: Rates = field(factory=lambda: Rates(500, 10.0))
     audit_kept: Callable[[], Awaitable[None]] = _at_once
     audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None
