@@ -3,12 +3,15 @@
 1. `tlsgate-ssh`: a user of the cluster shows a certificate and says one HTTP/1.1 CONNECT.
    The node is found and decided about, its agent asked; 200, and from there on the bytes
    are SSH. Every refusal is an answer of HTTP whose body is the sentence for the user.
-2. A static route with `protocol: ssh` is reached by its own token, inside TLS, or, where it
+2. In a cluster, "SSH-" on the web port and whatever comes to the port of its own reaches the
+   jump host (`protocols.jump`).
+3. A static route with `protocol: ssh` is reached by its own token, inside TLS, or, where it
    is open to anyone, by the client's "SSH-" on a shared port.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -36,6 +39,7 @@ from tlsgate.errors import (
 from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, RelayTo, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol, relay
+from tlsgate.protocols.jump.host import Jump
 from tlsgate.protocols.nodes import find_node
 from tlsgate.protocols.words import told
 
@@ -47,6 +51,7 @@ class Ssh(GateProtocol):
     alpn = (b"tlsgate-ssh",)
     holders = ("user",)
     shows_cluster = True
+    own_login = True
     listener = ListenerSpec(
         key="listen_addr",
         port=3023,
@@ -60,6 +65,10 @@ class Ssh(GateProtocol):
         "-alpn TOKEN -cert CERT -key KEY -connect GATEWAY:443' HOST"
     )
     openings = (Opening(name="ssh-banner", protocol="ssh", match=ssh.is_banner, then=Then.TAKE),)
+
+    def __init__(self) -> None:
+        #: Lives as long as the daemon: it remembers addresses.
+        self._jump = Jump()
 
     def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> Mapping[str, Any]:
         """Where SSH clients dial."""
@@ -75,7 +84,9 @@ class Ssh(GateProtocol):
         return ssh.disconnect(told(error))
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
-        """Relay to a static route's target, or read the CONNECT."""
+        """Be the jump host, relay to a static route's target, or read the CONNECT."""
+        if context.route.own_login:
+            return self._jump.build(context)
         if context.route.target is not None:
             return relay(self, context)
         return Connects(context)
@@ -148,7 +159,8 @@ class ConnectOnce(Protocol):
             self._refuse(error, wanted)
             return
         unread, self._head = self._head[asked.length :], b""
-        context.relay(found.reach, answer, unread, target=found.target, limits=found.limits)
+        say = functools.partial(answer, ping_seconds=context.ping_seconds)
+        context.relay(found.reach, say, unread, target=found.target, limits=found.limits)
 
     def _give_up(self, seconds: float) -> None:
         self._refuse(TooLate("opening_seconds", seconds))
@@ -176,10 +188,10 @@ _STATUS: Final[Mapping[type[GateError], HTTPStatus]] = {
 }
 
 
-def answer(error: GateError | None) -> bytes:
+def answer(error: GateError | None, ping_seconds: float | None = None) -> bytes:
     """What the client reads first: that the target is there, or why it is not."""
     if error is None:
-        return connect.ESTABLISHED
+        return connect.established(ping_seconds)
     status = _STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)
     if isinstance(error, BadBytes):
         status = HTTPStatus.BAD_REQUEST
