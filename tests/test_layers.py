@@ -39,6 +39,7 @@ MAY: dict[str, set[str]] = {
 PURE = {
     "__future__",
     "attrs",
+    "automat",
     "base64",
     "binascii",
     "collections",
