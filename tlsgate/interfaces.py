@@ -57,6 +57,8 @@ class ListenerSpec:
     speaks_first: bool = False
     #: Tokens that clients of this port offer, beside those that offer none; one is confirmed.
     alpn: tuple[bytes, ...] = ()
+    #: Tokens of clients that come here by mistake: one is confirmed, and they are told so.
+    answered: tuple[bytes, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -8,10 +8,9 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address, UNIXAddress
 from zope.interface.verify import verifyObject
 
-from tests.tunnel.gateside import ServerCase, asked, greeting, hello, node
-from tlsgate.core.frames import FrameKind, Frames, message, read_message
+from tests.tunnel.gateside import ServerCase, asked, hello, node
+from tlsgate.core.frames import FrameKind, message
 from tlsgate.core.greetings import Changed, Drain, GatewayHello, Reconnect
-from tlsgate.errors import Denied
 from tlsgate.interfaces import ITunnels
 
 
@@ -174,9 +173,3 @@ class TunnelsTests(ServerCase):
             self.line("x", peer=peer).greet(hello("x"))
             self.assertEqual(self.tunnels.sessions()[-1]["address"], spelt)
             self.assertEqual(self.tunnels.sessions()[-1]["transport"], "tls")
-
-    def test_words(self) -> None:
-        """A refusal is one HELLO, whatever the sentence has in it."""
-        [frame] = Frames().feed(self.tunnels.refusal(Denied("tunnel", "a\x00b" * 500, "")))
-        self.assertLessEqual(len(read_message(frame)["error"]), 512)
-        self.assertNotIn("\x00", greeting(frame).error)

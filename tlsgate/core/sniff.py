@@ -52,6 +52,7 @@ class Opening:
     then: Then
     consumes: int = 0  #: how many bytes of the head are the opening's own (TLS, AGAIN)
     answer: bytes = b""  #: written before what follows
+    own_port: bool = False  #: True: known on the protocol's own port only
 
 
 def prefix(wire: bytes) -> Matcher:

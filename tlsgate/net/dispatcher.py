@@ -270,7 +270,8 @@ class Dispatcher(Connection):
         protocol = self.gate.protocols.get(name)
         if protocol is None or protocol.listener is None:
             return False
-        token = best_common(protocol.listener.alpn, offered)
+        spec = protocol.listener
+        token = best_common((*spec.alpn, *spec.answered), offered)
         if offered and token is None:
             return False
         self.token = token

@@ -332,8 +332,10 @@ def _entrance(
     if own is not None:
         wanted.add(own.name)
     openings = [TLS_OPENING]
-    for name in sorted(wanted & set(protocols)):
-        openings += protocols[name].openings
+    # What a port is for comes first there.
+    for name in sorted(wanted & set(protocols), key=lambda one: (one != listener.protocol, one)):
+        here = name == listener.protocol
+        openings += [one for one in protocols[name].openings if here or not one.own_port]
     spec = None if own is None else own.listener
     timeouts = listener.timeouts
     return Entrance(

@@ -1,7 +1,12 @@
-"""Reverse tunnels: agents that dial out to the gateway.
+"""Reverse tunnels: agents that dial out to the gateway, and are reached by it.
 
-Not built yet. Its separate port opens where an installation had one, and tells an agent
-what to do: in SSH one that speaks SSH at once, in HTTP one that asks under TLS.
+1. An agent comes with a host's certificate of the cluster, by the token on any port, or by TLS
+   with or without it on the tunnel's own one. Where web and tunnel have one address there is
+   one listener, and the token tells them apart.
+2. `tunnel.server` has the connection from its first frame on.
+3. Whoever comes to the tunnel's port by mistake is told so: in SSH one that speaks SSH at
+   once, in HTTP one that asks under TLS. Whoever is refused before the first frame reads the
+   reason in a frame.
 """
 
 from __future__ import annotations
@@ -9,31 +14,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.internet.interfaces import IProtocolFactory
+
 from tlsgate.core.wire import ssh
 from tlsgate.errors import GateError, NotServed
-from tlsgate.interfaces import ListenerSpec, Opening, Then
+from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, RelayTo, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
-from tlsgate.protocols.base import GateProtocol
+from tlsgate.protocols.base import GateProtocol, relay
 from tlsgate.protocols.web import answers
 from tlsgate.protocols.words import told
+from tlsgate.tunnel.words import refusal
 
 
 class Tunnel(GateProtocol):
-    """The place of the reverse tunnel server."""
+    """The reverse tunnel server."""
 
     name = "tunnel"
     alpn = (b"tlsgate-reversetunnel",)
+    holders = ("host",)
+    shows_cluster = True
     listener = ListenerSpec(
         key="tunnel_listen_addr",
         port=3024,
         versions=frozenset({"v1"}),
         public_key="tunnel_public_addr",
-        alpn=(b"http/1.1",),
+        alpn=alpn,
+        answered=(b"http/1.1",),
     )
-    stands_alone = False
     advice = (
-        "reverse tunnels are not part of this release; "
-        "let the gateway reach the server directly, by a static route"
+        "reverse tunnels are for the agents of this gateway's cluster, by TLS and with their "
+        "certificates; ask the web port for everything else"
     )
     openings = (
         Opening(
@@ -42,6 +52,7 @@ class Tunnel(GateProtocol):
             match=ssh.is_banner,
             then=Then.REFUSE,
             answer=ssh.disconnect(str(NotServed("tunnel", advice))),
+            own_port=True,
         ),
     )
 
@@ -55,5 +66,20 @@ class Tunnel(GateProtocol):
         }
 
     def refusal(self, error: GateError) -> bytes:
-        """Say it under TLS, where agents first ask for /webapi/find."""
-        return answers.whole(503, answers.JSON_TYPE, answers.error_body(told(error)))
+        """Say it in a frame, or in HTTP to whoever is no agent at all."""
+        if isinstance(error, NotServed):
+            return answers.whole(503, answers.JSON_TYPE, answers.error_body(told(error)))
+        return refusal(error)
+
+    def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
+        """Give the connection to the gateway's tunnels.
+
+        Raises:
+            Denied: the certificate is of no agent of this cluster, or it is locked.
+            NotServed: there are no tunnels here.
+        """
+        if context.route.target is not None:
+            return relay(self, context)
+        if context.tunnels is None:
+            raise NotServed(self.name, self.advice)
+        return context.tunnels.door(context)

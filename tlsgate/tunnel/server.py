@@ -23,10 +23,9 @@ from zope.interface import implementer
 
 import tlsgate
 from tlsgate.core.access import Identity
-from tlsgate.core.frames import FrameKind, message
 from tlsgate.core.greetings import AgentHello, Changed, GatewayHello
 from tlsgate.core.offers import Asked, Offer
-from tlsgate.errors import AgentBusy, Denied, Draining, GateError, TooMany
+from tlsgate.errors import AgentBusy, Denied, GateError
 from tlsgate.interfaces import IReach, IRouteContext, ITunnels
 from tlsgate.net.ends import End, SecureEnd
 from tlsgate.net.wheel import Wheel
@@ -37,13 +36,12 @@ from tlsgate.tunnel.held import HeldStream, MakeStream
 from tlsgate.tunnel.passage import Passage
 from tlsgate.tunnel.rights import ROUTE, check_offers
 from tlsgate.tunnel.session import Origin, Session
+from tlsgate.tunnel.words import first_words, refusal
 
 #: Agents that are asked to move in one second: each dials anew.
 _MOVES: Final = 50
 #: The periods of pings after which the kernel gives a control connection up.
 _MISSED_PINGS: Final = 3
-#: Of the sentence that an agent reads why it is refused.
-_SENTENCE: Final = 512
 
 
 @frozen(kw_only=True)
@@ -144,15 +142,24 @@ class Tunnels:
     # -- what doors ask --
 
     def refusal(self, error: GateError) -> bytes:
-        """A HELLO that says why there is none; of our own faults it says nothing."""
-        words = str(error)
-        if isinstance(error, (TooMany, Draining)):
-            words = f"try later: {words}"
-        return self._hello(error=words[:_SENTENCE])
+        """A HELLO that says why there is no session."""
+        return refusal(error, self._told.gateway)
 
     def welcome(self, session: str) -> bytes:
         """The HELLO of a connection of this session."""
-        return self._hello(session=session)
+        facts = self._told
+        return first_words(
+            GatewayHello(
+                gateway=facts.gateway,
+                worker=facts.worker,
+                workers=facts.workers,
+                version=tlsgate.__version__,
+                session=session,
+                ping_seconds=facts.ping_seconds,
+                spares=facts.spares,
+                gateways=facts.gateways,
+            )
+        )
 
     def admit(
         self, hello: AgentHello, context: IRouteContext, wire: Any, identity: Identity
@@ -321,21 +328,6 @@ class Tunnels:
         if (lock := cluster.lock_on(identity)) is not None:
             raise Denied(ROUTE, claims.name, str(lock))
         return identity
-
-    def _hello(self, *, session: str = "", error: str = "") -> bytes:
-        facts = self._told
-        hello = GatewayHello(
-            gateway=facts.gateway,
-            worker=facts.worker,
-            workers=facts.workers,
-            version=tlsgate.__version__,
-            session=session,
-            ping_seconds=facts.ping_seconds,
-            spares=facts.spares,
-            gateways=facts.gateways,
-            error="".join(one if one.isprintable() else "?" for one in error),
-        )
-        return message(FrameKind.HELLO, hello.told())
 
     def _give_up_after(self, wire: Any) -> None:
         """Have the kernel end a control connection that takes nothing, as pings would."""
