@@ -20,11 +20,14 @@ from tests.cluster.states import FakeDoor, event, lock, role, snapshot
 from tests.support.authorities import CLUSTER, Cluster
 from tlsgate.cluster.view import ClusterView
 from tlsgate.core.access import Identity
+from tlsgate.core.claims import Claims
 from tlsgate.errors import ReloadRefused, Unreachable
+from tlsgate.service.jumpkey import JumpKey
 from tlsgate.service.membership import FIRST_WORD_SECONDS, Membership
 from tlsgate.testing import settings
 from tlsgate.tls.certs import CertificateStore
 from tlsgate.tls.contexts import ContextStore
+from tlsgate.tls.sshhost import SshHost
 
 NAMES = ("gate.example.com", "auth.gate.example.com")
 
@@ -419,3 +422,75 @@ class ChangeTests(MembershipCase):
         self.assertEqual((self.folder / "state.json").read_bytes(), before)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.member.stop()
+
+
+class SshTests(MembershipCase):
+    """The key that is shown to SSH clients, and its certificate."""
+
+    def setUp(self) -> None:
+        self.refuses = False
+        self.certifies = True
+        super().setUp()
+
+    def make(self) -> Membership:
+        """One that has a jump host."""
+        made = super().make()
+        made._jump_key = JumpKey(self.folder, self.folder)
+        return made
+
+    def reply(self, path: str, body: Any) -> tuple[int, Any]:
+        """An auth service that certifies the key, knows none, or gives no certificate."""
+        line = body.get("ssh_public_key")
+        if line is not None and self.refuses:
+            return 400, {"error": {"message": "ssh_public_key: not known"}}
+        status, answer = super().reply(path, body)
+        if line is None or not self.certifies:
+            return status, answer
+        claims = Claims(cluster=CLUSTER, kind="host", name="gw", system_roles=("gateway",))
+        issued = self.cluster.issuer.host_certificate(
+            claims, body["tls_public_key"], ssh_public_key=line
+        )
+        return status, {**answer, "ssh_certificate": issued.ssh}
+
+    def shown_to_ssh(self) -> SshHost:
+        """What a jump host shows."""
+        trust = self.member.trust
+        assert trust is not None and trust.ssh_host is not None
+        return SshHost.load(trust.ssh_host)
+
+    def test_certified(self) -> None:
+        """The key is made once and certified; a start without the auth service shows both."""
+        self.started()
+        shown = self.shown_to_ssh()
+        self.assertTrue(shown.certificate)
+        self.assertTrue(self.again())
+        self.assertEqual(self.shown_to_ssh().certificate, shown.certificate)
+
+    def test_older_auth(self) -> None:
+        """An auth service that knows no such key still gives the rest; the plain key is shown."""
+        self.refuses = True
+        self.started()
+        self.assertEqual(self.shown_to_ssh().certificate, b"")
+
+    def test_kept_by_an_older_version(self) -> None:
+        """Where no certificate is kept, one is asked for soon."""
+        self.certifies = False
+        self.started()
+        self.certifies = True
+        self.assertTrue(self.again())
+        self.door.live.say(self.lines())
+        self.pass_time(0.0)
+        self.assertTrue(self.shown_to_ssh().certificate)
+
+    def test_broken(self) -> None:
+        """A certificate that does not belong to the key is not shown, and is no fault at start."""
+        self.started()
+        (self.folder / "ssh_host_ed25519_key-cert.pub").write_text("nonsense")
+        self.again()
+        self.assertEqual(self.shown_to_ssh().certificate, b"")
+        self.assertEqual(len(self.flushLoggedErrors()), 0)
+        (self.folder / "ssh_host_ed25519_key").unlink()
+        self.again()
+        trust = self.member.trust
+        assert trust is not None
+        self.assertIsNone(trust.ssh_host)

@@ -38,6 +38,7 @@ from tlsgate.config.settings import KeyPair, Settings
 from tlsgate.core.access import Identity
 from tlsgate.errors import GateError, Unreachable
 from tlsgate.net.gate import Trust
+from tlsgate.service.jumpkey import JumpKey
 from tlsgate.tls.keypair import load_pair
 from tlsgate.tls.secretfile import replace_secret
 
@@ -66,6 +67,7 @@ class Membership:
             it is in this process.
         joining: how a gateway whose auth service is elsewhere becomes a member; None: the
             auth service is of this daemon, and knows it.
+        jump_key: what SSH clients are shown; None: there is no jump host.
     """
 
     log = Logger()
@@ -80,16 +82,16 @@ class Membership:
         *,
         auth_target: str | None = None,
         joining: Joining | None = None,
+        jump_key: JumpKey | None = None,
     ) -> None:
         self.view = view
-        self._joining = joining
+        self._joining, self._jump_key = joining, jump_key
         #: What clients of a gateway elsewhere are told, "host:port" each.
         self.public: Sequence[str] = ()
         self.trust: Trust | None = None
         self._folder = folder
-        self._reactor = reactor
+        self._reactor, self._now = reactor, now
         self._in_thread = in_thread
-        self._now = now
         self._auth_target = auth_target
         self._names: tuple[str, ...] = ()
         self._own_names: tuple[str, ...] = ()
@@ -272,6 +274,8 @@ class Membership:
         paths = self._ca_paths()
         if not all(one.exists() for one in paths.values()):
             return False
+        if self._jump_key is not None and not self._jump_key.certified:
+            self._renew_at = self._now()  # kept by a version that had no jump host
         self.trust = self._made(paths, pair)
         return True
 
@@ -313,7 +317,11 @@ class Membership:
             changed = bool(self._signing) and signing != self._signing
             host_due = await self._joining.renew(self.view.door, at_once=changed)
             asked["public"] = list(self.public)
+        if self._jump_key is not None:
+            asked["ssh_public_key"] = self._jump_key.line()
         status, body = await self.view.door.ask("POST", "/v1/gateway/certificates", asked)
+        if status == 400 and asked.pop("ssh_public_key", None):  # an older auth service
+            status, body = await self.view.door.ask("POST", "/v1/gateway/certificates", asked)
         if status != 200:
             raise Unreachable("the auth service", _refusal(status, body))
         paths, pair = self._ca_paths(), self._pair()
@@ -323,6 +331,8 @@ class Membership:
             replace_secret(path, "".join(state.authorities[kind]).encode())
         private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         replace_secret(pair.key_file, private + (body["certificate"] + body["chain"]).encode())
+        if self._jump_key is not None:
+            self._jump_key.certify(body.get("ssh_certificate"))
         self._signing = signing
         now = self._now()
         due = now + (float(body["not_after"]) - now) * _RENEW_AT
@@ -335,6 +345,7 @@ class Membership:
             ca_files={kind: str(path) for kind, path in paths.items()},
             keypairs=(pair,),
             auth_target=self._auth_target,
+            ssh_host=None if self._jump_key is None else self._jump_key.files(),
         )
 
     def _plan(self) -> None:

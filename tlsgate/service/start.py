@@ -79,6 +79,8 @@ class Base:
         """
         if index == AUTH:
             return self._auth_crew(settings)
+        if settings.is_agent:
+            return self._agent_crew(settings)
         if settings.workers > 1 and settings.auth_enabled:
             membership = self._worker_membership(settings, index)
         elif settings.join is not None:
@@ -110,6 +112,11 @@ class Base:
             in_thread=self.in_thread,
         )
 
+    def _agent_crew(self, settings: Settings) -> ICrew:
+        from tlsgate.service.agent import AgentCrew
+
+        return AgentCrew(self.reactor, settings, audit=self.audit, in_thread=self.in_thread)
+
     def auth_door(self, settings: Settings) -> HttpDoor:
         """To the auth process beside us."""
         from twisted.internet.endpoints import UNIXClientEndpoint
@@ -122,6 +129,7 @@ class Base:
     def _worker_membership(self, settings: Settings, index: int) -> Membership:
         """Of one of several workers, whose auth service is a process beside them."""
         from tlsgate.cluster.view import ClusterView
+        from tlsgate.service.jumpkey import JumpKey
         from tlsgate.service.membership import Membership
 
         reactor, data_dir = self.reactor, settings.data_dir
@@ -129,13 +137,21 @@ class Base:
         view = ClusterView(settings.cluster_name, door, reactor, time.time, mode=settings.mode)
         target = f"unix:path={quoteStringArgument(lasting_name(path_of(data_dir, TLS)))}"
         folder = data_dir / "gateway" / str(index)
-        return Membership(view, folder, reactor, self.in_thread, auth_target=target)
+        return Membership(
+            view,
+            folder,
+            reactor,
+            self.in_thread,
+            auth_target=target,
+            jump_key=JumpKey(data_dir / "gateway", folder),
+        )
 
     def _remote_membership(self, settings: Settings, join: Join, index: int) -> Membership:
         """Of a gateway, or one of its workers, whose auth service is elsewhere."""
         from tlsgate.cluster.hostfiles import HostFiles
         from tlsgate.cluster.joining import Joining
         from tlsgate.cluster.view import ClusterView
+        from tlsgate.service.jumpkey import JumpKey
         from tlsgate.service.membership import Membership
 
         # A supervisor lets the first worker serve before it starts the others: it joins.
@@ -147,7 +163,13 @@ class Base:
         name = settings.cluster_name
         view = ClusterView(name, joining.door(), self.reactor, time.time, mode=settings.mode)
         return Membership(
-            view, own, self.reactor, self.in_thread, auth_target=joining.target, joining=joining
+            view,
+            own,
+            self.reactor,
+            self.in_thread,
+            auth_target=joining.target,
+            joining=joining,
+            jump_key=JumpKey(folder, own),
         )
 
     def cluster(
@@ -159,12 +181,15 @@ class Base:
         from tlsgate.cluster.view import ClusterView
         from tlsgate.service.auth import AuthService
         from tlsgate.service.door import LocalDoor
+        from tlsgate.service.jumpkey import JumpKey
         from tlsgate.service.membership import Membership
 
         door = LocalDoor(now.cluster_name, now.node_name)
         view = ClusterView(now.cluster_name, door, self.reactor, time.time, mode=now.mode)
         auth = AuthService(settings, self.reactor, door, self.audit, self.in_thread)
-        membership = Membership(view, now.data_dir / "gateway", self.reactor, self.in_thread)
+        folder = now.data_dir / "gateway"
+        key = JumpKey(folder, folder)
+        membership = Membership(view, folder, self.reactor, self.in_thread, jump_key=key)
         membership.more_names, auth.on_gateways = auth.gateway_names, membership.refresh
         return auth, membership
 
