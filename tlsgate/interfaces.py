@@ -231,6 +231,10 @@ class IRouteContext(Interface):
     tunnels: ITunnels | None = Attribute("The agents of this process, or None.")
     trace: str = Attribute("16 hexadecimal digits for logs here and at an agent; made when asked.")
 
+    ping_seconds: float | None = Attribute(
+        "Between two of our pings, at most, on a connection with a ping token; else None."
+    )
+
     def certificate() -> bytes:
         """The client's certificate as DER; b"" without one. It lives as long as the connection."""
 
@@ -346,6 +350,7 @@ class ICluster(Interface):
     door: IAuthDoor = Attribute("How to ask its auth service.")
     api: Any = Attribute("The `auth.api.Api` itself where it is in this process; else None.")
     mode: str = Attribute("'multiplex' or 'separate': what clients are told to use now.")
+    ping_seconds: float | None = Attribute("Between two pings of a ping token now, if known.")
 
     def is_ours(identity: Identity) -> bool:
         """Whether one of the cluster's authorities has issued the certificate."""

@@ -183,6 +183,7 @@ class FakeContext:
     kept: IKept | None = None
     trace: str = "0123456789abcdef"
     der: bytes = b""
+    ping_seconds: float | None = None
     ssh_host: Any = None
     shut: GateError | None = None
     #: What `emit` was called with: event, fields.

@@ -97,6 +97,7 @@ class HeardTests(ViewCase):
             ],
         )
         self.assertEqual(self.view.mode, "separate")
+        self.assertIsNone(self.view.ping_seconds)
         # What is kept for the next process is what this one knows.
         after = self.make()
         assert self.view.snapshot is not None

@@ -115,6 +115,14 @@ class ReadTests(SynchronousTestCase):
         ):
             self.assertEqual(ClusterState.fresh(snapshot(networking=resource)).mode, mode)
 
+    def test_ping_seconds(self) -> None:
+        """The interval of pings is a duration; where nobody has said one, the state says none."""
+        for written, seconds in (("20s", 20.0), ("1m30s", 90.0), ("soon", None), (7, None)):
+            resource = {"metadata": {}, "spec": {"proxy_ping_interval": written}}
+            state = ClusterState.fresh(snapshot(networking=resource))
+            self.assertEqual(state.ping_seconds, seconds)
+        self.assertIsNone(STATE.ping_seconds)
+
     def test_unreadable(self) -> None:
         """A snapshot that lacks something is an error, never a smaller check."""
         without_host = {"user": authority(b"user"), "host": {"keys": []}}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.core.tokens import TOKENS, best_common
+from tlsgate.core.tokens import PINGED, TOKENS, best_common, with_pings
 
 _LISTS = st.lists(st.sampled_from([b"a", b"b", b"c", b"h2", b"http/1.1"]), max_size=6)
 
@@ -50,6 +50,30 @@ class TokensTests(SynchronousTestCase):
         """Only what reaches no target may be had without a certificate."""
         open_to_all = {row.value for row in TOKENS if row.client_cert == "none"}
         self.assertEqual(open_to_all, {b"tlsgate-join", b"acme-tls/1"})
+
+
+class PingTests(SynchronousTestCase):
+    """Tests for `PINGED` and `with_pings`."""
+
+    def test_variants(self) -> None:
+        """A long-lived token has one, and the variant leads back to it."""
+        self.assertEqual(PINGED[b"tlsgate-ssh-ping"], b"tlsgate-ssh")
+        self.assertNotIn(b"http/1.1-ping", PINGED)
+        self.assertEqual(len(PINGED), 7)
+
+    def test_with_pings(self) -> None:
+        """The variant is preferred; other tokens have none, and nothing comes twice."""
+        self.assertEqual(
+            with_pings((b"own", b"tlsgate-tcp", b"tlsgate-ssh-ping", b"tlsgate-ssh", b"h2")),
+            (
+                b"own",
+                b"tlsgate-tcp-ping",
+                b"tlsgate-tcp",
+                b"tlsgate-ssh-ping",
+                b"tlsgate-ssh",
+                b"h2",
+            ),
+        )
 
 
 class BestCommonTests(SynchronousTestCase):

@@ -151,6 +151,11 @@ class ClusterView:
         said = None if self.state is None else self.state.mode
         return said or self.default_mode
 
+    @property
+    def ping_seconds(self) -> float | None:
+        """See `ICluster.ping_seconds`."""
+        return None if self.state is None else self.state.ping_seconds
+
     def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
         """See `ICluster.decide_target`."""
         if self.state is None:

@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn
 
 from attrs import evolve, frozen
 
+from tlsgate.core import durations, sshidentity
 from tlsgate.core import roles as rules
-from tlsgate.core import sshidentity
 from tlsgate.core.access import Decision, Identity, Kind, decide
 from tlsgate.core.claims import Claims
 from tlsgate.core.locks import Lock, LockTable, facts_of, lock_of
@@ -126,6 +126,12 @@ class ClusterState:
         """What clients are told to use: "multiplex" or "separate"; None: nobody has said."""
         mode = self.networking.get("proxy_listener_mode")
         return None if mode is None else _MODES.get(mode, str(mode))
+
+    @property
+    def ping_seconds(self) -> float | None:
+        """Between two pings to a client with a ping token; None: nobody has said."""
+        written = self.networking.get("proxy_ping_interval")
+        return durations.read(written) if isinstance(written, str) else None
 
     def is_ours(self, identity: Identity) -> bool:
         """Whether an authority of the cluster has issued the certificate, for its kind."""

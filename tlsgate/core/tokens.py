@@ -5,7 +5,8 @@ docs/alpn.md and `tgctl export` are made from `TOKENS`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 from attrs import frozen
@@ -102,6 +103,23 @@ TOKENS: tuple[Token, ...] = (
         presents="challenge",
     ),
 )
+
+
+#: Each ping variant, to the token that it is of.
+PINGED: Mapping[bytes, bytes] = MappingProxyType(
+    {row.value + PING_SUFFIX: row.value for row in TOKENS if row.ping}
+)
+
+
+def with_pings(tokens: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Put before each of *tokens* that is long-lived its ping variant."""
+    ours = [
+        one
+        for token in tokens
+        for one in (token + PING_SUFFIX, token)
+        if one is token or one in PINGED
+    ]
+    return tuple(dict.fromkeys(ours))
 
 
 def best_common(ours: Sequence[bytes], offered: Sequence[bytes]) -> bytes | None:

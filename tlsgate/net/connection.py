@@ -18,7 +18,9 @@ from twisted.python.failure import Failure
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.hello import Hello
+from tlsgate.core.pingframes import frame
 from tlsgate.core.routing import TLS, Choice
+from tlsgate.core.tokens import PINGED
 from tlsgate.errors import Fault, GateError, Hangup, TooLate
 from tlsgate.interfaces import IKept, IReach
 from tlsgate.net.arrival import Arrival
@@ -27,6 +29,7 @@ from tlsgate.net.ends import End, PlainEnd
 from tlsgate.net.handover import Handover
 from tlsgate.net.lease import Lease
 from tlsgate.net.limits import Census
+from tlsgate.net.pinging import PingEnd
 from tlsgate.net.refuse import Refusal
 from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.transport import ServedTransport
@@ -73,6 +76,7 @@ class Connection(Protocol):
     error: GateError | None = None
     target: str | None = None  #: as the protocol calls it that has read who is meant
     trace: str | None = None
+    pinged: PingEnd | None = None  #: where the token asks for pings
     _source: str | None = None  #: counted in `by_source` under this name
     _anonymous: bool = False
     _admitted: tuple[Census, ...] = ()
@@ -144,7 +148,7 @@ class Connection(Protocol):
         """Refuse under TLS: the protocol's words, close_notify, then as any refusal."""
         assert self.choice is not None and self.tls is not None
         words = self.gate.refusal(self.choice.route.protocol, error)
-        self.tls.say(words)
+        self.tls.say(frame(words) if self.token in PINGED else words)
         self._refuse(error, b"")
 
     def _refuse(self, error: GateError, words: bytes) -> None:
@@ -287,12 +291,14 @@ class Connection(Protocol):
             census.leave()
         if self.dial is not None:
             self.dial.cancel()
+        if self.pinged is not None:
+            gateway.pings.close(self.pinged)
         if not self.cause:
             over: Any = self.pair or self.served or self.kept
             self.cause = ("" if over is None else over.cause) or "closed"
         gateway.left(self)
         # The cycles with the TLS object and the relay would wait for the collector (S57).
-        self.tls = self.pair = self.served = self.kept = self.dial = None
+        self.tls = self.pair = self.served = self.kept = self.dial = self.pinged = None
         self.arrival.forget()
 
     def carried(self) -> tuple[int, int]:

@@ -61,6 +61,12 @@ class RouteContext:
         """See `IRouteContext.claims`."""
         return self.table.claims(server_name)
 
+    @property
+    def ping_seconds(self) -> float | None:
+        """See `IRouteContext.ping_seconds`."""
+        pinged = self.connection.pinged
+        return None if pinged is None else pinged.seconds
+
     def certificate(self) -> bytes:
         """See `IRouteContext.certificate`."""
         tls = self.connection.tls

@@ -31,7 +31,7 @@ from tlsgate.core.outcome import More
 from tlsgate.core.proxyline import read_proxy, write_v1, write_v2
 from tlsgate.core.routing import Ask, CertRule, Choice, Route, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, Then, sniff
-from tlsgate.core.tokens import best_common
+from tlsgate.core.tokens import PINGED, best_common
 from tlsgate.errors import (
     BadBytes,
     BadProxyHeader,
@@ -414,7 +414,11 @@ class Dispatcher(Connection):
     def _client_end(self, lease: Lease) -> End:
         if self.tls is None:
             return PlainEnd(lease)
-        return SecureEnd(lease, self.tls.session(self.gateway.binding))
+        session = self.tls.session(self.gateway.binding)
+        if self.token not in PINGED:
+            return SecureEnd(lease, session)
+        self.pinged = self.gateway.pings.open(lease, session)
+        return self.pinged
 
     def _relay(self, to: RelayTo) -> None:
         gateway = self.gateway

@@ -31,7 +31,7 @@ _INT: Final = Struct("i")
 
 #: A read shorter than this is the end of what was sent: asking again would only tell
 #: AGAIN. A longer one may be a bulk sender's odd record size.
-_SHORT: Final = 4096
+SHORT: Final = 4096
 
 
 class End:
@@ -169,7 +169,7 @@ class SecureEnd(End):
         read = self.session.read
         self._met = False
         count = read(slab, 0, size)
-        if count < _SHORT:
+        if count < SHORT:
             self.drained = True
             return count
         filled = count
@@ -181,7 +181,7 @@ class SecureEnd(End):
                 self._met = not self.drained
                 return filled
             filled += count
-            if count < _SHORT and filled < size:
+            if count < SHORT and filled < size:
                 self.drained = True
                 return filled
         self.drained = False

@@ -15,6 +15,7 @@ from tlsgate.config.settings import KeyPair, Listener, Settings
 from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Route, RouteTable, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
+from tlsgate.core.tokens import with_pings
 from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
 from tlsgate.interfaces import IGateProtocol
 from tlsgate.net.dial import Target, parse_target
@@ -111,7 +112,7 @@ class Gate:
             if route.protocol not in protocols:
                 blame(f"proxy_service.routes.{route.name}", f"no protocol {route.protocol!r}")
         static = tuple(_in_cluster(route, trust) for route in settings.routes)
-        routes = (*static, *protocol_routes(settings, protocols, trust))
+        routes = tuple(map(_pinged, (*static, *protocol_routes(settings, protocols, trust))))
         try:
             certificates = _certificates(settings)
             contexts = ContextStore(
@@ -209,6 +210,11 @@ def _in_cluster(route: Route, trust: Trust | None) -> Route:
     if trust is None or route.passthrough or route.client_cert is CertRule.NONE:
         return route
     return evolve(route, trusts=("user",))
+
+
+def _pinged(route: Route) -> Route:
+    """Whoever may use a long-lived token may use its ping variant; untouched TLS has none."""
+    return route if route.passthrough else evolve(route, alpn=with_pings(route.alpn))
 
 
 def _policy(route: Route, trust: Trust | None) -> TlsPolicy | None:

@@ -25,6 +25,7 @@ from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
 from tlsgate.net.gate import Gate
 from tlsgate.net.limits import Census
+from tlsgate.net.pinging import Pings
 from tlsgate.net.poller import Poller
 from tlsgate.net.relay import FlowKind
 from tlsgate.net.splice import Pipes, SplicedFlow
@@ -90,6 +91,7 @@ class Gateway:
         self.tally = Tally()
         self.poller = Poller(reactor)
         self.wheel = Wheel(reactor)
+        self.pings = Pings(self.wheel, self._ping_seconds)
         self.slab = Slab()
         self._pipes = Pipes()
         self.spliced: FlowKind = functools.partial(SplicedFlow, pipes=self._pipes)
@@ -127,6 +129,9 @@ class Gateway:
     def target(self, gate: Gate, text: str) -> Target:
         """Parse a target that no route names, for a plug-in's `RelayTo`."""
         return parse_target(text, gate.contexts)
+
+    def _ping_seconds(self) -> float | None:
+        return None if self.cluster is None else self.cluster.ping_seconds
 
     # -- connections ---------------------------------------------------------------------
 

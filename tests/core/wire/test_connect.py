@@ -7,7 +7,7 @@ from http import HTTPStatus
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.outcome import More
-from tlsgate.core.wire.connect import LIMIT, Connect, read_connect, refused
+from tlsgate.core.wire.connect import LIMIT, Connect, established, read_connect, refused
 from tlsgate.errors import BadBytes
 
 WHOLE = b"CONNECT db1.gate.example.com:22 HTTP/1.1\r\nHost: db1.gate.example.com:22\r\nX-Y:\r\n\r\n"
@@ -73,6 +73,18 @@ class ReadConnectTests(SynchronousTestCase):
         self.assertEqual(read_connect(wire + b"\r\n\r"), More(1))
         self.assertRaises(BadBytes, read_connect, wire + b"x\r\n\r\n")
         self.assertRaises(BadBytes, read_connect, wire + b"x" * 10_000)
+
+
+class EstablishedTests(SynchronousTestCase):
+    """Tests for `established`."""
+
+    def test_answer(self) -> None:
+        """Nothing but a 200, and the interval of pings where there are any."""
+        self.assertEqual(established(), b"HTTP/1.1 200 Connection established\r\n\r\n")
+        self.assertEqual(
+            established(30.0),
+            b"HTTP/1.1 200 Connection established\r\ntlsgate-ping-seconds: 30\r\n\r\n",
+        )
 
 
 class RefusedTests(SynchronousTestCase):

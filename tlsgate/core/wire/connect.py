@@ -70,8 +70,15 @@ def read_connect(head: bytes) -> Connect | More:
     return Connect(host, port, end + len(_END))
 
 
-#: RFC 9110 section 9.3.6: neither length nor encoding; the target's bytes follow.
-ESTABLISHED: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
+def established(ping_seconds: float | None = None) -> bytes:
+    """Write the answer behind which the target's bytes follow, without length or encoding.
+
+    Args:
+        ping_seconds: between two of our pings, at most; the client may take three silent
+            intervals for the end. None: there are none.
+    """
+    told = "" if ping_seconds is None else f"tlsgate-ping-seconds: {ping_seconds:g}\r\n"
+    return f"HTTP/1.1 200 Connection established\r\n{told}\r\n".encode("ascii")
 
 
 def refused(status: HTTPStatus, sentence: str) -> bytes:
