@@ -144,6 +144,41 @@ class WatchTests(SynchronousTestCase):
         self.assertLessEqual(len(self.cluster.clock.getDelayedCalls()), before)
         self.assertEqual(self.take(), [])
 
+    def test_a_snapshot_that_an_authority_overtakes(self) -> None:
+        """Who begins while an authority's owner has not read a change yet is not told the old."""
+        real = self.cluster.parts.authorities.public()
+        item = self.cluster.run(self.cluster.store.get("authorities/user"))
+        change = Put(item.key, item.value, item.revision)
+        revision = self.cluster.run(self.cluster.store.commit([change]))
+        known = {**real["user"], "revision": item.revision}
+        self.patch(self.cluster.parts.authorities, "public", lambda: {**real, "user": dict(known)})
+        self.watch()
+        self.assertEqual(self.take(), [])
+        known["revision"] = revision
+        self.cluster.clock.advance(0.02)
+        (line,) = self.take()
+        self.assertEqual(line["authorities"]["user"]["revision"], revision)
+
+    def test_what_comes_while_a_snapshot_is_made(self) -> None:
+        """It is told after the snapshot, and nothing before it is told again."""
+        watches = []
+        for _ in range(2):
+            watches.append(self.watch())
+            self.lines.clear()
+        real = self.cluster.parts.authorities.public
+        self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "bob"}})
+        self.assertEqual([line["kind"] for line in self.take()], ["event"] * 2)
+        stale = {**real(), "user": {**real()["user"], "revision": 0}}
+        self.patch(self.cluster.parts.authorities, "public", lambda: stale)
+        self.watch()
+        self.cluster.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"user": "eve"}})
+        self.assertEqual(len(self.take()), 2)  # the others hear it at once
+        self.patch(self.cluster.parts.authorities, "public", real)
+        self.cluster.clock.advance(0.02)
+        lines = self.take()
+        self.assertEqual([line["kind"] for line in lines], ["snapshot", "event"])
+        self.assertEqual(lines[1]["resource"]["spec"]["target"], {"user": "eve"})
+
     def test_a_lock_that_ends(self) -> None:
         """A lock's end is a number in a line; when it has come the lock is told to be gone."""
         self.watch()

@@ -32,7 +32,7 @@ from tlsgate.auth.calls import Ask, Call, Reply, Verb
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.principal import GATEWAY, Principal
 from tlsgate.auth.rights import Rights, rights_of
-from tlsgate.auth.watching import Heard, StateWatch
+from tlsgate.auth.watching import Heard, StateWatch, feed_of
 from tlsgate.errors import BadAsk, BadResource, Fault, Forbidden, GateError, LockedOut
 from tlsgate.interfaces import IWatch
 
@@ -122,6 +122,7 @@ class Api:
 
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
+        self._feed = feed_of(parts)
 
     async def call(self, principal: Principal, ask: Ask) -> Reply:
         """Answer *ask*; never raises, and every failure of ours has the same words."""
@@ -150,7 +151,7 @@ class Api:
         Args:
             since: the revision of the last line that was heard; None: begin anew.
         """
-        return StateWatch(self.parts, principal, since, heard)
+        return StateWatch(self.parts, principal, since, heard, self._feed)
 
     async def _answer(
         self, principal: Principal, ask: Ask, verb: Verb, names: Mapping[str, str]

@@ -12,16 +12,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate.auth import networking, resources
 from tlsgate.auth.authorities import PREFIX as AUTHORITIES
+from tlsgate.auth.feed import Feed
 from tlsgate.auth.kinds import KINDS, as_json, defaults
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.principal import Principal
@@ -32,8 +35,6 @@ from tlsgate.interfaces import IWatch
 
 #: How long nothing may be said.
 ALIVE_SECONDS: Final = 15.0
-#: Rounds against others who change more than a store remembers while a snapshot is taken.
-_TRIES = 8
 
 Heard = Callable[[Mapping[str, Any]], None]
 
@@ -42,6 +43,8 @@ _SINGLE: Final = {
 }
 _USERS: Final = resources.PREFIXES["user"]
 _MANY: Final = {resources.PREFIXES[kind]: kind for kind in ("role", "lock")}
+#: Where what is told stands, beside the settings.
+_TOLD: Final = (AUTHORITIES, _USERS, *_MANY)
 
 
 @implementer(IWatch)
@@ -51,12 +54,19 @@ class StateWatch:
     Args:
         since: the revision that it knows; None: none.
         heard: takes each line; never called from within this call.
+        feed: what it has in common with the others.
     """
 
     log = Logger()
 
-    def __init__(self, parts: Parts, principal: Principal, since: int | None, heard: Heard) -> None:
+    def __init__(
+        self, parts: Parts, principal: Principal, since: int | None, heard: Heard, feed: Feed
+    ) -> None:
         self._parts = parts
+        self._feed = feed
+        #: Heard before the snapshot is told; None: it has been told.
+        self._early: list[Event] | None = []
+        self._following = False
         self._principal = principal
         self._heard = heard
         self._over = False
@@ -85,27 +95,23 @@ class StateWatch:
             raise Forbidden(str(self._principal), "watch", "this is for hosts of the cluster")
         if since is not None and since <= await self._parts.store.revision():
             try:
+                self._early = None
                 self._follow(since)
             except Compacted:
-                pass
+                self._early = []
             else:
                 self._say_alive()
                 return
-        for left in reversed(range(_TRIES)):
-            revision = await self._parts.store.revision()
-            snapshot = await self._snapshot(revision)
-            if self._over:
-                return
-            try:
-                self._follow(revision)
-            except Compacted:
-                if not left:
-                    raise
-            else:
-                self._revision = revision
-                self._tell(snapshot)
-                self._rest()
-                return
+        if self._over:
+            return
+        self._watch = following = self._feed.follow(self._changed)
+        self._following = True
+        revision, snapshot = await self._feed.snapshot(following, self._hears_users)
+        self._revision = revision
+        self._tell(snapshot)
+        self._rest()
+        early, self._early = self._early or [], None
+        self._changed([event for event in early if event.revision > revision])
 
     @property
     def _hears_users(self) -> bool:
@@ -115,67 +121,37 @@ class StateWatch:
         if not self._over:
             self._watch = self._parts.store.watch("", revision, self._changed)
 
-    async def _snapshot(self, revision: int) -> dict[str, Any]:
-        store = self._parts.store
-        people: dict[str, Any] = {}
-        if self._hears_users:
-            people["users"] = [_person(one) async for one in resources.all_of(store, _USERS)]
-        setting = await networking.current(store, networking.NETWORKING)
-        preference = await networking.current(store, networking.PREFERENCE)
-        return {
-            "kind": "snapshot",
-            "revision": revision,
-            "cluster": self._parts.cluster,
-            "authorities": self._parts.authorities.public(),
-            "roles": [_line(one) async for one in resources.all_of(store, "roles/")],
-            "locks": [_line(one) async for one in resources.all_of(store, "locks/")],
-            "networking": as_json(setting),
-            "auth_preference": as_json(preference),
-            **people,
-        }
-
     def _changed(self, events: Sequence[Event]) -> None:
+        if self._early is not None:
+            self._early += events
+            return
         for event in events:
             if self._over:
                 return
             self._revision = max(self._revision, event.revision)
+            if event.key.startswith(AUTHORITIES):
+                self._authority_changed(event)
+                continue
+            if event.key.startswith(_USERS) and not self._hears_users:
+                continue
             try:
-                told = self._told(event)
+                line = self._feed.line(event, partial(_told, event))
             except GateError:  # nobody can go on without what cannot be read
                 self._fail(Failure())
                 return
-            if told is not None:
-                kind, name, resource = told
-                line = {"kind": "event", "revision": event.revision, "resource_kind": kind}
-                self._tell({**line, "name": name, "resource": resource})
-                if kind == "lock":
+            if line is not None:
+                self._tell(line)
+                if line["resource_kind"] == "lock":
                     self._check_own()
 
-    def _told(self, event: Event) -> tuple[str, str, Any] | None:
-        """Kind, name and resource of what has changed; None: nobody's business here."""
-        key, item = event.key, event.item
-        if key in _SINGLE:
-            kind = _SINGLE[key]
-            name = KINDS[kind].singleton or key
-            return kind, name, _line(item) if item else as_json(defaults(kind))
-        if key.startswith(AUTHORITIES):
-            name = key.removeprefix(AUTHORITIES)
-            public = self._parts.authorities.public().get(name)
-            if public is None or public["revision"] < event.revision:
-                # Its owner reads it again; what it says then is told under its own revision.
-                self._parts.clock.callLater(0, self._authority, name, event.revision, _ROUNDS)
-                return None
-            return "cert_authority", name, public
-        if key.startswith(_USERS) and self._hears_users:
-            name = key.removeprefix(_USERS)
-            if item is None:
-                return "user", name, None
-            told = _person(item)
-            return "user", name, {"metadata": {"name": told.pop("name")}, "spec": told}
-        for prefix, kind in _MANY.items():
-            if key.startswith(prefix):
-                return kind, key.removeprefix(prefix), None if item is None else _line(item)
-        return None
+    def _authority_changed(self, event: Event) -> None:
+        name = event.key.removeprefix(AUTHORITIES)
+        public = self._parts.authorities.public().get(name)
+        if public is None or public["revision"] < event.revision:
+            # Its owner reads it again; what it says then is told under its own revision.
+            self._parts.clock.callLater(0, self._authority, name, event.revision, _ROUNDS)
+        else:
+            self._tell(_event(event.revision, "cert_authority", name, public))
 
     def _authority(self, name: str, revision: int, rounds: int) -> None:
         """Tell of an authority when what this process knows of it is new enough."""
@@ -188,8 +164,7 @@ class StateWatch:
             return
         if public is None:  # of a type that a newer version has
             return
-        line = {"kind": "event", "revision": self._revision, "resource_kind": "cert_authority"}
-        self._tell({**line, "name": name, "resource": public})
+        self._tell(_event(self._revision, "cert_authority", name, public))
 
     def _check_own(self) -> None:
         """End the watch of one who may not watch any more."""
@@ -197,6 +172,8 @@ class StateWatch:
         checking.addErrback(self._fail)
 
     def _say_alive(self) -> None:
+        if self._following:  # which hears less than there is
+            self._revision = max(self._revision, self._feed.revision)
         self._tell({"kind": "alive", "revision": self._revision})
         self._check_own()
         self._rest()
@@ -226,6 +203,78 @@ class StateWatch:
 #: How long an authority's owner has to read what has changed: 50 rounds of 20 ms.
 _ROUNDS = 50
 _ROUND_SECONDS = 0.02
+
+
+def feed_of(parts: Parts) -> Feed:
+    """What all watchers of a cluster have in common."""
+
+    async def snapshot(revision: int, people: bool) -> dict[str, Any]:
+        store = parts.store
+        users: dict[str, Any] = {}
+        if people:
+            users["users"] = [_person(one) async for one in resources.all_of(store, _USERS)]
+        setting = await networking.current(store, networking.NETWORKING)
+        preference = await networking.current(store, networking.PREFERENCE)
+        return {
+            "kind": "snapshot",
+            "revision": revision,
+            "cluster": parts.cluster,
+            "authorities": await _authorities(parts),
+            "roles": [_line(one) async for one in resources.all_of(store, "roles/")],
+            "locks": [_line(one) async for one in resources.all_of(store, "locks/")],
+            "networking": as_json(setting),
+            "auth_preference": as_json(preference),
+            **users,
+        }
+
+    return Feed(parts.store, snapshot, _matters)
+
+
+async def _authorities(parts: Parts) -> Mapping[str, Any]:
+    """What is told of authorities, not older than what the store has now.
+
+    Their owner hears of a change as watchers do: who begins in between would miss it.
+    """
+    for left in reversed(range(_ROUNDS)):
+        public = parts.authorities.public()
+        items = await parts.store.scan(AUTHORITIES)
+        named = {item.key.removeprefix(AUTHORITIES): item.revision for item in items}
+        if all(one["revision"] >= named.get(name, 0) for name, one in public.items()):
+            break
+        if left:
+            await deferLater(parts.clock, _ROUND_SECONDS)
+    return public
+
+
+def _matters(key: str) -> bool:
+    return key in _SINGLE or key.startswith(_TOLD)
+
+
+def _told(event: Event) -> dict[str, Any] | None:
+    """What a watcher gets to hear of a change; None: nothing."""
+    key, item = event.key, event.item
+    if key in _SINGLE:
+        kind = _SINGLE[key]
+        name = KINDS[kind].singleton or key
+        resource = _line(item) if item else as_json(defaults(kind))
+        return _event(event.revision, kind, name, resource)
+    if key.startswith(_USERS):
+        name = key.removeprefix(_USERS)
+        if item is None:
+            return _event(event.revision, "user", name, None)
+        told = _person(item)
+        person = {"metadata": {"name": told.pop("name")}, "spec": told}
+        return _event(event.revision, "user", name, person)
+    for prefix, kind in _MANY.items():
+        if key.startswith(prefix):
+            line = None if item is None else _line(item)
+            return _event(event.revision, kind, key.removeprefix(prefix), line)
+    return None
+
+
+def _event(revision: int, kind: str, name: str, resource: Any) -> dict[str, Any]:
+    line = {"kind": "event", "revision": revision, "resource_kind": kind}
+    return {**line, "name": name, "resource": resource}
 
 
 def _person(item: Item) -> dict[str, Any]:

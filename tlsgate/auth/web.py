@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -291,6 +292,30 @@ class _Visit:
             stream.watch.stop()
 
 
+@lru_cache(maxsize=1)
+def _wire(line: _Same) -> bytes:
+    return json.dumps(line.line, allow_nan=False).encode() + b"\n"
+
+
+class _Same:
+    """A line that is the same only as itself: thousands may get it, and it is written once."""
+
+    __slots__ = ("line",)
+
+    def __init__(self, line: Mapping[str, Any]) -> None:
+        self.line = line
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.line is self.line
+
+    def __hash__(self) -> int:
+        return id(self.line)
+
+
+def _wire_of(line: Mapping[str, Any]) -> bytes:
+    return _wire(_Same(line))
+
+
 @implementer(IPushProducer)
 class _Stream:
     """Lines to one watcher; no more wait for it than `WAITING_BYTES`."""
@@ -309,7 +334,7 @@ class _Stream:
         """Send *line*; one of the kind "end" is the last."""
         if self.over:
             return
-        wire = json.dumps(line, allow_nan=False).encode() + b"\n"
+        wire = _wire_of(line)
         if self._paused:
             self._waiting.append(wire)
             self._size += len(wire)
