@@ -216,3 +216,9 @@ class ServingTests(StreamCase):
         while len(got) < size:
             got += self.yard.until(lambda: read(served.target))
         return bytes(got)
+
+
+class PublicServingTests(ServingTests):
+    """The same without pyOpenSSL's private binding."""
+
+    binding = False

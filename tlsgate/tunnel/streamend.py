@@ -354,7 +354,17 @@ class StreamEnd(End):
 class Loan:
     """What a relay or a transport uses of a `Lease`, for one client on a stream."""
 
-    __slots__ = ("_end", "_lease", "_stream", "_wire", "fd", "mask", "on_ready", "socket")
+    __slots__ = (
+        "_end",
+        "_lease",
+        "_stream",
+        "_wire",
+        "early",
+        "fd",
+        "mask",
+        "on_ready",
+        "socket",
+    )
 
     def __init__(self, end: StreamEnd, stream: Stream, wire: Wire, lease: Lease) -> None:
         self._end = end
@@ -363,6 +373,8 @@ class Loan:
         self._lease = lease
         self.fd = lease.fd
         self.mask = 0
+        #: OpenSSL held bytes for the client before there was one: no socket wakes us for them.
+        self.early = wire.session.pending() > 0
         self.on_ready: Callable[[int], None] = _nobody
         self.socket = StreamSocket(end, lease.socket)
 
@@ -371,15 +383,11 @@ class Loan:
         if self.fd == -1:
             return
         self.mask = mask
-        if self._wire.late and not mask & WRITE:
+        if (self.early and mask & READ) or (self._wire.late and not mask & WRITE):
             mask |= READ if self._wire.write_again else WRITE
         if self._end.watching:
             mask |= READ
         self._lease.want(mask)
-
-    def nudge(self) -> None:
-        """Be woken at once, for what OpenSSL holds already."""
-        self._lease.want(self.mask | WRITE)
 
     def local(self) -> IAddress:
         """See `Lease.local`."""

@@ -172,8 +172,6 @@ class Stream:
         self._cut = False
         end = self._end = StreamEnd(self, self._wire, self._lease, self.serial)
         self._lease.want(0)
-        if self._wire.session.pending():
-            end.lent.nudge()
         return end
 
     def _say(self, words: bytes) -> None:
@@ -233,7 +231,8 @@ class Stream:
             return
         if end.watching and mask & (READ | TROUBLE) and self._watch(end):
             return
-        if mask & WRITE and self._wire.session.pending():
+        if end.lent.early and end.lent.mask & READ:
+            end.lent.early = False
             mask |= READ
         end.lent.on_ready(mask)
         if self._end is end:
