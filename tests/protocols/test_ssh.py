@@ -142,7 +142,7 @@ class AnswerTests(SynchronousTestCase):
     def test_statuses(self) -> None:
         """A program can tell by the status who has to do something."""
         errors: tuple[tuple[GateError, int], ...] = (
-            (AgentRefused("db1", "denied", "alice may not"), 403),
+            (AgentRefused("db1", "target_denied", "alice may not"), 403),
             (AgentRefused("db1", "target_refused", "sshd is away"), 502),
             (AgentBusy("db1", "all streams are taken"), 503),
             (NotOffered("db1", 23), 404),

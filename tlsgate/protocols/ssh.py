@@ -27,8 +27,10 @@ from tlsgate.errors import (
     AgentBusy,
     AgentRefused,
     BadBytes,
+    Denied,
     Draining,
     GateError,
+    Locked,
     NoAgent,
     NotOffered,
     NotServed,
@@ -188,6 +190,10 @@ _STATUS: Final[Mapping[type[GateError], HTTPStatus]] = {
 }
 
 
+#: Reasons of an agent that has decided, and not failed.
+_DENIALS: Final = frozenset({TargetDenied.reason, Denied.reason, Locked.reason})
+
+
 def answer(error: GateError | None, ping_seconds: float | None = None) -> bytes:
     """What the client reads first: that the target is there, or why it is not."""
     if error is None:
@@ -195,6 +201,6 @@ def answer(error: GateError | None, ping_seconds: float | None = None) -> bytes:
     status = _STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)
     if isinstance(error, BadBytes):
         status = HTTPStatus.BAD_REQUEST
-    elif isinstance(error, AgentRefused) and error.said == "denied":
+    elif isinstance(error, AgentRefused) and error.said in _DENIALS:
         status = HTTPStatus.FORBIDDEN
-    return connect.refused(status, told(error))
+    return connect.refused(status.value, status.phrase, told(error))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.outcome import More
@@ -93,7 +91,7 @@ class RefusedTests(SynchronousTestCase):
     def test_sentence(self) -> None:
         """The sentence is the body, and its length is told in bytes."""
         self.assertEqual(
-            refused(HTTPStatus.NOT_FOUND, "no nöde\ud800"),
+            refused(404, "Not Found", "no nöde\ud800"),
             b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
             b"Content-Length: 10\r\nConnection: close\r\n\r\nno n\xc3\xb6de?\n",
         )

@@ -7,7 +7,6 @@ end in CR LF, and nothing is mended.
 from __future__ import annotations
 
 import re
-from http import HTTPStatus
 from typing import Final
 
 from attrs import frozen
@@ -81,11 +80,16 @@ def established(ping_seconds: float | None = None) -> bytes:
     return f"HTTP/1.1 200 Connection established\r\n{told}\r\n".encode("ascii")
 
 
-def refused(status: HTTPStatus, sentence: str) -> bytes:
-    """Write an answer that says *sentence* to whoever reads it, after which all is closed."""
+def refused(status: int, phrase: str, sentence: str) -> bytes:
+    """Write an answer that says *sentence* to whoever reads it, after which all is closed.
+
+    Args:
+        status, phrase: of RFC 9110 section 15.
+        sentence: of any length and letters.
+    """
     body = sentence.encode(errors="replace") + b"\n"
     head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"HTTP/1.1 {status} {phrase}\r\n"
         "Content-Type: text/plain; charset=utf-8\r\n"
         f"Content-Length: {len(body)}\r\n"
         "Connection: close\r\n"
