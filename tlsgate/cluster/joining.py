@@ -83,6 +83,9 @@ class Joining:
         self._writes = writes
         #: The host authorities that the cluster names now, PEM; (): nothing is heard yet.
         self.authorities: Callable[[], Sequence[str]] = tuple
+        #: More keys to be certified, as the API calls them, and who takes all that is issued.
+        self.more_keys: Callable[[], Mapping[str, str]] = dict
+        self.issued: Callable[[Mapping[str, Any]], None] = lambda _: None
 
     # -- becoming a member --
 
@@ -121,6 +124,7 @@ class Joining:
             "type": self._role,
             "name": self._name,
             "tls_public_key": self._public_key(),
+            **self.more_keys(),
         }
         door = self._dial(_JOIN, lambda: expected, lambda: None)
         status, answer = await door.ask("POST", "/v1/join", body)
@@ -200,7 +204,7 @@ class Joining:
         assert joined is not None
         due = at_once or joined.renew_at <= self._now()
         if self._writes and (due or set(load_cas(self.authorities())) != set(joined.cas)):
-            body = {"tls_public_key": self._public_key()}
+            body = {"tls_public_key": self._public_key(), **self.more_keys()}
             status, answer = await door.ask("POST", "/v1/me/certificates", body)
             if status != 200:
                 raise Unreachable(_WHERE, _message(answer))
@@ -215,11 +219,13 @@ class Joining:
 
     def _keep(self, answer: Any) -> Joined:
         try:
-            return self._files.keep(answer["certificate"], "".join(answer["cas"]["host"]))
+            joined = self._files.keep(answer["certificate"], "".join(answer["cas"]["host"]))
         except (KeyError, TypeError) as error:
             raise Unreachable(_WHERE, "its answer cannot be read") from error
         except OSError as error:
             raise NotJoined(f"its certificate cannot be kept: {error.strerror}") from error
+        self.issued(answer)
+        return joined
 
     def _pair(self) -> LoadedPair | None:
         joined = self._files.joined()

@@ -293,18 +293,25 @@ def _client_context(trust: _Trust | None, alpn: Sequence[bytes]) -> SSL.Context:
     return context
 
 
-def member_context(alpn: bytes, pair: LoadedPair | None = None) -> SSL.Context:
+def member_context(
+    alpn: bytes, pair: LoadedPair | None = None, *, before: bytes | None = None
+) -> SSL.Context:
     """The context to dial a cluster's own process with; it verifies nothing by itself.
 
     Whoever uses it looks at the chain after the handshake, before the first byte
     (`dialing`): a certificate is good there by more than its chain.
+
+    Args:
+        alpn: what is spoken inside.
+        pair: what is shown.
+        before: offered first; it names one of several processes.
 
     Raises:
         BadKeyPair: *pair*, which is shown, cannot be used.
     """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_verify(SSL.VERIFY_NONE)
-    context.set_alpn_protos([alpn])
+    context.set_alpn_protos([alpn] if before is None else [before, alpn])
     if pair is not None:
         _use_pair(context, pair)
     _finish(context)

@@ -129,6 +129,27 @@ class ClusterTls:
         return connection
 
 
+@implementer(IOpenSSLClientConnectionCreator)
+class Signpost:
+    """TLS to ask anybody for the way, and for nothing else: whoever answers is not looked at.
+
+    What is learnt that way must be proven by whom it leads to.
+
+    Args:
+        host: for the hello, where it is a name.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._host = host.strip("[]")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """Make the TLS object of one connection (Twisted calls this)."""
+        connection = SSL.Connection(member_context(b"http/1.1"), None)
+        if ":" not in self._host and not self._host.replace(".", "").isdigit():
+            connection.set_tlsext_host_name(self._host.encode("ascii"))
+        return connection
+
+
 class _Look:
     """The look at one server, once."""
 

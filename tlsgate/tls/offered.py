@@ -66,9 +66,9 @@ def offered(cert_pem: str, ca_files: tuple[str, ...]) -> Identity | tuple[str, i
         return _refused(number)
     if len(chain) - 2 > _DEPTH:
         return _refused(_TOO_LONG)
-    if any(_is_weak(one) for one in chain[:-1]):
+    if any(is_weak(one) for one in chain[:-1]):
         return _refused(_WEAK)
-    if not _is_for_clients(leaf):
+    if not is_for_clients(leaf):
         return _refused(_PURPOSE)
     found = verify.judge_chain(chain)
     return (found, Alert.BAD_CERTIFICATE) if isinstance(found, str) else found
@@ -102,7 +102,7 @@ def _refused(number: int) -> tuple[str, int]:
     return reasons.not_good(number), _ALERTS.get(number, Alert.CERTIFICATE_UNKNOWN)
 
 
-def _is_weak(certificate: x509.Certificate) -> bool:
+def is_weak(certificate: x509.Certificate) -> bool:
     """Signed in a way that security level 2 does not take."""
     try:
         return isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5)
@@ -110,7 +110,7 @@ def _is_weak(certificate: x509.Certificate) -> bool:
         return True
 
 
-def _is_for_clients(leaf: x509.Certificate) -> bool:
+def is_for_clients(leaf: x509.Certificate) -> bool:
     """X509_PURPOSE_SSL_CLIENT of x509_vfy: key usage and extended key usage, where they are."""
     for extension in leaf.extensions:
         match extension.value:

@@ -109,11 +109,11 @@ def check_host(
         _refuse(f"its certificate is that of a {'/'.join(claims.system_roles)}, not of a {role}")
     if cluster is not None and claims.cluster != cluster:
         _refuse(f"its certificate is of the cluster {claims.cluster}, not of {cluster}")
-    if not _valid(leaf, now):
+    if not valid(leaf, now):
         _refuse("its certificate has ended, or has not begun; look at the clocks first")
     if not _is_for_servers(leaf):
         _refuse("its certificate is not for servers")
-    if not any(_valid(ca, now) and _issued(leaf, ca) for ca in cas):
+    if not any(valid(ca, now) and issued(leaf, ca) for ca in cas):
         _refuse("its certificate is from no authority of this cluster that is known here")
     return claims
 
@@ -136,7 +136,8 @@ def load_cas(
     return tuple(found)
 
 
-def _valid(certificate: x509.Certificate, now: float) -> bool:
+def valid(certificate: x509.Certificate, now: float) -> bool:
+    """Whether *certificate* is good at this time."""
     begins = certificate.not_valid_before_utc.timestamp()
     return begins <= now <= certificate.not_valid_after_utc.timestamp()
 
@@ -149,7 +150,8 @@ def _is_for_servers(leaf: x509.Certificate) -> bool:
     return ExtendedKeyUsageOID.SERVER_AUTH in purposes
 
 
-def _issued(leaf: x509.Certificate, ca: x509.Certificate) -> bool:
+def issued(leaf: x509.Certificate, ca: x509.Certificate) -> bool:
+    """Whether *ca* is an authority, and its key has signed *leaf*."""
     try:
         basic = ca.extensions.get_extension_for_class(x509.BasicConstraints).value
         leaf.verify_directly_issued_by(ca)
