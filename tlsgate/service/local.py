@@ -37,6 +37,7 @@ from tlsgate.service.explain import explain
 from tlsgate.service.listeners import Bound
 from tlsgate.service.membership import Membership
 from tlsgate.service.memory import Trimmer
+from tlsgate.service.tunnels import OwnTunnels
 
 _T = TypeVar("_T")
 #: Runs a function in a thread: `twisted.internet.threads.deferToThread`, or at once in tests.
@@ -117,6 +118,10 @@ class LocalGateway:
             closed=lambda: AuditFailed() if audit.refuses else None,
         )
         self.gateway.take(built.gate)
+        self._tunnels: OwnTunnels | None = None
+        if membership is not None:
+            self._tunnels = OwnTunnels(reactor, self.gateway, membership.view, index)
+            self.gateway.tunnels = self._tunnels.tunnels
         self._descriptors = descriptors
         self._in_thread = in_thread
         self._acceptors: dict[str, tuple[Bound, Acceptor]] = {}
@@ -189,6 +194,8 @@ class LocalGateway:
         self._trimmer.stop()
         if self._membership is not None:
             self._membership.linger()
+        if self._tunnels is not None:
+            self._tunnels.drain()
         drained = self._drained = Deferred()
         self.gateway.drain(seconds).addBoth(self._ended)
         return drained
@@ -226,6 +233,8 @@ class LocalGateway:
         return self._descriptors.full
 
     def _ended(self, cut: int | Failure) -> None:
+        if self._tunnels is not None:
+            self._tunnels.stop()
         if self._membership is not None:
             self._membership.stop()
         drained, self._drained = self._drained, None
@@ -264,6 +273,8 @@ class LocalGateway:
         if self._membership is not None:
             self._membership.view.default_mode = orders.settings.mode
             self._membership.view.stale_limit_seconds = orders.settings.strict_stale_seconds
+        if self._tunnels is not None:
+            self._tunnels.follow()
         self._watch.follow(orders.settings)
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:

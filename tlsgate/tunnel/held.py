@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from zope.interface import implementer
 
@@ -34,8 +34,8 @@ _KEEP_ALIVE: Final = (
 class Stream(Protocol):
     """What is asked of `tunnel.stream.GatewayStream` here."""
 
-    busy: Any
-
+    @property
+    def busy(self) -> bool: ...
     def ask(
         self,
         asked: Asked,

@@ -1,0 +1,123 @@
+"""Tests for `tlsgate.service.tunnels`."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.cluster.states import NAME, FakeDoor, event, networking, snapshot
+from tests.net.rig import Rig
+from tests.tunnel.gateside import Wire, hello, identity
+from tlsgate.cluster.view import ClusterView
+from tlsgate.core.greetings import Changed, Reconnect
+from tlsgate.net.ends import SecureEnd
+from tlsgate.net.lease import Lease
+from tlsgate.net.owner import Owned
+from tlsgate.service.tunnels import OwnTunnels, ping_seconds
+from tlsgate.testing import FakeContext
+from tlsgate.tunnel.stream import GatewayStream
+
+
+class OwnTunnelsTests(SynchronousTestCase):
+    """Tests for `OwnTunnels`."""
+
+    def setUp(self) -> None:
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+        self.door = FakeDoor()
+        self.view = ClusterView(NAME, self.door, self.rig.reactor, lambda: 1000.0, mode="separate")
+        self.view.start()
+        self.door.live.say(snapshot(networking=networking(0)))
+        self.own = OwnTunnels(self.rig.reactor, self.rig.gateway, self.view, 1)
+        self.addCleanup(self.own.stop)
+        self.wire = Wire()
+        who = identity()
+        self.own.tunnels.admit(hello(), FakeContext(identity=who), self.wire, who)
+        self.wire.take()
+
+    def set(self, **spec: Any) -> None:
+        """Somebody changes the cluster's networking."""
+        written = networking()
+        written["spec"] = {"proxy_listener_mode": 0, **spec}
+        self.door.live.say(event("cluster_networking_config", "networking", written))
+
+    def test_facts(self) -> None:
+        """Agents are told the gateway's own name and address, and which worker this is."""
+        facts = self.own._facts()
+        settings = self.rig.settings
+        self.assertEqual(
+            (facts.gateway, facts.worker, facts.workers, facts.ping_seconds, facts.gateways),
+            (settings.node_name, "1", ("0",), 15.0, ("gw.test:443",)),
+        )
+
+    def test_other_gateways(self) -> None:
+        """And those that the auth service knows, each once."""
+        self.own._heard_of(("other.test:443", "gw.test:443"))
+        [changed] = self.wire.said()
+        assert isinstance(changed, Changed)
+        self.assertEqual(changed.gateways, ("gw.test:443", "other.test:443"))
+
+    def test_pings(self) -> None:
+        """The cluster's interval counts from when it is set."""
+        self.set(keep_alive_interval="5s")
+        [changed] = self.wire.said()
+        assert isinstance(changed, Changed)
+        self.assertEqual(changed.ping_seconds, 5.0)
+        for said, seconds in (("5m0s", 15.0), ("1ms", 1.0), ("30h", 3600.0)):
+            self.set(keep_alive_interval=said)
+            self.assertEqual(ping_seconds(self.view), seconds)
+
+    def test_before_anything_is_heard(self) -> None:
+        """Pings go out by our own interval then."""
+        view = ClusterView(NAME, self.door, self.rig.reactor, lambda: 1000.0, mode="separate")
+        self.assertEqual(ping_seconds(view), 15.0)
+
+    def test_mode(self) -> None:
+        """When the mode changes agents ask for their way anew."""
+        self.set(proxy_listener_mode=1)
+        self.assertIn(Reconnect("the way to this cluster's gateways has changed"), self.wire.said())
+        self.own.follow()
+        self.assertEqual(self.wire.said(), [])
+
+    def test_addresses(self) -> None:
+        """So they do when the gateway's own addresses change."""
+        gate = self.rig.gateway.gate
+        settings = evolve(gate.settings, public=evolve(gate.settings.public, tunnel=("t:3024",)))
+        self.rig.gateway.take(evolve(gate, settings=settings))
+        self.own.follow()
+        self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
+
+    def test_drain(self) -> None:
+        """A gateway that stops says so, once, and nothing more."""
+        self.own.drain()
+        self.assertEqual(self.wire.said(), [Reconnect("the gateway stops")])
+        self.set(proxy_listener_mode=1)
+        self.own._heard_of(("other.test:443",))
+        self.own.follow()
+        self.assertEqual(self.wire.said(), [])
+
+    def test_stream(self) -> None:
+        """A stream is the real one, on the gateway's own slab and wheel."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(theirs.close)
+        ours.setblocking(False)
+
+        class Session:
+            """Has nothing to say."""
+
+            def pending(self) -> int:
+                return 0
+
+            def end(self) -> int:
+                return 0
+
+        session: Any = Session()
+        end = SecureEnd(Lease(Owned(ours), self.rig.gateway.poller), session)
+        lost: list[object] = []
+        stream = self.own._stream(end, lost.append, lambda stream, error: lost.append(stream))
+        self.assertIsInstance(stream, GatewayStream)
+        stream.close()
+        self.assertEqual(lost, [stream])
