@@ -114,6 +114,27 @@ class ProtocolRoutesTests(SynchronousTestCase):
         self.assertIs(route.client_cert, CertRule.REQUIRED)
 
 
+class PingTokenTests(SynchronousTestCase):
+    """Ping variants of a route's tokens."""
+
+    def test_variants(self) -> None:
+        """Whoever may use a long-lived token may use its variant, and nobody else may."""
+        rig = Rig(
+            """
+    - {name: one, alpn: [own, tlsgate-tcp], target: "{unix}", allow: [{cn: alice}]}
+    - {name: two, sni: [x.test], alpn: [tlsgate-tcp], passthrough: yes, target: "{unix}"}
+"""
+        )
+        self.addCleanup(rig.close)
+        gate = rig.gateway.gate
+        tokens = {route.name: route.alpn for route in gate.table.routes}
+        self.assertEqual(tokens["one"], (b"own", b"tlsgate-tcp-ping", b"tlsgate-tcp"))
+        self.assertEqual(tokens["two"], (b"tlsgate-tcp",))
+        for token in (b"tlsgate-tcp", b"tlsgate-tcp-ping"):
+            client = rig.secure(alpn=(token,), cert=None)
+            self.assertIn("certificate required", client.alert(), token)
+
+
 class TrustTests(SynchronousTestCase):
     """What a gate takes from its cluster, and what is closed while it has none."""
 
