@@ -61,6 +61,7 @@ class AcceptedTests(SynchronousTestCase):
             "2026-11-22T13:31:12.123456+00:00 db1 sshd-session[1]: ",
         ):
             self.assertEqual(message_of(front + LINE), LINE)
+            self.assertEqual(message_of(front + LINE + "\r"), LINE)
         for line in ("", "Nov 22 db1 sudo[1]: " + LINE, "x" * 4096, "Connection closed"):
             self.assertIsNone(message_of(line))
 

@@ -21,9 +21,14 @@ class SshFilesTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nothing is there yet."""
         self.folder = Path(self.mktemp()) / "ssh"
-        self.files = SshFiles(self.folder)
+        self.machine = self.folder.parent / "machine.pub"
+        self.files = self.another()
         self.cluster = Cluster()
         self.addCleanup(os.umask, os.umask(0o077))
+
+    def another(self) -> SshFiles:
+        """The same of another process."""
+        return SshFiles(self.folder, self.machine)
 
     def certificate(self, public: str) -> str:
         """The cluster's certificate for a host key."""
@@ -42,17 +47,33 @@ class SshFilesTests(SynchronousTestCase):
         public = self.files.public_key()
         self.assertTrue(public.startswith("ssh-ed25519 "))
         self.assertEqual(self.files.public_key(), public)
-        self.assertEqual(SshFiles(self.folder).public_key(), public)
+        self.assertEqual(self.another().public_key(), public)
         self.assertEqual((self.folder / "host_key.pub").read_text(), f"{public}\n")
         self.assertEqual((self.mode("host_key"), self.mode("host_key.pub")), (0o600, 0o644))
         self.assertEqual(self.folder.stat().st_mode & 0o777, 0o711)
+
+    def test_machines(self) -> None:
+        """The machine's own Ed25519 key is certified; another kind is not taken for one."""
+        self.folder.mkdir(parents=True)
+        line = ssh_line(ed25519.Ed25519PrivateKey.generate())
+        self.machine.write_text(f"{line} root@db1\n")
+        self.assertEqual(self.files.public_key(), line)
+        self.assertFalse((self.folder / "host_key").exists())
+        self.assertEqual((self.folder / "host_key.pub").read_text(), f"{line}\n")
+        self.assertFalse(self.files.is_certified)
+        self.files.keep(self.certificate(line), [])
+        self.assertTrue(self.files.is_certified)
+        for other in (ssh_line(p256()), "no key", ""):
+            self.machine.write_text(f"{other}\n")
+            self.assertNotIn(self.files.public_key(), (line, other))
+            self.assertFalse(self.files.is_certified)
 
     def test_two_at_once(self) -> None:
         """Of two that make a key one wins, and both have it."""
 
         def create(path: Path, content: bytes) -> None:
             self.patch(sshfiles, "create_secret", create_secret)
-            self.first = SshFiles(self.folder).public_key()
+            self.first = self.another().public_key()
             create_secret(path, content)
 
         self.patch(sshfiles, "create_secret", create)

@@ -77,7 +77,7 @@ def message_of(line: str) -> str | None:
     """The message in a line of a log file, where it may be one of these; None: it is not."""
     if len(line) > LONGEST_LINE or (front := _FRONT.match(line)) is None:
         return None
-    return line[front.end() :]
+    return line[front.end() :].removesuffix("\r")  # as `sshd -E` ends its lines
 
 
 def digest_of(line: str) -> str:

@@ -1,13 +1,15 @@
-"""What the node's own sshd reads of the agent: a host key, its certificate, whom to trust.
+"""What the node's own sshd reads of the agent: a host certificate, whom to trust, who may.
 
-    host_key            an Ed25519 key, made once
-    host_key.pub        its public half
-    host_key-cert.pub   the cluster's certificate for it, renewed by the agent
+    host_key-cert.pub   the cluster's certificate for the machine's Ed25519 key, renewed
+    host_key            a key of ours, made once, where the machine has none of that kind
+    host_key.pub        the public half of the key that is certified
     user_ca.pub         the authorities whose user certificates count; more than one in a rotation
     principals/LOGIN    see `service.principals`
 
-The key is one of its own: the agent need not read the machine's keys, which keep their names
-and fingerprints for whoever knows them, and it goes when the node leaves the cluster.
+It is the machine's own key that is certified, of which the agent reads the public half only.
+sshd shows a certificate to whoever takes one, and OpenSSH's client takes one wherever it knows
+an Ed25519 key of the machine; if it does not know the authority, it compares the key inside.
+A key of our own would be a changed host key to everybody who has known the machine before.
 
 Every file is replaced whole. sshd reads user_ca.pub and the principals at each login, so
 nobody has to tell it of changes. It takes a host key from a file that nobody else may read
@@ -46,6 +48,9 @@ FILE_MODE: Final = 0o644
 #: A host key of ours has 400 bytes.
 _KEY_BYTES: Final = 4096
 
+#: As every system has it for its own sshd.
+MACHINE_KEY: Final = Path("/etc/ssh/ssh_host_ed25519_key.pub")
+
 KEY, CERTIFICATE, USER_CAS, PRINCIPALS = (
     "host_key",
     "host_key-cert.pub",
@@ -59,20 +64,46 @@ class SshFiles:
 
     Args:
         folder: DATA/agent/ssh; made when something is written.
+        machine_key: the public half of the machine's own Ed25519 key.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine_key: Path = MACHINE_KEY) -> None:
         self.folder = folder
+        self._machine_key = machine_key
         self.principals = folder / PRINCIPALS
 
     def public_key(self) -> str:
-        """The host key's public half as a line of OpenSSH; the key is made where there is none.
+        """The public half of the key to be certified, a line; one is made where there is none.
 
         Raises:
             OSError: it cannot be written or read.
             BadKeyPair: what is there is no key of ours.
         """
         make_folder(self.folder)
+        public = self._machines() or self._own()
+        put_if_other(self.folder / f"{KEY}.pub", f"{public}\n".encode())
+        return public
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether the certificate that is there is for the key that there is."""
+        try:
+            line = (self.folder / CERTIFICATE).read_text("ascii")
+            return parse_line(line).key == key_blob(self.public_key())
+        except (OSError, ValueError, BadBytes, BadKeyPair):
+            return False
+
+    def _machines(self) -> str | None:
+        """The machine's own key; None: it has none of that kind."""
+        try:
+            with self._machine_key.open("rb") as opened:
+                line = b" ".join(opened.read(_KEY_BYTES).split()[:2])
+            key = load_ssh_public_key(line)
+        except (OSError, BadBytes):
+            return None
+        return line.decode() if isinstance(key, ed25519.Ed25519PublicKey) else None
+
+    def _own(self) -> str:
         file = self.folder / KEY
         if not file.exists():
             made = ed25519.Ed25519PrivateKey.generate()
@@ -85,9 +116,7 @@ class SshFiles:
             key = load_ssh_private_key(pem, None)
         except (ValueError, TypeError) as error:
             raise BadKeyPair(str(file), "holds no OpenSSH key without a password") from error
-        public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
-        put_if_other(self.folder / f"{KEY}.pub", f"{public}\n".encode())
-        return public
+        return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
     def keep(self, certificate: str | None, user_cas: Sequence[str]) -> bool:
         """Keep what the cluster says.

@@ -22,7 +22,7 @@ class SshdTests(DropinCase):
         self.patch(os, "geteuid", lambda: 0)
         self.ssh = self.folder / "agent" / "ssh"
         self.ssh.mkdir(parents=True)
-        for name in ("host_key", "host_key-cert.pub", "user_ca.pub", "principals"):
+        for name in ("host_key", "host_key.pub", "host_key-cert.pub", "user_ca.pub", "principals"):
             (self.ssh / name).touch()
 
     def run_it(self, verb: str, *more: str, data: Path | None = None) -> Result:

@@ -124,6 +124,22 @@ class MachineTests(DropinCase):
         facts = {"hostkey": [str(self.key), str(ours / "host_key"), "/nowhere/at/all"]}
         self.assertEqual(self.machine.machine_keys(facts, ours), [self.key])
 
+    def test_names_keys(self) -> None:
+        """A key is named where the certificate is for the agent's own; it has to be somebody's."""
+        ours = self.folder / "agent"
+        ours.mkdir()
+        self.assertTrue(self.machine.names_keys([self.key], ours))
+        line = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+        (ours / "host_key.pub").write_text(f"{line}\n")
+        with self.assertRaises(BadAsk) as caught:
+            self.machine.names_keys([self.key], ours)
+        self.assertIn("add `HostKey", str(caught.exception))
+        (self.folder / "machine_key.pub").write_text(f"{line} root@db1\n")
+        self.assertFalse(self.machine.names_keys([self.key], ours))
+        (self.folder / "machine_key.pub").write_text(line.replace("A" * 43, "B" * 43))
+        (ours / "host_key").touch()
+        self.assertTrue(self.machine.names_keys([self.key], ours))
+
     def test_in_the_way(self) -> None:
         """Words of the machine's own that ours would replace, or that shut ours out."""
         ours = Path("/x/agent/ssh")
@@ -159,6 +175,11 @@ class TextTests(DropinCase):
             "AuthorizedPrincipalsFile /x/ssh/principals/%u\n",
         )
 
+    def test_no_keys(self) -> None:
+        """Where the machine's own key is certified, none is named."""
+        self.patch(dropin, "is_open", lambda folder: True)
+        self.assertTrue(text(Path("/x/ssh"), None).startswith(f"{MARK}\nHostCertificate /x/ssh/"))
+
     def test_closed(self) -> None:
         """Where it may not, another program reads them as their owner."""
         folder = self.folder / "ssh"
@@ -184,7 +205,7 @@ class TextTests(DropinCase):
         """What the agent has not written is named."""
         folder = self.folder / "ssh"
         folder.mkdir()
-        names = ["host_key", "host_key-cert.pub", "user_ca.pub", "principals"]
+        names = ["host_key.pub", "host_key-cert.pub", "user_ca.pub", "principals"]
         self.assertEqual([path.name for path in missing(folder)], names)
         for name in names:
             (folder / name).touch()

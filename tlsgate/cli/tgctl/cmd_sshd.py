@@ -24,8 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def command() -> None:
     """Have this machine's sshd take the cluster's certificates, as its agent says.
 
-    The agent keeps a host key, its certificate, the cluster's authorities and a file for
-    each login in its data directory; --agent-data-dir before `sshd` says where that is.
+    The agent keeps a host certificate, the cluster's authorities and a file for each login
+    in its data directory; --agent-data-dir before `sshd` says where that is.
     """
 
 
@@ -85,7 +85,8 @@ def show(call: Call, machine: Machine) -> None:
         keys = machine.machine_keys(machine.facts(), folder)
     except BadAsk:  # only root may ask it: it reads its keys
         keys = dropin.default_keys()
-    click.echo(dropin.text(folder, keys), nl=False)
+    named = keys if machine.names_keys(keys, folder) else None
+    click.echo(dropin.text(folder, named), nl=False)
 
 
 @command.command("install")
@@ -110,7 +111,8 @@ def install(call: Call, machine: Machine, dry_run: bool, no_reload: bool, replac
     facts = machine.facts()
     if not replace and (why := machine.in_the_way(facts, folder)) is not None:
         raise BadAsk(f"{why}; --replace does it all the same")
-    content = dropin.text(folder, machine.machine_keys(facts, folder))
+    keys = machine.machine_keys(facts, folder)
+    content = dropin.text(folder, keys if machine.names_keys(keys, folder) else None)
     if dry_run:
         call.show(
             {"file": str(machine.file), "text": content, "written": False},

@@ -1,8 +1,9 @@
 """The machine's sshd and our part of its configuration: text, checks, put in and taken out.
 
 1. `Machine.facts` asks sshd itself what is in force (`sshd -T`), our part left out.
-2. `text` is our part: the agent's files, and the machine's own host keys named again, as
-   sshd forgets its default keys where any is named.
+2. `text` is our part: the agent's files. Where the certificate is for a key of the agent's,
+   that is named, and the machine's own before it, as sshd forgets its default keys where any
+   is named.
 3. `Machine.install` writes it, has sshd check the whole (`sshd -t`) and say that our words are
    in force, and puts back what was there otherwise. Then sshd is told by SIGHUP.
 
@@ -24,7 +25,8 @@ from typing import Final
 
 from attrs import frozen
 
-from tlsgate.errors import BadAsk
+from tlsgate.core.wire.sshcert import key_blob
+from tlsgate.errors import BadAsk, BadBytes
 from tlsgate.service import sshfiles
 
 MAIN: Final = Path("/etc/ssh/sshd_config")
@@ -135,6 +137,24 @@ class Machine:
         keys = [Path(key) for key in dict.fromkeys(facts.get("hostkey", ()))]
         return [key for key in keys if key != ours / sshfiles.KEY and key.exists()]
 
+    def names_keys(self, keys: Sequence[Path], ours: Path) -> bool:
+        """Whether the certificate is for the agent's own key, and so has to be named.
+
+        Raises:
+            BadAsk: it is for a key that this sshd does not have.
+        """
+        certified = _blob(ours / f"{sshfiles.KEY}.pub")
+        if certified is not None and any(
+            _blob(key.with_name(f"{key.name}.pub")) == certified for key in keys
+        ):
+            return False
+        if (ours / sshfiles.KEY).exists() or certified is None:
+            return True
+        raise BadAsk(
+            f"the host certificate is for the key of {sshfiles.MACHINE_KEY}, and {self.main} names "
+            "others: add `HostKey /etc/ssh/ssh_host_ed25519_key` to it"
+        )
+
     def in_the_way(self, facts: Facts, folder: Path) -> str | None:
         """Why our words would change what the machine does already, or do nothing; or None."""
         for word in _OURS:
@@ -205,20 +225,21 @@ class Machine:
         return done.stdout
 
 
-def text(folder: Path, machine_keys: Sequence[Path]) -> str:
+def text(folder: Path, machine_keys: Sequence[Path] | None) -> str:
     """Our part of sshd's configuration.
 
     Args:
         folder: DATA/agent/ssh.
-        machine_keys: named before ours, so that who knows them meets them as before.
+        machine_keys: named before ours, so that who knows them meets them as before; None:
+            no key needs to be named.
 
     Raises:
         BadAsk: a path has characters that sshd would read as something else.
     """
-    for path in (folder, *machine_keys):
+    for path in (folder, *(machine_keys or ())):
         if not _PLAIN.fullmatch(str(path)):
             raise BadAsk(f"{path} has characters that mean something to sshd: use another folder")
-    keys = [*machine_keys, folder / sshfiles.KEY]
+    keys = [] if machine_keys is None else [*machine_keys, folder / sshfiles.KEY]
     principals = folder / sshfiles.PRINCIPALS
     lines = [
         MARK,
@@ -258,13 +279,22 @@ def is_open(folder: Path) -> bool:
 
 def missing(folder: Path) -> list[Path]:
     """Files that the agent has not written yet."""
-    names = (sshfiles.KEY, sshfiles.CERTIFICATE, sshfiles.USER_CAS, sshfiles.PRINCIPALS)
+    names = (f"{sshfiles.KEY}.pub", sshfiles.CERTIFICATE, sshfiles.USER_CAS, sshfiles.PRINCIPALS)
     return [folder / name for name in names if not (folder / name).exists()]
 
 
 def default_keys() -> list[Path]:
     """The keys that sshd takes where none is named, without asking it."""
     return [key for key in _KEYS if key.exists()]
+
+
+def _blob(file: Path) -> bytes | None:
+    """The key in a public file; None: there is none."""
+    try:
+        with file.open("rb") as opened:
+            return key_blob(opened.read(4096))
+    except (OSError, BadBytes):
+        return None
 
 
 def _owner(folder: Path) -> str:
