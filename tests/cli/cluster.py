@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,7 @@ class Cluster:
     answers: dict[str, Any] = field(factory=dict)
     #: By address, or by whether the way believes anybody: an error instead of an answer.
     refuses: Callable[[Way], GateError | None] = field(default=lambda way: None)
+    ping: dict[str, Any] = field(factory=lambda: copy.deepcopy(PING))
     asked: list[tuple[str, str, Any]] = field(factory=list)  #: door, "METHOD path", body
     ways: list[Way] = field(factory=list)
 
@@ -162,7 +165,7 @@ class Cluster:
         self.asked.append((door, ask, body))
         answer = self.answers.get(ask)
         if answer is None and ask == "GET /webapi/ping":
-            answer = PING
+            answer = self.ping
         if answer is None and ask == "POST /v1/login":
             if body["password"] != self.password:
                 words = "the user name, the password or the one-time code is wrong"
@@ -208,6 +211,7 @@ class Terminal:
     types: list[str] = field(factory=list)
     now: float = NOW
     questions: list[str] = field(factory=list)
+    ran: list[list[str]] = field(factory=list)  #: programs that took tgsh's place
 
     def run(self, *words: str, env: dict[str, str] | None = None, stdin: str = "") -> Result:
         """Run `tgsh *words*`; the result has exit_code, stdout and stderr."""
@@ -216,12 +220,14 @@ class Terminal:
             open_way=self.cluster.open,
             ask_secret=self._type,
             now=lambda: self.now,
+            ask_ping=lambda place: json.dumps(self.cluster.ping).encode(),
+            execute=lambda program, words: self.ran.append([program, *words]),
         )
         names = ("PROXY", "USER", "HOME", "IDENTITY_FILE")
         none: dict[str, str | None] = {
             f"{program}_{name}": None for program in ("TGSH", "TELEPORT") for name in names
         }
-        none["SSL_CERT_FILE"] = None
+        none |= dict.fromkeys(("SSL_CERT_FILE", "SSH_AUTH_SOCK", "TGSH_ADD_KEYS_TO_AGENT"))
         return CliRunner().invoke(tgsh, words, obj=call, env={**none, **(env or {})}, input=stdin)
 
     def _type(self, question: str) -> str:

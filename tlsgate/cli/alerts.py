@@ -7,6 +7,7 @@ to be imported.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 
@@ -79,6 +80,28 @@ def translate(error: ssl.SSLError, gateway: str, now: float | None = None) -> Ga
         return Unreachable(gateway, "it does not speak TLS there; is it the right port?")
     words = str(error).partition("] ")[2].partition(" (_ssl")[0]
     return Unreachable(gateway, words or "the handshake failed")
+
+
+def explained(error: OSError, gateway: str, seconds: float) -> GateError:
+    """Our error for whatever ended a connection to *gateway*.
+
+    Args:
+        error: what was raised; `ssl.SSLError` is one as well.
+        gateway: the address that was dialled.
+        seconds: how long a word was waited for.
+    """
+    match error:
+        case ssl.SSLError() | ConnectionResetError() | BrokenPipeError():
+            ended = error if isinstance(error, ssl.SSLError) else ssl.SSLEOFError(str(error))
+            return translate(ended, gateway)
+        case TimeoutError():
+            return Unreachable(gateway, f"it said nothing for {seconds:g} s")
+        case socket.gaierror():
+            return Unreachable(gateway, "no address is known for that name")
+        case ConnectionRefusedError():
+            return Unreachable(gateway, "nobody listens there; is the port right?")
+        case _:
+            return Unreachable(gateway, str(error) or type(error).__name__)
 
 
 def _not_verified(error: ssl.SSLCertVerificationError, gateway: str, now: float) -> GateError:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -21,9 +20,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from tlsgate.cli.alerts import translate
+from tlsgate.cli.alerts import explained, translate
 from tlsgate.cli.certfile import Certificate, pem_blocks, read_certificate, to_pem
 from tlsgate.cli.door import exchange, question, read_answer
+from tlsgate.cli.outward import connect
 from tlsgate.errors import BadAsk, DaemonAway, Unreachable, Untrusted
 
 #: ALPN tokens of the doors (docs/alpn.md).
@@ -121,13 +121,9 @@ class Remote:
             raise Unreachable(where, e.why) from e
         except (ssl.SSLError, ConnectionResetError, BrokenPipeError) as e:
             raise translate(_last_word(connection, e), where) from e
-        except TimeoutError as e:
-            raise Unreachable(where, f"it said nothing for {seconds:g} s") from e
-        except socket.gaierror as e:
-            raise Unreachable(where, f"no address is known for {self.way.address.host}") from e
-        except ConnectionRefusedError as e:
-            raise Unreachable(where, "nobody listens there; is the port right?") from e
-        except (OSError, http.client.HTTPException) as e:
+        except OSError as e:
+            raise explained(e, where, seconds) from e
+        except http.client.HTTPException as e:
             raise Unreachable(where, str(e) or type(e).__name__) from e
         finally:
             connection.close()
@@ -150,9 +146,8 @@ class Remote:
         return secured
 
     def _shake(self, context: ssl.SSLContext, seconds: float) -> ssl.SSLSocket:
-        plain = socket.create_connection((self.way.address.host, self.way.address.port), seconds)
+        plain = connect(self.way.address.host, self.way.address.port, seconds)
         try:
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             name = self.way.server_name or self.way.address.host
             return context.wrap_socket(
                 plain,

@@ -49,6 +49,18 @@ class GatewayRefused(GateError):
 
 
 @define(eq=False)
+class Refused(GateError):
+    """The gateway, or the agent behind it, has decided against it in a sentence of its own."""
+
+    fault = Fault.CLIENT
+    reason = "refused"
+    why: str
+
+    def __str__(self) -> str:
+        return self.why
+
+
+@define(eq=False)
 class TooOld(GateError):
     """This program is older than the gateway takes."""
 

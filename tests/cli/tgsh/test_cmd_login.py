@@ -16,6 +16,11 @@ from tlsgate.cli.credential import read_identity
 from tlsgate.errors import DaemonSaid, Fault, GateError, Unreachable, Untrusted
 
 PIN = "sha256:" + "ab" * 32
+#: Whom the host authorities of the cluster answer for in known_hosts, at any port.
+NAMES = (
+    "gate.test,[gate.test]:*,*.gate.test,[*.gate.test]:*,"
+    "example,[example]:*,*.example,[*.example]:*"
+)
 
 
 def no_public_certificate(way: Way) -> GateError | None:
@@ -55,7 +60,7 @@ class FilesTests(LoginCase):
             *("current-profile", "gate.test.yaml", "known_hosts"),
             *(f"{keys}/certs.pem", f"{keys}/cas/example.pem"),
             *(f"{keys}/alice", f"{keys}/alice.pub", f"{keys}/alice-x509.pem"),
-            f"{keys}/alice-ssh/example-cert.pub",
+            *(f"{keys}/alice-ssh/example-cert.pub", f"{keys}/ping.json"),
         )
         self.assertEqual(found, dict.fromkeys(folders, 0o700) | dict.fromkeys(files, 0o600))
         self.assertEqual((self.home / "current-profile").read_text(), "gate.test\n")
@@ -63,7 +68,7 @@ class FilesTests(LoginCase):
         self.assertEqual((self.home / keys / "cas/example.pem").read_text(), self.cluster.ca.pem)
         self.assertEqual(
             (self.home / "known_hosts").read_text(),
-            f"@cert-authority gate.test,*.example,example {SSH_LINE}host\n",
+            f"@cert-authority {NAMES} {SSH_LINE}host\n",
         )
         self.assertEqual(
             yaml.safe_load((self.home / "gate.test.yaml").read_text()),
@@ -110,7 +115,7 @@ class FilesTests(LoginCase):
             lines,
             [
                 "other ssh-ed25519 AAAA",
-                f"@cert-authority gate.test,*.example,example {SSH_LINE}host",
+                f"@cert-authority {NAMES} {SSH_LINE}host",
             ],
         )
 

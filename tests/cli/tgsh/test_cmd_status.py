@@ -173,7 +173,7 @@ class PartTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Hosts and users pass; what leads elsewhere or hides does not."""
-        from tlsgate.cli.tgsh.home import part
+        from tlsgate.cli.tgsh.flat import part
 
         for name in ("alice", "a@b.test", "::1", "10.0.0.1", "_x+y"):
             self.assertEqual(part(name), name)

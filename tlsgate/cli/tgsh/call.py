@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,7 @@ from tlsgate.errors import BadAsk
 if TYPE_CHECKING:
     from tlsgate.cli.api import Way
     from tlsgate.cli.door import Asks
+    from tlsgate.cli.tgsh.flat import Place
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +31,10 @@ def _remote(way: Way) -> Asks:
     from tlsgate.cli.api import Remote
 
     return Remote(way)
+
+
+def _execute(program: str, words: Sequence[str]) -> None:
+    os.execvp(program, [program, *words])  # noqa: S606  # a word each, nothing for a shell
 
 
 def _ask_secret(question: str) -> str:
@@ -49,6 +55,9 @@ class Call:
     open_way: Callable[[Way], Asks] = field(default=_remote, repr=False)
     ask_secret: Callable[[str], str] = field(default=_ask_secret, repr=False)
     now: Callable[[], float] = field(default=time.time, repr=False)
+    #: Asks for /webapi/ping without a library; None: as `way` does it.
+    ask_ping: Callable[[Place], bytes] | None = field(default=None, repr=False)
+    execute: Callable[[str, Sequence[str]], None] = field(default=_execute, repr=False)
 
     def profiles(self) -> Home:
         """The folder of the user's profiles."""
@@ -62,6 +71,18 @@ class Call:
         """Say on stderr what is done, where --debug asks for it; never a secret."""
         if self.debug:
             click.echo(f"tgsh: debug: {what}", err=True)
+
+    def run(self, program: str, words: Sequence[str]) -> None:
+        """Have the system's *program* take this one's place.
+
+        Raises:
+            BadAsk: there is none.
+        """
+        self.trace(f"running {program} {' '.join(map(shlex.quote, words))}")
+        try:
+            self.execute(program, words)
+        except OSError as e:
+            raise BadAsk(f"{program} cannot be run: {e.strerror}: install OpenSSH") from e
 
     def host(self) -> str | None:
         """The host of the gateway that is meant: of --proxy, or the one in use."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import getpass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve
@@ -19,10 +20,16 @@ from tlsgate.cli.faults import NotLoggedIn, TooOld
 from tlsgate.cli.show import plain
 from tlsgate.cli.tgsh.call import Call, with_call_and
 from tlsgate.cli.tgsh.cmd_status import blocks, listed
+from tlsgate.cli.tgsh.fromping import profile_from
 from tlsgate.cli.tgsh.gateway import Found, parse_proxy, too_old
 from tlsgate.cli.tgsh.home import Profile
 from tlsgate.cli.tgsh.secrets import HELP, Secrets
 from tlsgate.errors import BadAsk
+
+if TYPE_CHECKING:
+    from tlsgate.cli.api import Way
+    from tlsgate.cli.issued import Issued
+    from tlsgate.cli.newkey import NewKey
 
 #: What --out writes; `cli.issued` has how.
 OUT_FORMATS = ("file", "openssh", "tls", "pkcs12")
@@ -43,6 +50,14 @@ LOGIN_SECONDS = 60.0
     is_flag=True,
     help="With --insecure: send the password to whoever answers.",
 )
+@click.option(
+    "-k",
+    "--add-keys-to-agent",
+    type=click.Choice(("auto", "yes", "no", "only")),
+    default="auto",
+    envvar=["TGSH_ADD_KEYS_TO_AGENT", "TELEPORT_ADD_KEYS_TO_AGENT"],
+    help="Give the key to ssh-agent [auto: where one runs]; only: no SSH certificate in a file.",
+)
 @with_call_and(*OUT_FORMATS)
 def command(
     call: Call,
@@ -55,6 +70,7 @@ def command(
     password_file: Path | None,
     skip_version_check: bool,
     unsafe_send_password: bool,
+    add_keys_to_agent: str,
 ) -> None:
     """Log in to the gateway of --proxy, or of the profile in use.
 
@@ -67,7 +83,7 @@ def command(
         raise BadAsk(f"--format={out_format} says what --out writes: add --out=NAME")
     if ttl is None and out is None and _already(call, cluster):
         return
-    Login(call, ca_pin, ttl, unsafe_send_password).run(
+    Login(call, ca_pin, ttl, unsafe_send_password, add_keys_to_agent).run(
         cluster,
         Secrets(call, password_file),
         None if out is None else (out_format or OUT_FORMATS[0], out, overwrite),
@@ -95,8 +111,11 @@ def _already(call: Call, cluster: str | None) -> bool:
 class Login:
     """One login, from the gateway's address to the files."""
 
-    def __init__(self, call: Call, pins: tuple[str, ...], ttl: int | None, unsafe: bool) -> None:
+    def __init__(
+        self, call: Call, pins: tuple[str, ...], ttl: int | None, unsafe: bool, agent: str
+    ) -> None:
         self._call = call
+        self._agent = agent
         self._pins = pins
         self._ttl_seconds = None if ttl is None else ttl * 60
         self._unsafe = unsafe
@@ -165,29 +184,49 @@ class Login:
         profile = self._call.profiles().profile(found.address.host)
         return getpass.getuser() if profile is None else profile.user
 
-    def _save(self, found: Found, way: object, issued: object, key: object) -> None:
-        from tlsgate.cli.api import Way
-        from tlsgate.cli.issued import Issued
-        from tlsgate.cli.newkey import NewKey
+    def _save(self, found: Found, way: Way, issued: Issued, key: NewKey) -> None:
         from tlsgate.cli.tgsh.trust import web_authorities
+        from tlsgate.cli.tgsh.way import kept_text
 
-        assert isinstance(way, Way) and isinstance(issued, Issued) and isinstance(key, NewKey)
         home, host, user = self._call.profiles(), found.address.host, issued.user
+        profile = profile_of(found, user, issued.cluster)
+        jump = profile.ssh_proxy_addr.rpartition(":")[0].strip("[]")
+        known = home.with_known_hosts(host, issued.cluster, [*issued.ssh_host_cas], jump)
+        agent = self._agent
         files = {
+            home.ping(host): kept_text(str(found.address), found.ping, self._call.now()),
             home.web_authorities(host): web_authorities(found, way, issued.roots),
             home.authorities(host, issued.cluster): issued.roots.encode(),
-            home.known_hosts: home.with_known_hosts(host, issued.cluster, [*issued.ssh_host_cas]),
+            home.known_hosts: known,
             home.key(host, user): key.private_pem,
             home.key(host, user).with_name(f"{user}.pub"): f"{key.ssh_public}\n".encode(),
             home.certificate(host, user): issued.certificate.strip().encode() + b"\n",
         }
-        if issued.ssh_certificate is not None:
+        if issued.ssh_certificate is not None and agent != "only":
             file = home.ssh_certificate(host, user, issued.cluster)
             files[file] = f"{issued.ssh_certificate}\n".encode()
-        home.save(profile_of(found, user, issued.cluster), files)
+        if agent == "only":
+            home.ssh_certificate(host, user, issued.cluster).unlink(missing_ok=True)
+        home.save(profile, files)
+        if issued.ssh_certificate is not None:
+            self._to_agent(f"tgsh:{host}:{issued.cluster}:{user}", key, issued)
         saved = home.saved(host)
         assert saved is not None
         self._call.show(listed([saved], self._call), lambda _: blocks([saved], self._call))
+
+    def _to_agent(self, comment: str, key: NewKey, issued: Issued) -> None:
+        """Give key and certificate to ssh-agent, for as long as they are good."""
+        from tlsgate.cli.sshagent import add, running
+
+        if self._agent == "no" or (self._agent == "auto" and running() is None):
+            return
+        life = issued.not_after - self._call.now()
+        try:
+            add(comment, key.private_pem, issued.ssh_certificate or "", int(life))
+        except BadAsk as e:
+            if self._agent != "auto":
+                raise
+            click.echo(f"tgsh: warning: {plain(str(e))}", err=True)
 
 
 def check_client(found: Found) -> None:
@@ -203,27 +242,4 @@ def check_client(found: Found) -> None:
 
 def profile_of(found: Found, user: str, cluster: str) -> Profile:
     """The profile that the answer of a gateway makes."""
-    host = found.address.host
-
-    def address(*path: str) -> str:
-        """What is advertised, with our host where it listens on any."""
-        written = found.text("proxy", *path)
-        name, _, port = written.rpartition(":")
-        anywhere = name in ("", "0.0.0.0", "[::]")
-        return f"{host}:{port}" if port and anywhere else written
-
-    routing = found.ping.get("proxy", {}).get("tls_routing_enabled") is not False
-    return Profile(
-        web_proxy_addr=str(found.address),
-        user=user,
-        cluster=cluster,
-        ssh_proxy_addr=address("ssh", "ssh_public_addr") or address("ssh", "listen_addr"),
-        kube_proxy_addr=address("kube", "public_addr") or address("kube", "listen_addr"),
-        postgres_proxy_addr=address("db", "postgres_public_addr")
-        or address("db", "postgres_listen_addr"),
-        mysql_proxy_addr=address("db", "mysql_public_addr") or address("db", "mysql_listen_addr"),
-        mongo_proxy_addr=address("db", "mongo_public_addr") or address("db", "mongo_listen_addr"),
-        tls_routing_enabled=routing,
-        auth_connector=found.text("auth", "type") or "local",
-        private_key_policy=found.text("auth", "private_key_policy") or "none",
-    )
+    return profile_from(found.ping, str(found.address), found.address.host, user, cluster)

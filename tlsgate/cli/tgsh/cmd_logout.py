@@ -44,6 +44,7 @@ def command(call: Call, everywhere: bool) -> None:
         if everywhere:
             _end_sessions(call, saved)
         home.forget(saved.profile)
+        _from_agent(saved.profile)
     shown = {"logged_out": [_one(saved.profile) for saved in gone]}
     call.show(shown, lambda _: plain(said))
 
@@ -60,6 +61,15 @@ def _written(call: Call, name: str) -> str | None:
 
 def _one(profile: Profile) -> dict[str, str]:
     return {"proxy": profile.web_proxy_addr, "user": profile.user, "cluster": profile.cluster}
+
+
+def _from_agent(profile: Profile) -> None:
+    """Have ssh-agent forget the key; one that is away has forgotten it already."""
+    from tlsgate.cli import sshagent
+
+    if sshagent.running() is not None:
+        with suppress(BadAsk):
+            sshagent.remove(f"tgsh:{profile.host}:{profile.cluster}:{profile.user}")
 
 
 def _end_sessions(call: Call, saved: Saved) -> None:

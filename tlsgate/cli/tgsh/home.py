@@ -4,6 +4,7 @@
     <proxyhost>.yaml                      where that gateway is, and who was logged in last
     known_hosts                           host authorities for OpenSSH
     keys/<proxyhost>/certs.pem            the web certificate's authority, or `system`
+    keys/<proxyhost>/ping.json            the last answer to /webapi/ping (`way`)
     keys/<proxyhost>/cas/<cluster>.pem    the cluster's host authorities
     keys/<proxyhost>/<user>               the private key, PKCS #8; <user>.pub, <user>-x509.pem
     keys/<proxyhost>/<user>-ssh/<cluster>-cert.pub
@@ -14,7 +15,6 @@ are written last, so whoever finds them finds the rest.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,16 +25,11 @@ from attrs import field, frozen
 from tlsgate.cli.certfile import pem_blocks
 from tlsgate.cli.credential import Credential, credential_of
 from tlsgate.cli.files import read_some, write_private
+from tlsgate.cli.tgsh.flat import is_part, part, read_flat
 from tlsgate.errors import BadAsk, BadBytes
 
 #: A profile is a dozen short lines, a certificate a few KiB.
 _LIMIT_BYTES = 1 << 20
-#: A line of a profile as `Home.save` writes it; YAML has many more.
-_LINE = re.compile(r'([a-z_]+): (?:"([^"\\]*)"|([a-z][a-z0-9_.@-]*))', re.ASCII)
-#: Plain words that mean something else in YAML, and that `Home.save` writes otherwise.
-_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "null"})
-#: A part of a path: no separator, no way up, nothing hidden.
-_PART = re.compile(r"(?![.-])[\w.@+:-]{1,128}", re.ASCII)
 
 
 @frozen
@@ -107,6 +102,10 @@ class Home:
         """The authority of the web certificate, or the word `system`."""
         return self.keys(host) / "certs.pem"
 
+    def ping(self, host: str) -> Path:
+        """The gateway's last answer to /webapi/ping, and when it came."""
+        return self.keys(host) / "ping.json"
+
     # -- reading -----------------------------------------------------------------
 
     def current(self) -> str | None:
@@ -121,7 +120,7 @@ class Home:
         if text is None:
             return None
         try:
-            found = _read_flat(text)
+            found = read_flat(text)
             known = {name: found[name] for name in _FIELDS if found.get(name) is not None}
             made = Profile(**known)
             if not all(isinstance(getattr(made, name), kind) for name, kind in _FIELDS.items()):
@@ -140,7 +139,7 @@ class Home:
 
     def all(self) -> list[Saved]:
         """Every profile, the one in use first."""
-        hosts = sorted(file.stem for file in self.folder.glob("*.yaml") if _PART.match(file.stem))
+        hosts = sorted(file.stem for file in self.folder.glob("*.yaml") if is_part(file.stem))
         found = [saved for host in hosts if (saved := self.saved(host)) is not None]
         return sorted(found, key=lambda saved: not saved.active)
 
@@ -167,18 +166,25 @@ class Home:
 
     def save(self, profile: Profile, files: Mapping[Path, bytes]) -> None:
         """Write *files*, then the profile, then take it into use."""
-        from tlsgate.cli.yamltext import to_yaml
-
         part(profile.cluster)
-        keys: dict[str, Any] = {name: getattr(profile, name) for name in _FIELDS}
-        text = to_yaml({name: value for name, value in keys.items() if value != ""})
         try:
             for file, content in files.items():
                 write_private(file, content)
+        except OSError as e:
+            raise BadAsk(f"{e.filename} cannot be written: {e.strerror}") from e
+        self.rewrite(profile)
+        self.use(profile.host)
+
+    def rewrite(self, profile: Profile) -> None:
+        """Write the profile alone; which one is in use stays as it is."""
+        from tlsgate.cli.yamltext import to_yaml
+
+        keys: dict[str, Any] = {name: getattr(profile, name) for name in _FIELDS}
+        text = to_yaml({name: value for name, value in keys.items() if value != ""})
+        try:
             write_private(self.folder / f"{part(profile.host)}.yaml", text.encode())
         except OSError as e:
             raise BadAsk(f"{e.filename} cannot be written: {e.strerror}") from e
-        self.use(profile.host)
 
     def use(self, host: str) -> None:
         """Make *host* the gateway in use."""
@@ -187,16 +193,33 @@ class Home:
         except OSError as e:
             raise BadAsk(f"{e.filename} cannot be written: {e.strerror}") from e
 
-    def with_known_hosts(self, host: str, cluster: str, authorities: list[str]) -> bytes:
-        """known_hosts as it is to be: *cluster*'s host authorities instead of older ones."""
-        names = f"{part(host)},*.{part(cluster)},{cluster}"
-        kept = self._other_hosts(names)
+    def with_known_hosts(
+        self, host: str, cluster: str, authorities: list[str], jump: str = ""
+    ) -> bytes:
+        """known_hosts as it is to be: *cluster*'s host authorities instead of older ones.
+
+        Args:
+            host: of the gateway.
+            cluster: whose authorities they are.
+            authorities: lines with kind and key.
+            jump: the host of the SSH listener, where it is another.
+        """
+        hosts = dict.fromkeys((part(host), *([jump] if jump else ()), cluster))
+        names = ",".join(pattern for one in hosts for pattern in _patterns(one))
+        kept = self._other_hosts(host, cluster)
         kept += [f"@cert-authority {names} {' '.join(line.split()[:2])}" for line in authorities]
         return "".join(f"{line}\n" for line in kept).encode()
 
-    def _other_hosts(self, names: str) -> list[str]:
-        lines = (self._text(self.known_hosts) or "").splitlines()
-        return [line for line in lines if not line.startswith(f"@cert-authority {names} ")]
+    def _other_hosts(self, host: str, cluster: str) -> list[str]:
+        """The lines that are not of this gateway and cluster."""
+        kept = []
+        for line in (self._text(self.known_hosts) or "").splitlines():
+            mark, _, rest = line.partition(" ")
+            names = rest.partition(" ")[0].split(",")
+            ours = names[0] == host and f"*.{cluster}" in names
+            if mark != "@cert-authority" or not ours:
+                kept.append(line)
+        return kept
 
     def forget(self, profile: Profile) -> None:
         """Remove the user's key and certificates, and the rest where nobody else uses it."""
@@ -212,7 +235,7 @@ class Home:
                 shutil.rmtree(self.keys(host) / f"{user}-{kind}", ignore_errors=True)
             if not any(self.keys(host).glob("*-x509.pem")):
                 shutil.rmtree(self.keys(host), ignore_errors=True)
-                kept = self._other_hosts(f"{host},*.{profile.cluster},{profile.cluster}")
+                kept = self._other_hosts(host, profile.cluster)
                 write_private(self.known_hosts, "".join(f"{one}\n" for one in kept).encode())
             (self.folder / f"{host}.yaml").unlink(missing_ok=True)
             if self.current() == host:
@@ -221,44 +244,14 @@ class Home:
             raise BadAsk(f"{e.filename} cannot be removed: {e.strerror}") from e
 
 
+def _patterns(host: str) -> tuple[str, ...]:
+    """What known_hosts calls *host* and what lies below it, at any port."""
+    if ":" in host or host.replace(".", "").isdecimal():
+        return (host, f"[{host}]:*")
+    return (host, f"[{host}]:*", f"*.{host}", f"[*.{host}]:*")
+
+
 #: The keys of a profile's file, and what stands there.
 _FIELDS: dict[str, type] = {
     one.name: bool if isinstance(one.default, bool) else str for one in Profile.__attrs_attrs__
 }
-
-
-def _read_flat(text: str) -> Any:
-    """The YAML *text*: as `save` writes it without a YAML library, which takes 40 ms to import.
-
-    Raises:
-        ValueError: it is no YAML.
-    """
-    found: dict[str, object] = {}
-    for line in text.splitlines():
-        seen = _LINE.fullmatch(line)
-        if seen is None or seen[3] in _WORDS:
-            return _read_any(text)
-        key, quoted, plain = seen.groups()
-        found[key] = quoted if plain is None else {"true": True, "false": False}.get(plain, plain)
-    return found
-
-
-def _read_any(text: str) -> Any:
-    """What somebody has edited."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as e:
-        raise ValueError("no YAML") from e
-
-
-def part(name: str) -> str:
-    """*name* as one part of a path.
-
-    Raises:
-        BadAsk: it would lead elsewhere. A gateway tells us some of these names.
-    """
-    if _PART.fullmatch(name) is None:
-        raise BadAsk(f"{name!r} cannot be the name of a file: it is refused")
-    return name

@@ -1,0 +1,32 @@
+"""Tests for `tgsh proxy` as click has it; `dialssh` does it."""
+
+from __future__ import annotations
+
+from tests.cli.cluster import CommandCase
+from tlsgate.cli.tgsh import cmd_proxy, dialssh
+
+
+class ProxyTests(CommandCase):
+    """Tests for `tgsh proxy ssh`."""
+
+    def test_same(self) -> None:
+        """It runs the same as the short way, and ends with its exit code."""
+        asked: list[dialssh.Asked] = []
+
+        def run(one: dialssh.Asked) -> int:
+            asked.append(one)
+            return 7
+
+        self.patch(dialssh, "run", run)
+        words = ("proxy", "ssh", "--cluster=example", "root@db1:22", "--proxy=gate.test:443")
+        self.assertEqual(self.terminal.run(*words).exit_code, 7)
+        short = dialssh.read_words([f"--home={self.terminal.home}", *words])
+        assert short is not None
+        self.assertEqual(vars(asked[0]), vars(short))
+        self.assertEqual(list(cmd_proxy.command.commands), ["ssh"])
+
+    def test_identity(self) -> None:
+        """An identity file is refused."""
+        result = self.terminal.run("-i", "me", "proxy", "ssh", "db1")
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("takes a login", result.stderr)
