@@ -1,0 +1,98 @@
+"""An agent as a process of its own: it joins, holds its tunnel, and comes back."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import time
+from typing import Any
+
+from tests.support.agent import BACK_SECONDS, AgentCase
+from tests.support.harness import CLIENT_SECONDS, Gate
+from tests.support.ports import free_port
+
+
+class AgentTests(AgentCase):
+    """One agent and its gateway."""
+
+    def nodes(self, gate: Gate) -> list[Any]:
+        """What the cluster knows of nodes."""
+        return list(gate.admin("GET", "/v1/resources/node")["items"])
+
+    def test_it_joins_and_comes_back(self) -> None:
+        """By a token once; after its own end, and the gateway's, without."""
+        gate = self.cluster()
+        agent = self.agent(gate, labels={"env": "prod"})
+        (tunnel,) = self.tunnels(agent)
+        self.assertEqual((tunnel["worker"], tunnel["busy"]), ("0", 0))
+        self.assertEqual(agent.admin("GET", "/v1/listeners"), [])
+        # Killed without a word, and started again without a token.
+        self.kill(agent)
+        again = self.again(agent)
+        self.until_tunnel(again)
+        joins = again.events(message="joined the cluster gw.test as node db1")
+        self.assertEqual(len(joins), 1)  # the log of both: the first one's
+        # The gateway is killed; the agent serves on, and is back by itself.
+        self.kill(gate)
+        again.child.until(lambda: not self.tunnels(again), "it notices", CLIENT_SECONDS)
+        gate = self.again(gate)
+        since = time.monotonic()
+        self.until_tunnel(again)
+        self.assertLess(time.monotonic() - since, BACK_SECONDS)
+        self.assertEqual(again.stop(), 0)
+
+    def test_readiness_reload_and_end(self) -> None:
+        """The diagnostic port, a reload that changes labels, and an end in order."""
+        gate = self.cluster()
+        diag = free_port()
+        agent = self.agent(
+            gate,
+            labels={"env": "prod"},
+            teleport={"diag_addr": f"127.0.0.1:{diag}"},
+            ssh={"commands": [{"name": "word", "command": ["echo", "hello"], "period": "1s"}]},
+        )
+        spoken = http.client.HTTPConnection("127.0.0.1", diag, timeout=CLIENT_SECONDS)
+        self.addCleanup(spoken.close)
+        spoken.request("GET", "/readyz")
+        self.assertEqual(spoken.getresponse().status, 200)
+        text = agent.file.read_text().replace('"env": "prod"', '"env": "dev"')
+        agent.reload(text)
+        labels = {"env": "dev", "word": "hello"}
+
+        def told() -> bool:
+            return any(one["metadata"].get("labels") == labels for one in self.nodes(gate))
+
+        gate.child.until(told, "the new labels are known", CLIENT_SECONDS)
+        refused = agent.reload(text.replace('"db1"', '"db2"'), status=409)
+        self.assertIn("nodename", str(refused))
+        agent.send(signal.SIGTERM)
+        self.assertEqual(agent.child.wait(CLIENT_SECONDS), 0)
+
+    def test_refusals(self) -> None:
+        """Without a good token, or with another's pin, it ends with what has to be done."""
+        gate = self.cluster()
+        tries: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"token": "wrong"}, "tgctl tokens add --type=node"),
+            ({"pin": "sha256:" + "ab" * 32}, "no authority with the pin"),
+        )
+        for keys, said in tries:
+            agent = self.agent(gate, ready=False, may_log=["Traceback"], **keys)
+            self.assertEqual(agent.child.wait(CLIENT_SECONDS), 2, agent.child.tail())
+            self.assertIn(said, agent.text())
+
+    def test_a_second_agent_of_the_name(self) -> None:
+        """Whoever else has a token cannot take a name that is another's (S41)."""
+        gate = self.cluster()
+        self.agent(gate)
+        other = self.agent(gate, ready=False, may_log=["Traceback"])
+        self.assertEqual(other.child.wait(CLIENT_SECONDS), 2, other.child.tail())
+        self.assertIn("teleport.nodename", other.text())
+
+    def test_a_lock_on_the_agent(self) -> None:
+        """Its tunnel ends within a second, and does not come back while the lock is there."""
+        gate = self.cluster()
+        agent = self.agent(gate)
+        gate.admin("DELETE", "/v1/resources/node/db1")
+        agent.child.until(lambda: not self.tunnels(agent), "its tunnel ends", 3)
+        agent.child.until(lambda: "no tunnel to" in agent.text(), "it has tried again", 30)
+        self.assertEqual(self.tunnels(agent), [])

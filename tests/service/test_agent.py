@@ -1,0 +1,175 @@
+"""Tests for `tlsgate.service.agent`; whole agents are in `tests.integration.test_agent`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.cluster.states import FakeDoor, event, lock, snapshot
+from tests.net.rig import FakeReactor
+from tests.service.test_requests import Audit
+from tests.support.authorities import Cluster
+from tlsgate.cluster.joining import Joining
+from tlsgate.config.read import read_text
+from tlsgate.config.settings import Settings
+from tlsgate.errors import NotServed, ReloadRefused
+from tlsgate.service.agent import AgentCrew
+from tlsgate.service.crew import Orders
+
+FILE = """
+version: v3
+teleport: {nodename: db1, proxy_server: gate.example.com:443, auth_token: the-token,
+           ca_pin: "sha256:abababababababababababababababababababababababababababababababab"}
+ssh_service: {labels: {env: prod}, sshd_addr: 127.0.0.1:22}
+"""
+
+
+class CrewTests(SynchronousTestCase):
+    """Tests for `AgentCrew`."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster()
+        self.folder = Path(self.mktemp()).absolute()
+        self.reactor = FakeReactor()
+        self.door = FakeDoor()
+        self.door.reply = self.reply
+        self.beats: list[Any] = []
+        self.patch(Joining, "_dial", lambda *_: self.door)
+        self.audit = Audit()
+        self.crew = AgentCrew(
+            self.reactor,
+            self.settings(),
+            audit=self.audit,
+            in_thread=lambda function, *args, **more: succeed(function(*args, **more)),
+            environ={},
+            now=self.cluster.clock,
+            chance=lambda: 0.5,
+        )
+        self.addCleanup(self.crew.means.poller.close)
+        self.finds: list[str] = []
+        self.patch(self.crew.tunnels, "find", self.find)
+
+    async def find(self, server: str) -> Any:
+        """The gateway is not there."""
+        self.finds.append(server)
+        return await Deferred()
+
+    def settings(self, text: str = FILE) -> Settings:
+        """What the file means."""
+        return read_text(text, data_dir=self.folder)
+
+    def reply(self, path: str, body: Any) -> tuple[int, Any]:
+        """What the auth service says."""
+        if path == "/v1/agent/heartbeat":
+            self.beats.append(body)
+            return 200, {"next_seconds": 60}
+        issued = self.cluster.issuer.host_certificate(
+            self.cluster.host("db1", "node"),
+            body["tls_public_key"],
+            ssh_public_key=body["ssh_public_key"],
+        )
+        cas = {kind: list(texts) for kind, texts in issued.cas.items()}
+        return 200, {"certificate": issued.tls_pem, "ssh_certificate": issued.ssh, "cas": cas}
+
+    def orders(self, text: str = FILE) -> Orders:
+        """One configuration at work."""
+        return Orders(text=text, settings=self.settings(text), sockets={})
+
+    def now(self, coroutine: Any) -> Any:
+        """The result of what waits for nothing."""
+        return self.successResultOf(Deferred.fromCoroutine(coroutine))
+
+    def begin(self) -> None:
+        """Join, and hear."""
+        beginning = Deferred.fromCoroutine(self.crew.begin(self.orders()))
+        public = self.cluster.authorities.public()
+        users: Any = []
+        line = snapshot(cluster=self.cluster.name, authorities=public, users=users)
+        self.door.live.say(line)
+        self.successResultOf(beginning)
+
+    def test_it_begins(self) -> None:
+        """It has joined, looks for its gateway, and says what it offers."""
+        self.begin()
+        self.reactor.advance(1)
+        self.assertEqual(self.finds, ["gate.example.com:443"])
+        self.assertEqual(self.beats[0]["offers"][0]["labels"], {"env": "prod"})
+        cluster = self.now(self.crew.cluster())
+        self.assertEqual([cluster["name"], cluster["tunnels"]], [self.cluster.name, []])
+        self.assertEqual(self.now(self.crew.connections()), [])
+        self.assertEqual(self.now(self.crew.tally())["active"], {"tunnel": 0})
+        self.assertEqual(self.crew.members(), [])
+        self.crew.reopen_logs()
+        explaining = Deferred.fromCoroutine(self.crew.explain("web", None, [], None))
+        self.failureResultOf(explaining, NotServed)
+        self.end()
+
+    def end(self) -> None:
+        """Drain, with nothing open."""
+        self.now(self.crew.stop_accepting(True))
+        self.assertEqual(self.successResultOf(self.crew.drain(5)), 0)
+
+    def test_a_reload(self) -> None:
+        """Labels change while it runs, its name does not; what is not taken is forgotten."""
+        self.begin()
+        self.reactor.advance(1)
+        other = FILE.replace("prod", "dev")
+        self.now(self.crew.prepare(self.orders(other)))
+        self.crew.abort()
+        self.now(self.crew.commit())
+        self.assertEqual(self.crew.offers()[0].labels, {"env": "prod"})
+        self.now(self.crew.prepare(self.orders(other)))
+        self.now(self.crew.commit())
+        self.assertEqual(self.crew.offers()[0].labels, {"env": "dev"})
+        self.assertEqual(self.crew.tunnels.offers, self.crew.offers())
+        self.reactor.advance(1)
+        self.assertEqual(self.beats[-1]["offers"][0]["labels"], {"env": "dev"})
+        renamed = self.orders(FILE.replace("db1", "db2"))
+        refusing = Deferred.fromCoroutine(self.crew.prepare(renamed))
+        self.failureResultOf(refusing, ReloadRefused)
+        self.end()
+
+    def test_who_is_looked_at_again(self) -> None:
+        """A lock counts in the same turn; the cluster's networking concerns nobody."""
+        self.begin()
+        looks: list[int] = []
+        self.patch(self.crew.requests, "look", lambda: looks.append(1))
+        self.door.live.say(event("lock", "l", lock("l", user="alice")))
+        self.assertEqual(len(looks), 1)
+        self.crew.principals.stop()
+        self.end()
+
+    def test_it_is_cut(self) -> None:
+        """A second signal ends everything; a drain that waits is over."""
+        self.begin()
+        waiting: Deferred[None] = Deferred()
+        self.patch(self.crew.tunnels, "drain", lambda: waiting)
+        drained = self.crew.drain(5)
+        self.assertNoResult(drained)
+        self.crew.cut()
+        self.assertEqual(self.successResultOf(drained), 0)
+
+    def test_a_drain_has_a_limit(self) -> None:
+        """Whoever is still served then is cut off, and counted."""
+        self.begin()
+        waiting: Deferred[None] = Deferred()
+        self.patch(self.crew.tunnels, "drain", lambda: waiting)
+        drained = self.crew.drain(5)
+        served: Any = object()
+        self.crew.requests.served.add(served)
+        self.reactor.advance(5)
+        self.assertEqual(self.successResultOf(drained), 1)
+
+    def test_its_badge(self) -> None:
+        """The certificate that it has, and the authorities that the cluster names now."""
+        self.begin()
+        self.cluster.rotate("host", "init")
+        self.door.live.say(
+            snapshot(cluster=self.cluster.name, authorities=self.cluster.authorities.public())
+        )
+        badge = self.crew._badge()
+        self.assertEqual((badge.cluster, len(badge.cas)), (self.cluster.name, 2))
+        self.end()
