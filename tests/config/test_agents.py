@@ -130,6 +130,21 @@ class AgentTests(SynchronousTestCase):
             (problem,) = self.problems(start + keys)
             self.assertIn(said, problem)
 
+    def test_where_sshd_logs(self) -> None:
+        """In the journal, nowhere, or in a file with its whole path."""
+        for written, want in (
+            ("{}", "journal"),
+            ("{sshd_log: none}", "none"),
+            ("{sshd_log: /var/log/auth.log}", "/var/log/auth.log"),
+        ):
+            agent = read_text(f"{V3}ssh_service: {written}").agent
+            assert agent is not None
+            self.assertEqual(agent.sshd_log, want)
+        self.assertEqual(
+            self.problems(V3 + "ssh_service: {sshd_log: auth.log}"),
+            ["ssh_service.sshd_log: is journal, none, or a file such as /var/log/auth.log"],
+        )
+
     def test_what_sshd_does_instead(self) -> None:
         """Keys of Teleport's own SSH server are named where they count for nothing."""
         read = read_text(V3 + "ssh_service: {pam: {enabled: yes}, permit_user_env: yes}")

@@ -97,7 +97,11 @@ def agent(
         commands=_commands(ssh, findings),
         addresses=addresses,
     )
-    return AgentSettings(offers=(offer,)), _join(found, findings)
+    if ssh.sshd_log not in ("journal", "none") and not ssh.sshd_log.startswith("/"):
+        findings.wrong(
+            ("ssh_service", "sshd_log"), "is journal, none, or a file such as /var/log/auth.log"
+        )
+    return AgentSettings(offers=(offer,), sshd_log=ssh.sshd_log), _join(found, findings)
 
 
 def _commands(ssh: known.SshService, findings: Findings) -> tuple[LabelCommand, ...]:

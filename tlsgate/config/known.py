@@ -137,6 +137,8 @@ class SshService(Service):
     # Our own.
     #: Where the host's sshd is.
     sshd_addr: Annotated[str, BeforeValidator(_dialled)] = SSHD_ADDRESS
+    #: Where it logs: "journal", "none", or a file.
+    sshd_log: Text = "journal"
     #: Other "host:port" that may be reached through this agent.
     targets: Annotated[
         tuple[Annotated[str, BeforeValidator(_dialled)], ...], BeforeValidator(one_or_more)

@@ -142,9 +142,14 @@ class OfferSettings:
 
 @frozen(kw_only=True)
 class AgentSettings:
-    """What a process is that only has an agent's services; where it joins is `Settings.join`."""
+    """What a process is that only has an agent's services; where it joins is `Settings.join`.
+
+    Attributes:
+        sshd_log: where the host's sshd tells of logins: "journal", "none", or a file's path.
+    """
 
     offers: tuple[OfferSettings, ...]
+    sshd_log: str = "journal"
 
     @property
     def role(self) -> str:
