@@ -40,6 +40,11 @@ class WordsTests(SynchronousTestCase):
         odd = self.said(Denied("tunnel", "x", "a\x00\u202e" * 500))
         self.assertEqual((len(odd), odd.isprintable()), (512, True))
 
+    def test_other_words(self) -> None:
+        """Whoever knows better what may be said says it."""
+        [frame] = Frames().feed(refusal(Denied("tunnel", "db1", "x"), "gw", "no"))
+        self.assertEqual((greeting(frame).error, greeting(frame).gateway), ("no", "gw"))
+
     def test_later(self) -> None:
         """Who may come back is told so."""
         for error in (TooMany("agents a second", 1), Draining()):

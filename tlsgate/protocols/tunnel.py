@@ -69,7 +69,7 @@ class Tunnel(GateProtocol):
         """Say it in a frame, or in HTTP to whoever is no agent at all."""
         if isinstance(error, NotServed):
             return answers.whole(503, answers.JSON_TYPE, answers.error_body(told(error)))
-        return refusal(error)
+        return refusal(error, words=told(error))
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
         """Give the connection to the gateway's tunnels.

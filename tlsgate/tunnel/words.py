@@ -18,13 +18,13 @@ def first_words(hello: GatewayHello) -> bytes:
     return message(FrameKind.HELLO, hello.told())
 
 
-def refusal(error: GateError, gateway: str = "gateway") -> bytes:
-    """A HELLO that says why there is no session.
+def refusal(error: GateError, gateway: str = "gateway", words: str = "") -> bytes:
+    """A HELLO that says why there is no session; in these words, or the error's own.
 
     An agent that reads "try later" comes back; for the rest somebody has to do something. Of
     faults of ours it says nothing but that the log has them.
     """
-    words = str(error)
+    words = words or str(error)
     if error.fault is Fault.GATE:
         words = "the gateway failed; its log says why"
     elif isinstance(error, (TooMany, Draining)):
