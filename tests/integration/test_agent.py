@@ -64,7 +64,7 @@ class AgentTests(AgentCase):
 
         gate.child.until(told, "the new labels are known", CLIENT_SECONDS)
         refused = agent.reload(text.replace('"db1"', '"db2"'), status=409)
-        self.assertIn("nodename", str(refused))
+        self.assertIn("cannot change while the daemon runs", str(refused))
         agent.send(signal.SIGTERM)
         self.assertEqual(agent.child.wait(CLIENT_SECONDS), 0)
 

@@ -233,20 +233,21 @@ class Daemon(Service):
 
     async def status(self) -> dict[str, Any]:
         """See `IDaemon.status`."""
-        tally = await self.crew.tally()
+        tally, cluster = await self.crew.tally(), await self.crew.cluster()
         settings, diag = self.settings, self.process.sockets.open.get(DIAG)
         return {
             "version": tlsgate.__version__,
             "pid": os.getpid(),
             "file": str(self.process.source.file),
             "data_dir": str(settings.data_dir),
-            "cluster_name": settings.cluster_name,
+            # Who joins learns the name there.
+            "cluster_name": settings.cluster_name if cluster is None else cluster["name"],
             "mode": settings.mode,
             "config_version": settings.version,
             "diag": None if diag is None else diag.address,
             "workers": settings.workers,
             "members": self.crew.members(),
-            "cluster": await self.crew.cluster(),
+            "cluster": cluster,
             "started": self._started,
             "ready": self.ready and not self.draining,
             "draining": self.draining,
