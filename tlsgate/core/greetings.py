@@ -109,7 +109,7 @@ class GatewayHello:
         session: of this control connection, which its streams name.
         ping_seconds: between two pings on it.
         spares: idle streams that the agent should open at once.
-        gateways: "host:port" at which agents reach the gateways that are known.
+        gateways: "host:port" of other gateways, each of which is asked for /webapi/find.
         error: why it refuses; "" where it does not.
     """
 

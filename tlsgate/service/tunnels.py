@@ -98,7 +98,7 @@ class OwnTunnels:
             worker=str(self._index),
             workers=tuple(map(str, range(settings.workers))),
             ping_seconds=ping_seconds(self._view),
-            gateways=tuple(dict.fromkeys((*own, *self._elsewhere))),
+            gateways=tuple(one for one in dict.fromkeys(self._elsewhere) if one not in own),
         )
 
     def _ways(self) -> tuple[Any, ...]:

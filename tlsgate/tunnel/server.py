@@ -51,7 +51,7 @@ class Facts:
     Attributes:
         gateway: its name; `worker` the number of this process among its `workers`.
         ping_seconds: between two pings of a control connection.
-        gateways: "host:port" at which agents reach gateways of the cluster.
+        gateways: "host:port" of the cluster's other gateways, which agents ask for the way.
         spares: idle streams of each agent in quiet times.
         most: streams of each agent.
     """
