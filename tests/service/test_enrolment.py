@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cluster.states import FakeDoor, event, lock, snapshot
-from tests.support.authorities import Cluster
+from tests.support.authorities import Cluster, p256, ssh_line
 from tlsgate.cluster.hostfiles import HostFiles
 from tlsgate.cluster.joining import Joining
 from tlsgate.cluster.view import ClusterView
@@ -19,7 +19,6 @@ from tlsgate.config.settings import Join
 from tlsgate.core.offers import Offer
 from tlsgate.errors import NotJoined, Unreachable
 from tlsgate.service.enrolment import FIRST_WORD_SECONDS, Enrolment
-from tlsgate.service.sshfiles import SshFiles
 
 JOIN = Join(
     servers=("gate.example.com:443",),
@@ -28,6 +27,23 @@ JOIN = Join(
     pins=("sha256:" + "ab" * 32,),
     unsafe_no_pin=False,
 )
+
+
+class FakeSsh:
+    """What sshd shows."""
+
+    def __init__(self) -> None:
+        self.is_certified = True
+        self.kept: list[str | None] = []
+        self.line = ssh_line(p256())
+
+    def public_key(self) -> str:
+        """The key."""
+        return self.line
+
+    def keep(self, certificate: str | None) -> None:
+        """Take its certificate."""
+        self.kept.append(certificate)
 
 
 class EnrolmentTests(SynchronousTestCase):
@@ -52,7 +68,7 @@ class EnrolmentTests(SynchronousTestCase):
         joining = Joining(join, "db1", files, self.clock, self.cluster.clock)
         self.patch(joining, "_dial", lambda *_: self.door)
         self.view = ClusterView("?", self.door, self.clock, self.cluster.clock, mode="multiplex")
-        self.ssh = SshFiles(self.folder / "ssh")
+        self.ssh = FakeSsh()
         self.enrolment = Enrolment(
             joining,
             self.view,
@@ -106,12 +122,13 @@ class EnrolmentTests(SynchronousTestCase):
         self.start()
         (body,) = self.asked("/v1/join")
         self.assertEqual((body["type"], body["name"], body["token"]), ("node", "db1", "the token"))
-        self.assertTrue((self.folder / "ssh" / "host_key-cert.pub").exists())
-        self.assertTrue((self.folder / "ssh" / "user_ca.pub").exists())
+        self.assertEqual(body["ssh_public_key"], self.ssh.line)
+        self.assertIn("-cert-v01@openssh.com ", str(self.ssh.kept[0]))
         self.assertEqual(self.view.name, self.cluster.name)
         self.clock.advance(1)
         (beat,) = self.asked("/v1/agent/heartbeat")
         self.assertEqual(beat["offers"], [self.offers[0].told()])
+        self.assertEqual(beat["sshd"], {"certified": True})
         told = self.enrolment.told()
         self.assertEqual(
             (told["name"], told["away"], told["strict"]), (self.cluster.name, False, False)
@@ -179,14 +196,21 @@ class EnrolmentTests(SynchronousTestCase):
         self.assertEqual(self.renewals, 1)
 
     def test_a_rotation(self) -> None:
-        """Another authority is followed at once: certificate, and whom sshd trusts."""
+        """Another authority is followed at once."""
         self.start()
-        for kind in ("host", "user"):
-            self.cluster.rotate(kind, "init")
+        self.cluster.rotate("host", "init")
         self.hear()
         self.clock.advance(0)
         self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
         self.assertEqual(len(self.enrolment.joined.cas), 2)
+
+    def test_another_key_of_sshd(self) -> None:
+        """A key without a certificate gets one at the start."""
+        self.ssh.is_certified = False
+        self.start()
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
+        self.assertEqual(len(self.ssh.kept), 2)
 
     def test_heartbeats(self) -> None:
         """Each minute, soon after a change, and again soon where one was not taken."""

@@ -36,9 +36,8 @@ from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.enrolment import Enrolment
 from tlsgate.service.labels import Labels
 from tlsgate.service.memory import Trimmer
-from tlsgate.service.principals import Principals
 from tlsgate.service.requests import Judge, Requests
-from tlsgate.service.sshfiles import SshFiles
+from tlsgate.service.sshnode import SshNode
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
 from tlsgate.tunnel import finding
@@ -96,18 +95,27 @@ class AgentCrew:
             environ=environ,
         )
         folder = settings.data_dir / "agent"
-        ssh = SshFiles(folder / "ssh")
         files = HostFiles(folder, agent.role)
         joining = Joining(join, settings.node_name, files, reactor, now, environ=environ)
         view = ClusterView(settings.cluster_name, joining.door(), reactor, now, mode=settings.mode)
         view.stale_limit_seconds = settings.strict_stale_seconds
         self.view = view
         self._labels = self._make_labels(agent)
+        #: What the host's own sshd shows and reads, and what it tells of.
+        self.ssh = SshNode(
+            folder / "ssh",
+            view,
+            self._node_labels,
+            reactor,
+            name=settings.node_name,
+            log=agent.sshd_log,
+            now=now,
+        )
         hostname = socket.gethostname()[:256]
         self.enrolment = Enrolment(
             joining,
             view,
-            ssh,
+            self.ssh,
             folder,
             reactor,
             renewed=self._renewed,
@@ -131,15 +139,6 @@ class AgentCrew:
             chance=chance,
             make_stream=AgentStream,
         )
-        #: Who may log in at the host's own sshd.
-        self.principals = Principals(
-            ssh.principals,
-            view,
-            self._node_labels,
-            reactor,
-            name=settings.node_name,
-            now=now,
-        )
         self._trimmer = Trimmer(reactor, lambda: len(self.requests.served))
 
     # -- ICrew -----------------------------------------------------------------------------
@@ -150,7 +149,7 @@ class AgentCrew:
         await self.enrolment.start()
         if self._over:
             return
-        self.principals.start()
+        self.ssh.start()
         self.tunnels.offer(self.offers())
         self.tunnels.start()
         self._trimmer.start()
@@ -250,7 +249,7 @@ class AgentCrew:
         if self._over:
             return
         self.requests.look()
-        self.principals.refresh()
+        self.ssh.refresh()
         self.tunnels.offer(self.offers())
         self.enrolment.beat()
 
@@ -273,7 +272,7 @@ class AgentCrew:
         limit, self._limit = self._limit, None
         if limit is not None and limit.active():
             limit.cancel()
-        self.principals.stop()
+        self.ssh.stop()
         self.enrolment.stop()
         drained, self._drained = self._drained, None
         if drained is not None:

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -27,7 +27,6 @@ from tlsgate.cluster.joining import Joining
 from tlsgate.cluster.view import ClusterView
 from tlsgate.core.offers import Offer
 from tlsgate.errors import GateError, Unreachable
-from tlsgate.service.sshfiles import SshFiles
 from tlsgate.tls.peer import load_cas
 from tlsgate.tls.secretfile import replace_secret
 
@@ -44,12 +43,26 @@ _SOON_SECONDS: Final = 0.2
 _STATE: Final = "state.json"
 
 
+class Ssh(Protocol):
+    """What is needed of `service.sshnode.SshNode`."""
+
+    @property
+    def is_certified(self) -> bool:
+        """Whether sshd's host key has a certificate."""
+
+    def public_key(self) -> str:
+        """The key, as a line."""
+
+    def keep(self, certificate: str | None) -> None:
+        """Take its certificate."""
+
+
 class Enrolment:
     """See the module.
 
     Args:
         joining, view: made for each other.
-        ssh: the files of the host's own sshd.
+        ssh: what the host's own sshd shows.
         folder: DATA/agent.
         reactor: for its clock.
         renewed: called when there is another certificate, or authority.
@@ -64,7 +77,7 @@ class Enrolment:
         self,
         joining: Joining,
         view: ClusterView,
-        ssh: SshFiles,
+        ssh: Ssh,
         folder: Path,
         reactor: Any,
         *,
@@ -114,7 +127,10 @@ class Enrolment:
         self.view.start()
         if not kept:
             await self._first_word()
-        self._soon("renew", joined.renew_at - self._now(), self._begin_renewal)
+        if self._ssh.is_certified:
+            self._soon("renew", joined.renew_at - self._now(), self._begin_renewal)
+        else:  # the machine has another key than the one that was certified
+            self._soon("renew", _SOON_SECONDS, self._again(True))
         self.beat()
 
     def linger(self) -> None:
@@ -200,13 +216,9 @@ class Enrolment:
         self._soon("keep", 1.0, self._keep)
 
     def _take_authorities(self) -> None:
-        """Another authority is trusted, or another key of it signs: follow it."""
+        """Another host authority is trusted, or another key of it signs: follow it."""
         state = self.view.state
         assert state is not None
-        try:
-            self._ssh.keep(None, state.authorities.get("ssh_user", ()))
-        except (GateError, OSError) as error:
-            self.log.error("sshd's authorities cannot be kept: {why}", why=str(error))
         signs = self._signs()
         changed = bool(self._signing) and signs != self._signing
         self._signing = signs
@@ -259,7 +271,7 @@ class Enrolment:
 
     def _take_ssh(self, answer: Mapping[str, Any]) -> None:
         try:
-            self._ssh.keep(answer.get("ssh_certificate"), answer["cas"].get("ssh_user", ()))
+            self._ssh.keep(answer.get("ssh_certificate"))
         except (GateError, OSError, AttributeError, TypeError) as error:
             self.log.error("what sshd shows cannot be kept: {why}", why=str(error))
 
@@ -296,7 +308,7 @@ class Enrolment:
             "version": tlsgate.__version__,
             "hostname": self._hostname,
             "offers": [one.told() for one in self._offers()],
-            "sshd": None,
+            "sshd": {"certified": self._ssh.is_certified},
         }
         seconds = _BEAT_AGAIN_SECONDS
         try:
