@@ -196,6 +196,7 @@ def make_session(
     owner: Any = None,
     wire: Any = None,
     pace: Callable[[], float] = lambda: 15.0,
+    wall: Callable[[], float] = lambda: 1000.0,
     spares: int = 1,
     most: int = 10,
 ) -> Session:
@@ -210,6 +211,7 @@ def make_session(
         wire or Wire(),
         wheel=time.wheel,
         now=time.clock.seconds,
+        wall=wall,
         pace=pace,
         spares=spares,
         most=most,
@@ -228,6 +230,7 @@ class FakeCluster:
     door: Any = None
     api: Any = None
     mode: str = "multiplex"
+    ping_seconds: float | None = None
     lock: Lock | None = None
 
     def is_ours(self, identity: Identity) -> bool:

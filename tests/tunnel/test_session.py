@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tunnel.gateside import FakeOwner, FakeStream, Time, Wire, make_session, node
+from tests.tunnel.gateside import ORIGIN, FakeOwner, FakeStream, Time, Wire, make_session, node
 from tlsgate.core.frames import Frame, FrameKind, message
 from tlsgate.core.greetings import Drain, Inventory, Open, Reconnect, Retire, Said
 from tlsgate.errors import BadBytes
@@ -23,9 +23,13 @@ class SessionTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.time, self.owner, self.wire = Time(), FakeOwner(), Wire()
-        self.pace = 15.0
+        self.pace, self.wall = 15.0, 1000.0
         self.session: Session = make_session(
-            self.time, owner=self.owner, wire=self.wire, pace=lambda: self.pace
+            self.time,
+            owner=self.owner,
+            wire=self.wire,
+            pace=lambda: self.pace,
+            wall=lambda: self.wall,
         )
 
     def stream(self) -> FakeStream:
@@ -127,6 +131,20 @@ class SessionTests(SynchronousTestCase):
         self.session.move("the gateway stops")
         self.assertEqual(self.wire.said(), [Reconnect("the gateway stops")])
         self.assertEqual((stream.did, self.session.draining), ([], False))
+
+    def test_certificate_ends(self) -> None:
+        """With the certificate by which it began it serves nobody new."""
+        self.session.start()
+        self.stream()
+        self.take()
+        self.wall = ORIGIN.until
+        self.time.pass_by(16)
+        why = "the certificate by which this session began has ended"
+        said = [one for one in self.wire.said() if not isinstance(one, Open)]
+        self.assertEqual(said, [Reconnect(why), Drain()])
+        self.assertEqual((self.session.draining, self.wire.closed), (True, ""))
+        self.time.pass_by(15)
+        self.assertEqual(self.wire.said(), [])
 
     def test_ended(self) -> None:
         """However control ends, busy streams go on, and idle ones end with it."""

@@ -182,6 +182,7 @@ class Tunnels:
             wire,
             wheel=self.wheel,
             now=self.now,
+            wall=self._wall,
             pace=lambda: self._told.ping_seconds,
             spares=facts.spares,
             most=facts.most,

@@ -8,6 +8,7 @@
 4. However the control connection ends, its idle streams end with it. Busy ones go on: a
    client loses nothing because another connection has broken.
 
+With the certificate by which it began a session ends, too: the agent has another one by then.
 How much an agent may say in a period is bounded, so that it can neither keep the gateway busy
 nor make it write answers that are never read.
 """
@@ -84,6 +85,7 @@ class Session:
     Args:
         session_id: which its streams name.
         hello: what the agent has said, checked already against what its certificate `claims`.
+        now: seconds of a monotonic clock; `wall` since the epoch.
         pace: gives the seconds between two pings.
         spares, most: idle and all streams.
     """
@@ -99,6 +101,7 @@ class Session:
         *,
         wheel: Wheel,
         now: Callable[[], float],
+        wall: Callable[[], float],
         pace: Callable[[], float],
         spares: int,
         most: int,
@@ -117,6 +120,7 @@ class Session:
         self._owner = owner
         self._wire = wire
         self._wheel = wheel
+        self._wall = wall
         self._pace = pace
         self._link = link(self)
         self._number = 0
@@ -253,8 +257,12 @@ class Session:
         """The wheel calls this: a period is over."""
         self._frames = 0
         self._link.ticked()
-        if not self._over:
-            self.pool.look()
+        if self._over:
+            return None
+        if self._wall() >= self.origin.until and not self.draining:
+            self.move("the certificate by which this session began has ended")
+            self.drain()
+        self.pool.look()
         return None
 
     def _newest(self) -> bytes:
