@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,7 +23,7 @@ from tlsgate.core.routing import CertRule
 from tlsgate.errors import Denied, Draining, GateError, TargetRefused
 from tlsgate.interfaces import IKept, IReach, IRouteContext
 from tlsgate.net.dial import DialReach, parse_target
-from tlsgate.net.ends import End, PlainEnd
+from tlsgate.net.ends import CHUNK, End, PlainEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.protocols.base import GateProtocol
@@ -300,22 +301,56 @@ class ReachedTests(HandoverCase):
         self.nothing_stays()
 
     def test_s57_no_cycle(self) -> None:
-        """What served it, and the connection, go without the collector."""
+        """What served it, and the connection, go without the collector, however it ended."""
+
+        def reached(client: Client) -> None:
+            self.reach.reach().close()
+            client.tls.shutdown()
+
+        def missed(client: Client) -> None:
+            self.reach.miss(TargetRefused("db1", "away"))
+            client.read_end()
+            client.sock.close()
+
+        def gone(client: Client) -> None:
+            client.sock.close()
+
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
-        client = self.ask()
+        for end in (reached, missed, gone):
+            client = self.ask()
+            connection = next(iter(self.rig.gateway._live.values()))
+            known: list[Callable[[], Any]] = [
+                weakref.ref(connection),
+                weakref.ref(self.asking.made.pop()),
+            ]
+            del connection
+            end(client)
+            self.nothing_stays()
+            self.reach.reached = self.reach.missed = None
+            self.assertEqual([one() for one in known], [None, None], end)
+
+    def test_asked_late(self) -> None:
+        """A protocol that has paused its client, and asks after a while, hands all of it over."""
+        lines: list[Line] = []
+
+        def then(line: Line, said: bytes, rest: bytes) -> None:
+            transport: Any = line.transport
+            transport.pauseProducing()
+            lines.append(line)
+
+        self.asking.then = then
+        client = self.rig.secure(alpn=(b"ask",)).shake()
+        client.write(b"node/db1\n")
+        self.rig.until(lambda: lines)
+        client.write(b"more")
+        self.rig.settle()
+        self.relay(lines[0], b"node/db1", b"")
+        self.rig.settle()
         target = self.reach.reach()
-        connection = next(iter(self.rig.gateway._live.values()))
-        gone: list[Callable[[], Any]] = [
-            weakref.ref(connection),
-            weakref.ref(self.asking.made.pop()),
-        ]
-        del connection
-        target.close()
-        client.tls.shutdown()
-        self.nothing_stays()
-        self.assertEqual([one() for one in gone], [None, None])
+        self.addCleanup(target.close)
+        self.assertEqual(read_some(self.rig, target, 4), b"more")
 
 
 class MissedTests(HandoverCase):
@@ -556,6 +591,30 @@ class KeptTests(HandoverCase):
         end.lease.close()
         self.assertEqual(self.ended()["cause"], "closed")
         self.assertIsNone(self.asking.made[0].lost)
+
+    def test_unsent(self) -> None:
+        """What the socket does not take is left to whoever has it then."""
+        data = noise(5_000_000)
+
+        def keep(line: Line, said: bytes, rest: bytes) -> None:
+            transport: Any = line.transport
+            transport.write(data)
+            self.end, self.unsent = transport.release(), transport.unsent
+            line.context.keep(Stream(self.end))
+            self.kept.append(Stream(self.end))
+
+        self.asking.then = keep
+        client = self.begin()
+        self.assertTrue(0 < len(self.unsent) < len(data))
+        slab, left = self.rig.gateway.slab, bytearray(self.unsent)
+        got = bytearray()
+        while len(got) < len(data):
+            size = min(len(left), CHUNK)
+            slab.view[:size] = left[:size]
+            del left[: self.end.put(slab, size)]
+            with contextlib.suppress(SSL.WantReadError):
+                got += client.tls.recv(1 << 20)
+        self.assertEqual(bytes(got), data)
 
     def test_locked(self) -> None:
         """A lock reaches it, with its cause."""
