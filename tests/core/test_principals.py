@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlsgate.core import principals as core_principals
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.locks import Lock, LockTable
-from tlsgate.core.principals import (
-    Admission,
-    Admissions,
-    files_of,
-    is_principal,
-    next_change,
-    principals,
-)
+from tlsgate.core.principals import Admission, Admissions, is_principal, next_change
 from tlsgate.core.roles import (
     Conditions,
     Options,
@@ -77,8 +71,20 @@ ALICE = Person("alice", ("access",))
 BOB = Person("bob", ("own",), {"logins": ("bob", "-x", "root")})
 
 
+def principals(
+    state: ClusterState, node: str, labels: Mapping[str, str], now: float
+) -> dict[str, tuple[str, ...]]:
+    """The names of those who may log in, by login."""
+    admissions = Admissions(state, node, labels, now)
+    found: dict[str, tuple[str, ...]] = {}
+    for one in filter(None, map(admissions.of, admissions.people)):
+        for login in one.logins:
+            found[login] = (*found.get(login, ()), one.name)
+    return found
+
+
 class PrincipalsTests(SynchronousTestCase):
-    """Tests for `principals` and what it stands on."""
+    """Tests for `Admissions`: who gets in."""
 
     def test_by_login(self) -> None:
         """Each login has the names of those who may log in with it."""
@@ -205,14 +211,32 @@ class AdmissionsTests(SynchronousTestCase):
         found = Admissions(known, "db1", NODE, 0.0, until=SOON).of(ALICE)
         self.assertEqual(found, Admission(name="alice", logins=("deploy", "root"), options=ends))
 
-    def test_files(self) -> None:
-        """A login's file has a line for each, in an order that does not change."""
-        one = Admission(name="bob", logins=("root",), options="restrict")
-        two = Admission(name="alice", logins=("deploy", "root"), options="restrict")
+    def test_before(self) -> None:
+        """What was found out of roles is used again, as long as roles and labels are the same."""
+        first = state(ALICE)
+        one = Admissions(first, "db1", NODE, 0.0)
+        want = one.of(ALICE)
+        assert want is not None
+        later = evolve(first, locks=LockTable([lock(login="root")]))
+        two = Admissions(later, "db1", NODE, 0.0, before=one)
+        self.assertEqual(two.of(ALICE), evolve(want, logins=("deploy",)))
+        self.assertIs(two._held, one._held)
+        self.assertIsNone(Admissions(first, "db1", {}, 0.0, before=one).of(ALICE))
+        other = evolve(first, roles={"access": STAGING})
+        self.assertIsNone(Admissions(other, "db1", NODE, 0.0, before=one).of(ALICE))
+
+    def test_bounded(self) -> None:
+        """What is remembered of sets of roles has an end."""
+        self.patch(core_principals, "_SETS", 1)
         self.assertEqual(
-            files_of([one, two]),
-            {"deploy": "restrict alice\n", "root": "restrict alice\nrestrict bob\n"},
+            principals(state(ALICE, evolve(BOB, roles=("own", "x")), BOB), "db1", NODE, 0.0),
+            {"bob": ("bob",), "deploy": ("alice",), "root": ("alice", "bob")},
         )
+
+    def test_line(self) -> None:
+        """The line of a file is the options and the name."""
+        one = Admission(name="bob", logins=("root",), options="restrict")
+        self.assertEqual(one.line, "restrict bob")
 
     def test_next_change(self) -> None:
         """The next end of a lock is when somebody may come back."""

@@ -218,8 +218,8 @@ class PrincipalsTests(SynchronousTestCase):
 
     def test_slices(self) -> None:
         """Many people are taken in slices; a change meanwhile is taken up after them."""
-        self.patch(principals, "PEOPLE_A_SLICE", 2)
-        self.patch(principals, "FILES_A_SLICE", 2)
+        self.patch(principals, "LEAST_A_SLICE", 2)
+        self.patch(principals, "SLICE_SECONDS", 0.0)
         people = [Person(f"u{n}", ("own",), {"logins": (f"u{n}",)}) for n in range(9)]
         self.begin(*people)
         self.assertEqual(self.folder.exists(), False)
@@ -238,11 +238,11 @@ class PrincipalsTests(SynchronousTestCase):
         self.record(order)
         carol = Person("carol", ("own",), {"logins": ("aaa", "deploy")})
         self.view.say(state(carol, ALICE, locks=[lock(login="root")]))
-        self.assertEqual(order, ["aaa", "deploy"])
+        self.assertEqual(order, ["deploy", "aaa"])
         order.clear()
         dave = Person("dave", ("own",), {"logins": ("aa0", "aaa")})
         self.view.say(state(dave, evolve(carol, traits={"logins": ("deploy",)}), ALICE))
-        self.assertEqual(order, ["aaa", "aa0", "root"])
+        self.assertEqual(order, ["aaa", "root", "aa0"])
 
     def test_not_written(self) -> None:
         """A file that cannot be written goes; it is told once, and tried again."""

@@ -30,6 +30,9 @@ from tlsgate.core.templates import Traits
 #: Of a name in a line; the longest that a lock could name, too.
 LONGEST_NAME: Final = 256
 
+#: So many sets of roles are remembered at most.
+_SETS: Final = 10_000
+
 #: Characters that mean something else in such a file, or in a list of principals.
 _MEANING: Final = frozenset(',"*?!#=')
 
@@ -115,6 +118,7 @@ class Admissions:
         *,
         fresh: bool = True,
         until: str = "",
+        before: Admissions | None = None,
     ) -> None:
         self._state = state
         self._agent = ("agent", node)
@@ -125,13 +129,18 @@ class Admissions:
         self._locked_logins = frozenset(
             lock.target["login"] for lock in state.locks if "login" in lock.target
         )
-        self._standing = {name: self._standing_of(role) for name, role in state.roles.items()}
+        self._standing: dict[str, _Standing]
         self._held: dict[tuple[str, ...], _Held] = {}
+        if before is not None and before._is_of(state, self._labels):
+            self._standing, self._held = before._standing, before._held
+        else:
+            self._standing = {name: self._standing_of(role) for name, role in state.roles.items()}
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """Those who are known; an auth service that tells of none lets none in."""
-        return tuple((self._state.people or {}).values())
+        """Those who are known, by name; an auth service that tells of none lets none in."""
+        people = self._state.people or {}
+        return tuple(people[name] for name in sorted(people))
 
     def of(self, person: Person) -> Admission | None:
         """What *person* may; None: nothing."""
@@ -139,6 +148,8 @@ class Admissions:
             return None
         mine = self._held.get(person.roles)
         if mine is None:
+            if len(self._held) >= _SETS:
+                self._held.clear()
             mine = self._held[person.roles] = self._found(person)
         if mine.denied or self._is_shut_out(person, mine.options):
             return None
@@ -152,6 +163,10 @@ class Admissions:
         return Admission(name=person.name, logins=logins, options=options)
 
     # -- roles --
+
+    def _is_of(self, state: ClusterState, labels: Mapping[str, str]) -> bool:
+        """Whether the roles are the very same, which a change of anything else leaves."""
+        return self._state.roles is state.roles and self._labels == labels
 
     def _standing_of(self, role: Role) -> _Standing:
         asks = _asks(role.deny.node_labels) or _asks(role.allow.node_labels)
@@ -222,27 +237,6 @@ class Admissions:
             for login in logins
             if self._state.locks.matches(facts | {("login", login)}, self._now) is None
         )
-
-
-def files_of(admissions: Iterable[Admission]) -> dict[str, str]:
-    """The text of each login's file: its lines, sorted."""
-    lines: dict[str, list[str]] = {}
-    for one in admissions:
-        for login in one.logins:
-            lines.setdefault(login, []).append(one.line)
-    return {login: "".join(f"{line}\n" for line in sorted(found)) for login, found in lines.items()}
-
-
-def principals(
-    state: ClusterState, node: str, labels: Mapping[str, str], now: float
-) -> Mapping[str, tuple[str, ...]]:
-    """The names of those who may log in to *node*, by login, all at once."""
-    admissions = Admissions(state, node, labels, now)
-    found: dict[str, list[str]] = {}
-    for one in filter(None, map(admissions.of, admissions.people)):
-        for login in one.logins:
-            found.setdefault(login, []).append(one.name)
-    return {login: tuple(sorted(names)) for login, names in sorted(found.items())}
 
 
 def next_change(state: ClusterState, now: float) -> float | None:

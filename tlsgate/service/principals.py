@@ -25,15 +25,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from tlsgate.core.clusterstate import ClusterState
-from tlsgate.core.principals import Admission, Admissions, files_of, next_change
+from tlsgate.core.principals import Admissions, next_change
 from tlsgate.core.roles import is_login
 from tlsgate.service.sshfiles import make_folder, put
 
 #: How often it is looked whether time has changed anything.
 TICK_SECONDS: Final = 0.5
-#: How much is done in one turn of the reactor: a few milliseconds.
-PEOPLE_A_SLICE: Final = 50
-FILES_A_SLICE: Final = 25
+#: How long one turn of the reactor is used, once so many people or files are done.
+SLICE_SECONDS: Final = 0.005
+LEAST_A_SLICE: Final = 10
 #: Kinds of resources that say nothing of logins.
 _ELSEWHERE: Final = frozenset({"cluster_networking_config", "cert_authority"})
 
@@ -94,6 +94,9 @@ class Principals:
         self._written: dict[str, bytes] | None = None
         self._round: Iterator[None] | None = None
         self._again = False
+        self._slices = _Slices()
+        #: Of the last round; what it found out of roles is good for the next one.
+        self._found: Admissions | None = None
         self._calls: dict[str, IDelayedCall] = {}
         #: What the last round began with.
         self._used_labels: Mapping[str, str] | None = None
@@ -170,6 +173,7 @@ class Principals:
     def _go_on(self) -> None:
         """Do the next slice."""
         assert self._round is not None
+        self._slices.begin()
         try:
             next(self._round)
         except StopIteration:
@@ -192,19 +196,28 @@ class Principals:
         self._next_lock = next_change(state, now)
         self._until = now + left if fresh else None
         until = _utc(self._until) if self._until is not None and self.ends else ""
-        found = Admissions(state, self.name, self._used_labels, now, fresh=fresh, until=until)
-        admitted: list[Admission] = []
-        for count, person in enumerate(found.people, 1):
+        found = Admissions(
+            state,
+            self.name,
+            self._used_labels,
+            now,
+            fresh=fresh,
+            until=until,
+            before=self._found,
+        )
+        slices, self._found = self._slices, found
+        wanted: dict[str, list[str]] = {}
+        for person in found.people:
             if (one := found.of(person)) is not None:
-                admitted.append(one)
-            if count % PEOPLE_A_SLICE == 0:
+                for login in one.logins:
+                    wanted.setdefault(login, []).append(one.line)
+            if slices.end():
                 yield
-        wanted = {login: text.encode() for login, text in files_of(admitted).items()}
         yield from self._kept(wanted)
 
-    def _kept(self, wanted: Mapping[str, bytes]) -> Iterator[None]:
+    def _kept(self, wanted: Mapping[str, list[str]]) -> Iterator[None]:
         """Bring the folder to *wanted*; yields between slices."""
-        failed = ""
+        failed, slices = "", self._slices
         try:
             make_folder(self.folder)
             if self._written is None:
@@ -213,12 +226,23 @@ class Principals:
             self._tell(f"{self.folder}: {error.strerror}")
             return
         written = self._written
-        gone = [login for login in written if login not in wanted]
-        changed = [login for login, text in wanted.items() if written.get(login) != text]
-        changed.sort(key=lambda login: not _loses(written.get(login, b""), wanted[login]))
-        for count, login in enumerate((*gone, *changed), 1):
-            failed = self._put(written, login, wanted.get(login)) or failed
-            if count % FILES_A_SLICE == 0:
+        for login in [login for login in written if login not in wanted]:
+            failed = self._put(written, login, None) or failed
+            if slices.end():
+                yield
+        gaining: list[str] = []
+        for login, lines in wanted.items():
+            text = _text(lines)
+            if written.get(login) != text:
+                if _loses(written.get(login, b""), text):
+                    failed = self._put(written, login, text) or failed
+                else:
+                    gaining.append(login)
+            if slices.end():
+                yield
+        for login in gaining:
+            failed = self._put(written, login, _text(wanted[login])) or failed
+            if slices.end():
                 yield
         self._tell(failed)
 
@@ -261,6 +285,27 @@ class Principals:
         elif self._told and not failed:
             self.log.info("logins by the cluster's certificates can be written again")
         self._told = failed
+
+
+class _Slices:
+    """Tells when a turn was long enough."""
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin another turn."""
+        self._done = 0
+        self._since = time.perf_counter()
+
+    def end(self) -> bool:
+        """Count one more thing; True where the next one is for the next turn."""
+        self._done += 1
+        return self._done >= LEAST_A_SLICE and time.perf_counter() - self._since >= SLICE_SECONDS
+
+
+def _text(lines: list[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
 
 
 def _utc(seconds: float) -> str:
