@@ -423,6 +423,11 @@ class NamesTests(AgentCase):
         for name in (f"db1.{NAME}", NAME, "db1.node", "x.gateway", "x.AUTH"):
             reply = self.join(name)
             self.assertEqual((reply.status, reply.body["error"]["reason"]), (400, "bad_name"), name)
+        # A gateway has no such principals: it may be called like what it serves.
+        made = self.ask(self.cluster.local, "POST", "/v1/tokens", {"types": ["gateway"]})
+        body = {"token": made["secret"], "type": "gateway", "name": NAME, "tls_public_key": PEM}
+        reply = self.cluster.ask(nobody(ADDRESS), "POST", "/v1/join", body)
+        self.assertEqual(reply.status, 200, reply.body)
         self.assertEqual(self.join("db1.corp.test").status, 200)
         self.assertEqual(self.join("db1").status, 200)
         for other in ("db1", "DB1"):

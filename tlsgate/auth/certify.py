@@ -149,10 +149,22 @@ def check_name(call: Call, claims: Claims) -> None:
         if not f".{claims.cluster}".endswith(f".{host}")
     ]
     check_not_public(host_names(claims), public)
-    # <name> and <name>.<cluster> are principals of a node's OpenSSH certificate: they must not
-    # be those of another node, which are <its name>.node.<cluster> and under public addresses.
+    if "node" in claims.system_roles:
+        _check_node(claims, public)
+
+
+def _check_node(claims: Claims, public: Sequence[str]) -> None:
+    """Let a node's name pass that is no other host's in its OpenSSH certificate.
+
+    <name> and <name>.<cluster> are principals of it. They must not be those of another node,
+    which are <its name>.node.<cluster>, <its name>.<cluster> and <its name>.<public>.
+    """
     name = claims.name.lower()
-    check_not_public(bare_name(claims), [claims.cluster, *public])
+    try:
+        check_not_public(bare_name(claims), [claims.cluster, *public])
+    except BadName:
+        why = "below the cluster's name or a public address: a node is called by one label there"
+        raise BadName(f"name {name[:64]}", why) from None
     if "." in name and name.rpartition(".")[2] in (AUTH, *TYPES):
         raise BadName(f"name {name[:64]}", "ends with what only names of the cluster end with")
 
