@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.frames import Frame, FrameKind
-from tlsgate.core.streams import SERIALS, read_turn
+from tlsgate.core.streams import SERIALS, read_turn, swift
 from tlsgate.errors import BadBytes
 
 
@@ -29,3 +29,25 @@ class ReadTurnTests(SynchronousTestCase):
             b'{"n":7,"answered":{}}',
         ):
             self.assertRaises(BadBytes, self.read, body)
+
+
+class SwiftTests(SynchronousTestCase):
+    """Tests for `swift`."""
+
+    def test_looks_once(self) -> None:
+        """Each state and input are looked up once; what is no machine is left alone."""
+        looked = []
+
+        class Automaton:
+            def outputForInput(self, state: str, name: str) -> str:
+                looked.append((state, name))
+                return state + name
+
+        class Machine:
+            __automat_automaton__ = Automaton()
+
+        machine = swift(Machine)
+        for _ in range(3):
+            self.assertEqual(machine.__automat_automaton__.outputForInput("a", "b"), "ab")
+        self.assertEqual(looked, [("a", "b")])
+        self.assertIs(swift(self), self)

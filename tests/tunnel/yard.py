@@ -89,8 +89,15 @@ class Cable:
                 return moved
             room = self.allowance[way]
             if not self._held[way] and room != 0:
-                with contextlib.suppress(OSError):
-                    self._held[way] = source.recv(65536 if room is None else min(room, 65536))
+                with contextlib.suppress(BlockingIOError):
+                    try:
+                        some = source.recv(65536 if room is None else min(room, 65536))
+                    except ConnectionResetError:
+                        some = b""
+                    if not some:
+                        self.cut()
+                        return True
+                    self._held[way] = some
             if self._held[way]:
                 with contextlib.suppress(OSError):
                     sent = sink.send(self._held[way])

@@ -10,7 +10,7 @@ from automat import TypeMachineBuilder
 
 from tlsgate.core.frames import Frame, FrameKind, read_serial
 from tlsgate.core.offers import Answered, Asked
-from tlsgate.core.streams import SERIALS, read_turn
+from tlsgate.core.streams import SERIALS, read_turn, swift
 from tlsgate.errors import BadBytes
 
 
@@ -212,7 +212,7 @@ _inputs: tuple[Callable[..., None], ...] = (
 for _said in _inputs:
     _over.upon(_said).loop().returns(None)
 
-_machine: Final = _builder.build()
+_machine: Final = swift(_builder.build())
 
 
 class AgentLife:

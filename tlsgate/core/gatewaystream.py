@@ -10,7 +10,7 @@ from automat import TypeMachineBuilder
 
 from tlsgate.core.frames import Frame, FrameKind, read_serial
 from tlsgate.core.offers import Answered
-from tlsgate.core.streams import read_turn
+from tlsgate.core.streams import read_turn, swift
 from tlsgate.errors import BadBytes
 
 
@@ -250,7 +250,7 @@ _inputs: tuple[Callable[..., None], ...] = (
 for _input in _inputs:
     _over.upon(_input).loop().returns(None)
 
-_machine: Final = _builder.build()
+_machine: Final = swift(_builder.build())
 
 
 class GatewayLife:
