@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.agent import AgentCase
+from tests.support.child import program
 from tests.support.cluster import Holder
 from tests.support.harness import CLIENT_SECONDS
 from tests.support.jump import SshFiles
-from tests.support.servers import Sshd, program
+from tests.support.servers import Sshd
 
 POLICY = Path(__file__).parents[2] / "etc" / "ssh-audit-policy.txt"
 

@@ -62,7 +62,7 @@ class Ssh(GateProtocol):
         speaks_first=True,
     )
     advice = (
-        "the SSH jump host is not part of this release; "
+        "the SSH jump host is for users of a cluster, and this gateway is in none; "
         "connect through the TLS port: ssh -o ProxyCommand='openssl s_client -quiet "
         "-alpn TOKEN -cert CERT -key KEY -connect GATEWAY:443' HOST"
     )

@@ -356,6 +356,9 @@ class Connected:
         """The client goes, or the gateway cuts it off."""
         self.transport.connected = False
         self.protocol.connectionLost()
+        # As `ServedTransport` does; and no cycle of the test's own is left.
+        self.transport.producer = None
+        self.client._deliver = lambda data: None
 
     def last_words(self) -> str:
         """The sentence of the jump host's DISCONNECT."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.protocols.jump.rig import ALICE, HOST, JumpRig
 from tests.support.sshwire import blob_of, certificate
+from tlsgate.core.wire.sshmessages import numbers
 from tlsgate.errors import NotServed, TooMany
-from tlsgate.protocols.jump.transport import GRACE_SECONDS
+from tlsgate.net.relay import Pair
+from tlsgate.protocols.jump.channel import Channel, ChannelEnd
+from tlsgate.protocols.jump.channels import Channels
+from tlsgate.protocols.jump.login import Logins
+from tlsgate.protocols.jump.transport import GRACE_SECONDS, JumpTransport
 
 
 class JumpTests(SynchronousTestCase):
@@ -90,3 +97,31 @@ class JumpTests(SynchronousTestCase):
         assert penalties is not None
         penalties.charge("192.0.2.8", 60.0)
         self.assertFalse(self.rig.connect().over)
+
+    def test_s57_nothing_is_left_to_the_collector(self) -> None:
+        """S57: after connections of every fate no object of one is left, without a collection."""
+        kinds = (JumpTransport, Logins, Channels, Channel, ChannelEnd, Pair)
+        gc.collect()
+        gc.disable()
+        try:
+            for fate in range(6):
+                connected = self.rig.alice() if fate else self.rig.connect()
+                if fate > 1:
+                    end, number = connected.reach_node()
+                    connected.client.data(number, b"x")
+                    if fate == 3:
+                        end.say(end=True)
+                        connected.client.send(96, numbers(number))
+                        connected.client.send(97, numbers(number))
+                    elif fate == 4:
+                        connected.client.send(97, numbers(number))
+                    elif fate == 5:
+                        connected.client.direct(b"db1")
+                    del end
+                connected.gone()
+                self.rig.tunnels.reaches.clear()
+                del connected
+            left = [one for one in gc.get_objects() if isinstance(one, kinds)]
+        finally:
+            gc.enable()
+        self.assertEqual(left, [])

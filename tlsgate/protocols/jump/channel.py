@@ -197,6 +197,11 @@ class Channel:
         if over is not None:
             over(self)
 
+    def forget(self) -> None:
+        """Both sides have closed it: no cycle waits for the collector (S57)."""
+        self.end.forget()
+        self.purpose = None
+
     def _send(self, number: Message, content: bytes = b"") -> None:
         self._transport.sendPacket(number, numbers(self._theirs) + content)
 
@@ -234,6 +239,11 @@ class _Lease:
         """The pair's end otherwise; a channel has no reset."""
         self._end()
 
+    def forget(self) -> None:
+        """The channel is over."""
+        self._end()
+        del self._channel
+
     def _ready(self) -> int:
         channel = self._channel
         mask = 0
@@ -270,6 +280,11 @@ class ChannelEnd(End):
     def __init__(self, channel: Channel, clock: IReactorTime) -> None:
         super().__init__(_Lease(channel, clock))  # type: ignore[arg-type]
         self._channel = channel
+
+    def forget(self) -> None:
+        """The channel is over."""
+        self.lease.forget()
+        del self._channel
 
     def fill(self, slab: Slab, size: int) -> int:
         """See `End.fill`."""

@@ -143,7 +143,7 @@ class Channels:
         for channel in list(self._channels.values()):
             self._abandon(channel, "client_gone")
             channel.drop()
-        self._channels.clear()
+            self._remove(channel)
 
     # -- opening ---------------------------------------------------------------------------
 
@@ -173,13 +173,13 @@ class Channels:
                 code = _PROHIBITED if isinstance(error, TargetDenied | BadCertificate) else _FAILED
                 self._refuse(asked, code, str(error))
 
-        def reached(end: End, node: Found) -> None:
+        def reached(end: End, target: str, limits: Decision) -> None:
             if self._opening.pop(number, None) is None:
                 end.lease.abort()
                 return
             channel = self._confirm(asked)
-            channel.purpose = _Purpose(node.target)
-            self._couple(channel, end, node.limits)
+            channel.purpose = _Purpose(target)
+            self._couple(channel, end, limits)
 
         self._reach(host, port, None, opening, reached, missed)
 
@@ -233,14 +233,14 @@ class Channels:
                 channel.say_end()
                 channel.close()
 
-        def reached(end: End, node: Found) -> None:
-            purpose.target = node.target
+        def reached(end: End, target: str, limits: Decision) -> None:
+            purpose.target = target
             if channel.closed:
                 end.lease.abort()
                 return
             if purpose.wants_answer:
                 channel.answer(good=True)
-            self._couple(channel, end, node.limits)
+            self._couple(channel, end, limits)
 
         self._reach(found[0], found[1], found[2], purpose, reached, missed)
 
@@ -252,7 +252,7 @@ class Channels:
         port: int,
         cluster: str | None,
         holder: _Purpose | _Opening,
-        reached: Callable[[End, Found], None],
+        reached: Callable[[End, str, Decision], None],
         missed: Callable[[GateError], None],
     ) -> None:
         """Decide, and have an agent reach the node; one of the two is called once."""
@@ -262,21 +262,23 @@ class Channels:
             self._rejected(f"node/{host[:256]}", error)
             missed(error)
             return
-        reach = holder.reach = node.reach
+        # No closure knows the reach but the timer's: whoever keeps one has no cycle (S57).
+        reach, target, limits = node.reach, node.target, node.limits
+        holder.reach = reach
 
         def found(end: End) -> None:
             _settle(holder)
-            reached(end, node)
+            reached(end, target, limits)
 
         def failed(error: GateError) -> None:
             _settle(holder)
-            self._rejected(node.target, error)
+            self._rejected(target, error)
             missed(error)
 
         def late() -> None:
             holder.late = None
             reach.cancel()
-            failed(TargetSilent(node.target, REACH_SECONDS))
+            failed(TargetSilent(target, REACH_SECONDS))
 
         holder.late = self.context.clock.callLater(REACH_SECONDS, late)
         reach.start(found, failed)
@@ -330,7 +332,7 @@ class Channels:
             if purpose.is_session and not channel.closed_by_client:
                 channel.exit(0 if pair.cause.endswith("_ended") else 1)
         if channel.closed_by_client:
-            self._channels.pop(channel.number, None)
+            self._remove(channel)
 
     def _told(self, event: str, channel: Channel, pair: Pair) -> None:
         fields: dict[str, object] = {
@@ -349,10 +351,15 @@ class Channels:
             raise BadBytes("SSH channel", "closed twice")
         channel.close_received()
         if channel.closed:
-            self._channels.pop(channel.number, None)
+            self._remove(channel)
         elif channel.purpose is None or channel.purpose.pair is None or not channel.waiting_bytes:
             self._abandon(channel, "client_closed")
             channel.close()
+
+    def _remove(self, channel: Channel) -> None:
+        """Its number is nobody's from now on."""
+        if self._channels.pop(channel.number, None) is not None:
+            channel.forget()
 
     def _abandon(self, channel: Channel, cause: str) -> None:
         """End what *channel* is for."""
