@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import signal
+import ssl
 import time
 from typing import Any
 
 from tests.support.agent import BACK_SECONDS, AgentCase
-from tests.support.harness import CLIENT_SECONDS, Gate
+from tests.support.cluster import Holder
+from tests.support.echo import Echo
+from tests.support.harness import CLIENT_SECONDS, Gate, receive
 from tests.support.ports import free_port
 
 
@@ -96,3 +100,93 @@ class AgentTests(AgentCase):
         agent.child.until(lambda: not self.tunnels(agent), "its tunnel ends", 3)
         agent.child.until(lambda: "no tunnel to" in agent.text(), "it has tried again", 30)
         self.assertEqual(self.tunnels(agent), [])
+
+
+class CarryTests(AgentCase):
+    """Clients through gateway and agent, to a server beside the agent."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.echo = self.serve(Echo())
+        self.sshd_addr = f"127.0.0.1:{self.echo.endpoint.rpartition(':')[2]}"
+
+    def node(self, gate: Gate, **more: Any) -> Gate:
+        """An agent whose sshd is the echo server."""
+        ssh = {"sshd_log": "none", **more.pop("ssh", {})}
+        return self.agent(gate, sshd_addr=self.sshd_addr, ssh=ssh, **more)
+
+    def open(self, gate: Gate, who: Holder) -> ssl.SSLSocket:
+        """A connection to the node."""
+        context = who.context("tlsgate-ssh")
+        made = context.wrap_socket(gate.connect(), server_hostname="gw.test")
+        self.addCleanup(made.close)
+        made.sendall(b"CONNECT db1:22 HTTP/1.1\r\nHost: db1:22\r\n\r\n")
+        head = b""
+        while b"\r\n\r\n" not in head and (piece := made.recv(1)):
+            head += piece
+        self.assertTrue(head.startswith(b"HTTP/1.1 200"), head)
+        return made
+
+    def echoes(self, connection: ssl.SSLSocket) -> None:
+        """It is carried there and back."""
+        connection.sendall(b"hello")
+        self.assertEqual(receive(connection, 5), b"hello")
+
+    def alice(self, gate: Gate) -> Holder:
+        """Somebody who may reach every node."""
+        self.add_user(gate, "alice")
+        return self.sign(gate, "alice")
+
+    def test_the_agent_ends(self) -> None:
+        """It waits for who is served, takes nobody new, and then ends by itself."""
+        gate = self.cluster()
+        agent = self.node(gate)
+        connection = self.open(gate, self.alice(gate))
+        self.echoes(connection)
+        agent.send(signal.SIGTERM)
+        agent.child.until(lambda: "draining" in agent.text(), "it drains", CLIENT_SECONDS)
+        self.echoes(connection)
+        self.assertIsNone(agent.child.code)
+        connection.close()
+        self.assertEqual(agent.child.wait(CLIENT_SECONDS), 0)
+
+    def test_a_lock_cuts(self) -> None:
+        """Within a second the user's connection is over, at the agent too."""
+        gate = self.cluster()
+        agent = self.node(gate)
+        connection = self.open(gate, self.alice(gate))
+        self.echoes(connection)
+        gate.admin("POST", "/v1/locks", {"target": {"user": "alice"}})
+        since = time.monotonic()
+        with contextlib.suppress(OSError):
+            self.assertEqual(connection.recv(1), b"")
+        agent.child.until(lambda: not agent.admin("GET", "/v1/connections"), "it is cut", 5)
+        self.assertLess(time.monotonic() - since, 2)
+
+    def test_several_workers(self) -> None:
+        """It has a session with each worker, and every worker reaches the node."""
+        gate = self.cluster(proxy={"workers": 2})
+        agent = self.node(gate)
+        agent.child.until(
+            lambda: {one["worker"] for one in self.tunnels(agent)} == {"0", "1"},
+            "a session with each",
+            2 * BACK_SECONDS,
+        )
+        alice = self.alice(gate)
+        for _ in range(6):
+            self.echoes(self.open(gate, alice))
+
+    def test_a_port_of_its_own(self) -> None:
+        """In v1 it comes by the tunnel listener, as the gateway's document says."""
+        port = free_port()
+        gate = self.cluster(
+            version="v1",
+            proxy={
+                "listen_addr": "127.0.0.1:0",
+                "tunnel_listen_addr": f"127.0.0.1:{port}",
+                "tunnel_public_addr": f"localhost:{port}",
+            },
+        )
+        agent = self.node(gate)
+        self.assertIn(f"localhost:{port}", agent.text())
+        self.echoes(self.open(gate, self.alice(gate)))
