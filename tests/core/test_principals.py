@@ -135,6 +135,8 @@ class PrincipalsTests(SynchronousTestCase):
             (lock(role="access"), {}),
             (lock(agent="db1"), {}),
             (lock(agent="db2"), both),
+            (lock(agent="db1.node.gate.example.com"), {}),
+            (lock(agent="db1.db.gate.example.com"), both),
             (lock(agent="db1", user="alice"), {}),
             (lock(agent="db1", user="bob"), both),
             (lock(login="root"), {"deploy": ("alice",)}),

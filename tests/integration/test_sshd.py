@@ -86,6 +86,7 @@ class EnforcedTests(SshdCase):
         told: list[tuple[str, str, Mapping[str, Any] | None, Mapping[str, Any] | None]] = [
             ("lock", "l1", lock("l1", user="alice"), None),
             ("lock", "l2", lock("l2", agent="db1"), None),
+            ("lock", "l3", lock("l3", agent=f"db1.node.{self.cluster.name}"), None),
             ("role", "access", role("access", "daemon"), ACCESS),
             (
                 "user",

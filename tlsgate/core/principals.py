@@ -23,7 +23,7 @@ from tlsgate.core import labels as labels_of
 from tlsgate.core import templates
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.labels import Selector
-from tlsgate.core.locks import facts_of
+from tlsgate.core.locks import agent_name, facts_of
 from tlsgate.core.roles import Options, Person, Role, effective, is_login
 from tlsgate.core.templates import Traits
 
@@ -121,7 +121,8 @@ class Admissions:
         before: Admissions | None = None,
     ) -> None:
         self._state = state
-        self._agent = ("agent", node)
+        names = (node, agent_name(node, "node", state.cluster))
+        self._agent = frozenset(("agent", name) for name in names)
         self._labels = dict(labels)
         self._now = now
         self._fresh = fresh
@@ -226,12 +227,12 @@ class Admissions:
         locks = self._state.locks
         if not locks:
             return False
-        return locks.matches(facts_of(person) | {self._agent}, self._now) is not None
+        return locks.matches(facts_of(person) | self._agent, self._now) is not None
 
     def _unlocked(self, person: Person, logins: tuple[str, ...]) -> tuple[str, ...]:
         if self._locked_logins.isdisjoint(logins):
             return logins
-        facts = facts_of(person) | {self._agent}
+        facts = facts_of(person) | self._agent
         return tuple(
             login
             for login in logins
