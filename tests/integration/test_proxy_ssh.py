@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -166,6 +167,26 @@ class CarryTests(ProxyCase):
         self.assertEqual(started.wait(CLIENT_SECONDS), 0, started.stderr.read())
         self.assertEqual(got.get(timeout=CLIENT_SECONDS), b"more")
 
+    def test_node_is_gone(self) -> None:
+        """A node that has said all and reads no more is no failure, whatever is typed."""
+
+        def gone(client: Secured) -> None:
+            client.write(b"bye")
+            client.end()
+            client.sock.close()
+
+        self.gate(then=gone)
+        started = self.open()
+        assert started.stdin and started.stdout and started.stderr
+        self.assertEqual(take(started.stdout, 3), b"bye")
+        self.assertEqual(started.stdout.read(), b"")
+        with contextlib.suppress(BrokenPipeError):
+            for _ in range(64):
+                started.stdin.write(bytes(65536))
+        with contextlib.suppress(BrokenPipeError):
+            started.stdin.close()
+        self.assertEqual(started.wait(CLIENT_SECONDS), 0, started.stderr.read())
+
     def test_pings(self) -> None:
         """Pings between data are dropped, however they come."""
 
@@ -183,14 +204,14 @@ class CarryTests(ProxyCase):
     def test_silence(self) -> None:
         """After three intervals without a ping it gives up, and says so."""
         gate = self.gate(then=lambda client: client.read_all() and None)
-        gate.answer = b"HTTP/1.1 200 OK\r\nTlsgate-Ping-Seconds: 1\r\n\r\nearly"
+        gate.answer = b"HTTP/1.1 200 OK\r\nTlsgate-Ping-Seconds: 0.5\r\n\r\nearly"
         started = self.open()
         assert started.stdout and started.stderr
         since = time.monotonic()
         self.assertEqual(take(started.stdout, 5), b"early")
         self.assertEqual(started.wait(CLIENT_SECONDS), 1)
-        self.assertGreater(time.monotonic() - since, 2.5)
-        self.assertIn(b"silent for 3 s", started.stderr.read())
+        self.assertGreater(time.monotonic() - since, 1.2)
+        self.assertIn(b"silent for 1.5 s", started.stderr.read())
 
     def test_cut(self) -> None:
         """A connection that breaks is no end: it is said, and the exit code is 1."""

@@ -248,7 +248,8 @@ def _ask(pipe: TlsPipe, place: Place, host: str, port: int) -> bytes:
     if not rest.startswith("2"):
         _refused(pipe, rest, body, named.get("content-length", ""))
     seconds = named.get("tlsgate-ping-seconds", "")
-    pipe.ping_seconds = float(seconds[:6]) if seconds.isdecimal() else 0.0
+    known = len(seconds) < 9 and seconds.replace(".", "", 1).isdecimal()
+    pipe.ping_seconds = float(seconds) if known else 0.0
     return body
 
 

@@ -266,7 +266,7 @@ class _Carrying:
         left = self._heard + limit - time.monotonic()
         found = poll.poll(max(left, 0) * 1000)
         if not found and left <= 0:
-            raise Silent(f"it has been silent for {limit:.0f} s; the connection is given up")
+            raise Silent(f"it has been silent for {limit:g} s; the connection is given up")
         return found
 
     def _socket(self, events: int) -> None:
@@ -319,6 +319,11 @@ class _Carrying:
             try:
                 self._rest = self._rest[pipe.sock.send(self._rest) :]
             except BlockingIOError:
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                if not self._got_all:
+                    raise
+                self._left_alone = True  # the gateway has said all, and reads no more
                 return
 
     def _close_stdout(self) -> None:
