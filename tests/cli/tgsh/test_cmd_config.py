@@ -30,8 +30,9 @@ class ConfigTests(CommandCase):
         text = self.made()
         self.assertTrue(text.startswith(f"{FIRST}: "))
         self.assertTrue(text.endswith(f"\n{LAST}\n"))
-        self.assertIn("\nHost *.example *.gate.test gate.test\n", text)
-        self.assertIn("\nHost *.example *.gate.test !gate.test\n    ProxyCommand /", text)
+        (host,) = re.findall(r"^Host .*$", text, re.M)
+        self.assertEqual(host, "Host *.example *.gate.test !gate.test")
+        self.assertIn("\n    ProxyCommand /", text)
         self.assertIn("proxy ssh --proxy=gate.test:443 --cluster=example %r@%h:%p\n", text)
         self.assertIn("    HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com,", text)
 
@@ -40,6 +41,7 @@ class ConfigTests(CommandCase):
         self.terminal.now += 61
         self.cluster.ping["proxy"] = SEPARATE_PROXY
         text = self.made()
+        self.assertIn("\nHost *.example *.gate.test gate.test\n    UserKnownHostsFile ", text)
         self.assertIn("\nHost gate.test\n    User alice\n    Port 3023\nHost *.example", text)
         self.assertIn("!gate.test\n    ProxyJump alice@gate.test:3023\n", text)
         self.assertNotIn("ProxyCommand", text)

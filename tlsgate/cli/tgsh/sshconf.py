@@ -96,27 +96,26 @@ def block(place: Place, way: SshWay) -> str:
     nodes = [f"*.{place.cluster}"]
     if _is_name(place.host):
         nodes.append(f"*.{place.host}")
-    both = [f"    {name} {value}" for name, value in who(place).items()]
+    ours = [f"    {name} {value}" for name, value in who(place).items()]
+    behind = f"Host {' '.join(nodes)} {' '.join(f'!{gate}' for gate in gates)}"
     first, last = marks(place)
     lines = [
         f"{first}: written by `tgsh config`, and lost when it is written again",
         f"# {place.user} at {place.where}, {way[0]} mode",
-        f"Host {' '.join([*nodes, *gates])}",
-        *both,
     ]
     if way[0] == MULTIPLEX:
-        lines += [
-            f"Host {' '.join(nodes)} {' '.join(f'!{gate}' for gate in gates)}",
-            f"    ProxyCommand {proxy_command(place)}",
-        ]
+        # The gateway's own name stays the user's: its sshd is none of the cluster's.
+        lines += [behind, *ours, f"    ProxyCommand {proxy_command(place)}"]
     else:
         shown = f"[{way[1]}]" if ":" in way[1] else way[1]
         lines += [
+            f"Host {' '.join([*nodes, *gates])}",
+            *ours,
             f"Host {' '.join(gates)}",
             f"    User {place.user}",
             f"    Port {way[2]}",
             *([] if _is_name(way[1]) else [f"    HostKeyAlias {place.cluster}"]),
-            f"Host {' '.join(nodes)} {' '.join(f'!{gate}' for gate in gates)}",
+            behind,
             f"    ProxyJump {place.user}@{shown}:{way[2]}",
         ]
     return "\n".join([*lines, last, ""])
