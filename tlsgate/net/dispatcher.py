@@ -29,7 +29,7 @@ from tlsgate.config.settings import Network
 from tlsgate.core.hello import Hello, read_hello
 from tlsgate.core.outcome import More
 from tlsgate.core.proxyline import read_proxy, write_v1, write_v2
-from tlsgate.core.routing import Ask, CertRule, Choice, Route, SendProxy
+from tlsgate.core.routing import TLS, Ask, CertRule, Choice, Route, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, Then, sniff
 from tlsgate.core.tokens import PINGED, best_common
 from tlsgate.errors import (
@@ -52,6 +52,7 @@ from tlsgate.net.context import RouteContext
 from tlsgate.net.dial import Dial, target_end
 from tlsgate.net.ends import End, PlainEnd, SecureEnd
 from tlsgate.net.lease import Lease
+from tlsgate.net.passing import Passing
 from tlsgate.net.poller import READ, WRITE
 from tlsgate.net.transport import ServedTransport
 from tlsgate.tls import reasons
@@ -98,7 +99,7 @@ class Dispatcher(Connection):
             self._drop(error)
             return
         gateway.wheel.arm(self, self.entrance.listener.timeouts.prelude_seconds)
-        if self.entrance.listener.proxy_protocol.on:
+        if self.entrance.listener.proxy_protocol.on and not self.was_passed:
             self._proxy()
         else:
             self._place()
@@ -245,6 +246,8 @@ class Dispatcher(Connection):
             self.arrival.more(hello.lacks, self._hello)
             return
         self.hello = hello
+        if self.gateway.passing is not None and self._pass_on(self.gateway.passing, hello):
+            return
         ask = Ask(
             listener=self.listener,
             opening=self.opening,
@@ -261,6 +264,18 @@ class Dispatcher(Connection):
             self._refuse(error, reasons.alert_record(alert))
             return
         self._take(choice, hello)
+
+    def _pass_on(self, passing: Passing, hello: Hello) -> bool:
+        """Give the connection to another worker, where that one is meant and is there."""
+        if self.opening != TLS or passing.meant(hello.alpn) is None:
+            return False
+        lease = self.arrival.take()
+        if not passing.give(lease.socket, hello.alpn, self.listener, self.peer, self.local):
+            return False
+        self.gateway.wheel.drop(self)
+        self.cause = "passed_on"
+        lease.close()
+        return True
 
     def _not_served(self, name: str, offered: tuple[bytes, ...]) -> bool:
         """Say NotServed under TLS: no route, no certificate asked, nothing behind it.

@@ -8,6 +8,7 @@ their factories.
 from __future__ import annotations
 
 import functools
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -25,6 +26,8 @@ from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
 from tlsgate.net.gate import Gate
 from tlsgate.net.limits import Census
+from tlsgate.net.owner import Owned
+from tlsgate.net.passing import Passing
 from tlsgate.net.pinging import Pings
 from tlsgate.net.poller import Poller
 from tlsgate.net.relay import FlowKind
@@ -97,6 +100,8 @@ class Gateway:
         self.spliced: FlowKind = functools.partial(SplicedFlow, pipes=self._pipes)
         self.now: Callable[[], float] = reactor.seconds
         self.draining = False
+        #: Where connections go that are meant for another worker; None: there is no other.
+        self.passing: Passing | None = None
         self.census: Census
         self._by_listener: dict[str, Census] = {}
         self._live: dict[int, Connection] = {}
@@ -117,6 +122,17 @@ class Gateway:
     def factory(self, listener: str) -> Factory:
         """The factory to listen with for *listener*."""
         return Entrances(self, listener)
+
+    def receive(self, sock: socket.socket, listener: str, peer: Any, local: Any) -> None:
+        """Take a connection that another worker has accepted; see `net.passing`."""
+        if listener not in self.gate.entrances:
+            sock.close()
+            return
+        transport = Owned(sock, peer, local)
+        connection = Dispatcher(self, listener)
+        connection.was_passed = True
+        transport.protocol = connection
+        connection.makeConnection(transport)
 
     def census_of(self, listener: str) -> Census:
         """The counts of one listener."""

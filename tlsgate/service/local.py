@@ -27,6 +27,7 @@ from tlsgate.errors import AuditFailed, CannotListen, ReloadRefused
 from tlsgate.net.gate import Gate, Trust, cluster_names
 from tlsgate.net.gateway import Gateway, Journal
 from tlsgate.net.owner import Owned
+from tlsgate.net.passing import Passing
 from tlsgate.service import counts
 from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
 from tlsgate.service.audit import AuditLog
@@ -122,6 +123,9 @@ class LocalGateway:
         if membership is not None:
             self._tunnels = OwnTunnels(reactor, self.gateway, membership.view, index)
             self.gateway.tunnels = self._tunnels.tunnels
+        if built.gate.settings.workers > 1:
+            folder = built.gate.settings.data_dir / "gateway" / "passing"
+            self.gateway.passing = Passing(reactor, folder, index, self.gateway.receive)
         self._descriptors = descriptors
         self._in_thread = in_thread
         self._acceptors: dict[str, tuple[Bound, Acceptor]] = {}
@@ -151,6 +155,8 @@ class LocalGateway:
             self.built = await self._build(orders.settings)
         ports = await self._open_ports(orders)
         self._take(_Next(orders, self.built, ports))
+        if self.gateway.passing is not None:
+            self.gateway.passing.start()
         self._trimmer.start()
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
@@ -190,6 +196,8 @@ class LocalGateway:
         self._ports.clear()
 
     def drain(self, seconds: float) -> Deferred[int]:
+        if self.gateway.passing is not None:
+            self.gateway.passing.stop()
         self._watch.stop()
         self._trimmer.stop()
         if self._membership is not None:
