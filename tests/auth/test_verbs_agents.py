@@ -276,7 +276,8 @@ class InventoryTests(AgentCase):
     def report(self, *rows: dict[str, Any], who: Principal | None = None, **more: Any) -> None:
         """A gateway tells."""
         body = {"agents": list(rows), **more}
-        self.ask(who or self.cluster.gateway, "POST", "/v1/gateway/agents", body)
+        answer = self.ask(who or self.cluster.gateway, "POST", "/v1/gateway/agents", body)
+        self.assertEqual(answer, {"taken": len(rows), "gateways": ["gate.example.com:443"]})
 
     def items(self, **query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.ask(self.edgar, "GET", "/v1/inventory", **query)["items"]

@@ -336,9 +336,10 @@ class Beaten(Answer):
 
 
 class Taken(Answer):
-    """How many agents were said."""
+    """How many agents were said, and where agents find the cluster's gateways."""
 
     taken: int
+    gateways: list[str] = Field(description="host:port of each that is known")
 
 
 class MyNode(Answer):

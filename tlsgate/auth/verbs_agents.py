@@ -31,7 +31,8 @@ async def _report(call: Call) -> Any:
         raise Forbidden(str(principal), "report agents", "only gateways have any")
     rows = [one.model_dump() for one in body.agents]
     parts.inventory.report(principal.name, body.worker, rows, parts.now())
-    return {"taken": len(rows)}
+    gateways = dict.fromkeys(parts.public_addresses())
+    return {"taken": len(rows), "gateways": list(gateways)}
 
 
 async def _mine(call: Call) -> Any:
