@@ -185,6 +185,20 @@ class ChooseTests(SynchronousTestCase):
         self.assertRaises(NoRoute, table.choose, ask("v.example"))
 
 
+class OwnLoginTests(SynchronousTestCase):
+    """Routes of protocols that find out by themselves who the client is."""
+
+    def test_never_under_tls(self) -> None:
+        """Such a route is taken by its opening alone, and after a static one."""
+        static = Route(name="static", protocol="ssh", plain=True, unsafe_anyone=True)
+        jump = Route(name="jump", protocol="ssh", plain=True, unsafe_anyone=True, own_login=True)
+        plain = Ask(listener="web", opening="ssh", encrypted=False)
+        secure = Ask(listener="web", opening="tls")
+        self.assertEqual(RouteTable((jump,)).choose(plain), Choice(jump, None))
+        self.assertRaises(NoRoute, RouteTable((jump,)).choose, secure)
+        self.assertEqual(RouteTable((static, jump)).choose(plain), Choice(static, None))
+
+
 class ClaimsTests(SynchronousTestCase):
     """Tests for `RouteTable.claims`."""
 

@@ -21,6 +21,7 @@ from tlsgate.errors import BadSettings, NoRoute
 from tlsgate.net.gate import Gate, Trust, cluster_names, protocol_routes
 from tlsgate.protocols.base import GateProtocol
 from tlsgate.tls.contexts import TlsPolicy
+from tlsgate.tls.sshhost import SshHostFiles, keep_key
 
 
 class Guarded(GateProtocol):
@@ -178,6 +179,20 @@ class TrustTests(SynchronousTestCase):
         self.assertEqual([one for one in gate.policies.values() if one.cluster], [])
         opened = self.build(self.trust, routes=routes)
         self.assertLessEqual({"roles", "auth", "auth-name", "join"}, self.names(opened))
+
+    def test_own_login(self) -> None:
+        """Where the gateway has an SSH key, "SSH-" on the web port leads to the jump host."""
+        self.assertNotIn("ssh-plain", self.names(self.build(self.trust)))
+        key = self.rig.folder / "ssh_host"
+        keep_key(key)
+        trust = attrs.evolve(self.trust, ssh_host=SshHostFiles(key_file=str(key)))
+        gate = self.build(trust)
+        (route,) = [one for one in gate.table.routes if one.name == "ssh-plain"]
+        self.assertEqual((route.listener, route.plain, route.own_login), ("web", True, True))
+        self.assertIsNotNone(gate.ssh_host)
+        self.assertNotIn("ssh-plain", self.names(self.build(None)))
+        key.write_text("nonsense")
+        self.assertRaises(BadSettings, self.build, trust)
 
     def test_closed_to_a_client(self) -> None:
         """Such a name or token ends the handshake; it does not fall back to a smaller check."""
