@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import signal
+import socket
 import ssl
+import threading
 import time
 from typing import Any
 
@@ -190,3 +192,56 @@ class CarryTests(AgentCase):
         agent = self.node(gate)
         self.assertIn(f"localhost:{port}", agent.text())
         self.echoes(self.open(gate, self.alice(gate)))
+
+
+class CompanyProxy:
+    """An HTTP proxy that takes CONNECT, and brings everything to one port."""
+
+    def __init__(self, port: int) -> None:
+        self.asked: list[bytes] = []
+        self._port = port
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listening.getsockname()[1]
+        self._open: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += client.recv(1)
+                self.asked.append(head.partition(b"\r\n")[0])
+                target = socket.create_connection(("127.0.0.1", self._port))
+                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                self._open += [client, target]
+                for pair in ((client, target), (target, client)):
+                    threading.Thread(target=self._carry, args=pair, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """End everything."""
+        for one in (self._listening, *self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+            one.close()
+
+
+class ProxyTests(AgentCase):
+    """An agent behind a company's HTTP proxy."""
+
+    def test_all_of_it_goes_through(self) -> None:
+        """Joining, the document, control and streams: by CONNECT to the name, never looked up."""
+        gate = self.cluster(proxy={"public_addr": ["gw.test:443"]})
+        proxy = CompanyProxy(gate.port())
+        self.addCleanup(proxy.close)
+        env = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "NO_PROXY": "example.com"}
+        self.agent(gate, server="gw.test:443", env=env, ssh={"sshd_log": "none"})
+        self.assertGreaterEqual(len(proxy.asked), 5)
+        self.assertEqual(set(proxy.asked), {b"CONNECT gw.test:443 HTTP/1.1"})
