@@ -3,6 +3,7 @@
 Every function takes the bytes after the message's number. RFC 4253 (transport), RFC 4252
 (login), RFC 4254 (channels), RFC 8308 (EXT_INFO); the names of algorithms and the strict key
 exchange: https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.
+One file, above the usual length: the messages share a reader, and are held side by side.
 """
 
 from __future__ import annotations

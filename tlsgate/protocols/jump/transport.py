@@ -11,7 +11,8 @@
 
 Conch computes the exchange and derives keys; the order of messages, the packets, the choice
 of algorithms and every limit are ours: Conch takes messages in any order, packets of 1 MiB,
-and has neither encrypt-then-mac nor the strict exchange (Twisted 26.10).
+and has neither encrypt-then-mac nor the strict exchange (Twisted 26.10). One file, above the
+usual length: what may come when is read as a whole.
 """
 
 from __future__ import annotations
@@ -311,8 +312,6 @@ class JumpTransport(SSHServerTransport):
         first = self.sessionID is None
         if first:
             self._strict = STRICT_CLIENT in theirs.exchanges
-            if self.incomingPacketSequence != 1:  # pragma: no cover - the order forbids it
-                raise BadBytes("SSH key exchange", "KEXINIT is not the first message")
             self._peerSupportsExtensions = EXT_INFO_CLIENT in theirs.exchanges
         self._exchanges += 1
         if self._exchanges > _EXCHANGES:
