@@ -258,7 +258,7 @@ class ClusterState:
         if claims.kind != "user":
             return Decision(False, f"{claims.name} is a {', '.join(claims.system_roles)}, no user")
         if (lock := self.lock_on(identity, now)) is not None:
-            return Decision(False, str(lock))
+            return Decision(False, f"{lock}: {lock.message}" if lock.message else str(lock))
         if claims.pinned_address is not None and claims.pinned_address != address:
             return Decision(False, f"the certificate is good from {claims.pinned_address} only")
         if claims.routes.keys() - {"cluster"}:
