@@ -92,23 +92,23 @@ class SshProgramsTests(SshCase):
         started = self.says(alice, "ssh-agent", "-s")
         env = dict(re.findall(r"(SSH_\w+)=([^;]+);", started))
         try:
-            self.says(alice, "ssh-add", "-q", files["key"], **env)
+            self.says(alice, "ssh-add", "-q", files["key"], env=env)
             jump = f"alice@localhost:{self.ssh_port}"
             # ssh gives -o of the command line to nobody but itself, so the jump has a file.
             config = alice.home / "plain"
             config.write_text(f"Host *\n  UserKnownHostsFile {hosts}\n  BatchMode yes\n")
             done = self.do(
-                alice, "ssh", "-F", config, "-J", jump, "root@db1.localhost", "echo in", **env
+                alice, "ssh", "-F", config, "-J", jump, "root@db1.localhost", "echo in", env=env
             )
             self.assertEqual((done.returncode, done.stdout), (0, b"in\n"), done.stderr)
             # The shared port knows SSH by its first bytes.
             jump = f"alice@localhost:{self.web_port}"
             done = self.do(
-                alice, "ssh", "-F", config, "-J", jump, "root@db1.localhost", "echo in", **env
+                alice, "ssh", "-F", config, "-J", jump, "root@db1.localhost", "echo in", env=env
             )
             self.assertEqual((done.returncode, done.stdout), (0, b"in\n"), done.stderr)
         finally:
-            self.do(alice, "ssh-agent", "-k", **env)
+            self.do(alice, "ssh-agent", "-k", env=env)
 
     def _files(self, person: Person) -> dict[str, Path]:
         """Where key and certificate of a login are."""
@@ -167,9 +167,11 @@ class SshProgramsTests(SshCase):
         said = self.says(
             alice,
             *(ansible, "-i", inventory, "all", "-m", "ping"),
-            LC_ALL="C.UTF-8",
-            ANSIBLE_NOCOLOR="1",
-            ANSIBLE_SSH_ARGS=f"-F {alice.config}",
+            env={
+                "LC_ALL": "C.UTF-8",
+                "ANSIBLE_NOCOLOR": "1",
+                "ANSIBLE_SSH_ARGS": f"-F {alice.config}",
+            },
         )
         self.assertIn('"ping": "pong"', said)
 
@@ -210,9 +212,9 @@ class SshProgramsTests(SshCase):
             env = dict(re.findall(r"(SSH_\w+)=([^;]+);", started))
             try:
                 words = ("tgsh", "ssh", "-A", "root@db1", 'echo "agent=$SSH_AUTH_SOCK"')
-                seen[one.user.name] = self.says(one, *words, **env).strip() != "agent="
+                seen[one.user.name] = self.says(one, *words, env=env).strip() != "agent="
             finally:
-                self.do(one, "ssh-agent", "-k", **env)
+                self.do(one, "ssh-agent", "-k", env=env)
         self.assertEqual(seen, {"carol": True, "alice": False})
 
     def _shut(self) -> Person:

@@ -59,7 +59,9 @@ class SshCase(AgentCase):
 
     def begin(self, *, version: str = "v1", mode: str = "multiplex", **keys: Any) -> None:
         """Start a cluster with every listener of its version, and a role for production."""
-        self.ssh_port, self.tunnel_port = free_port(), free_port()
+        self.ssh_port = self.tunnel_port = free_port()
+        while self.tunnel_port == self.ssh_port:
+            self.tunnel_port = free_port()
         proxy: dict[str, object] = {}
         if version == "v1":
             proxy = {
@@ -158,7 +160,7 @@ class SshCase(AgentCase):
         child = pexpect.spawn(
             "tgsh",
             [*words, f"--ca-pin={pin}"],
-            env=person.env,  # type: ignore[arg-type]  # it takes any mapping
+            env=person.env,
             timeout=PATIENCE_SECONDS,
             encoding="utf-8",
         )
@@ -184,29 +186,34 @@ class SshCase(AgentCase):
         person: Person,
         *words: object,
         stdin: bytes = b"",
-        seconds: float = CLIENT_SECONDS,
-        **env: str,
+        env: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program as *person*."""
         return subprocess.run(
             [str(word) for word in words],
-            env={**person.env, **env},
+            env={**person.env, **(env or {})},
             input=stdin,
             capture_output=True,
-            timeout=seconds,
+            timeout=CLIENT_SECONDS,
             check=False,
             cwd=person.home,
         )
 
-    def says(self, person: Person, *words: object, stdin: bytes = b"", **env: str) -> str:
+    def says(
+        self,
+        person: Person,
+        *words: object,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+    ) -> str:
         """What a program prints that ends well."""
-        done = self.do(person, *words, stdin=stdin, **env)
+        done = self.do(person, *words, stdin=stdin, env=env)
         self.assertEqual((words, done.returncode), (words, 0), done.stdout + done.stderr)
         return done.stdout.decode()
 
-    def fails(self, person: Person, *words: object, **env: str) -> str:
+    def fails(self, person: Person, *words: object) -> str:
         """What a program complains that does not."""
-        done = self.do(person, *words, **env)
+        done = self.do(person, *words)
         self.assertNotEqual((words, done.returncode), (words, 0), done.stdout)
         return done.stderr.decode()
 
