@@ -320,7 +320,8 @@ class Membership:
         if self._jump_key is not None:
             asked["ssh_public_key"] = self._jump_key.line()
         status, body = await self.view.door.ask("POST", "/v1/gateway/certificates", asked)
-        if status == 400 and asked.pop("ssh_public_key", None):  # an older auth service
+        if status == 400 and "ssh_public_key" in asked:  # an older auth service
+            del asked["ssh_public_key"]
             status, body = await self.view.door.ask("POST", "/v1/gateway/certificates", asked)
         if status != 200:
             raise Unreachable("the auth service", _refusal(status, body))
