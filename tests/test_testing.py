@@ -13,11 +13,42 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tlsgate.core.access import Decision
+from tlsgate.core.claims import Claims
+from tlsgate.core.locks import Lock
+from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, RouteTable
-from tlsgate.errors import BadSettings, NotServed
-from tlsgate.interfaces import IRouteContext, RelayTo
+from tlsgate.errors import BadCertificate, BadSettings, NoAgent, NotServed
+from tlsgate.interfaces import ICluster, IReach, IRouteContext, ITunnels, RelayTo
 from tlsgate.protocols.base import GateProtocol
-from tlsgate.testing import FakeContext, connect, holder, listener, load, route, settings
+from tlsgate.testing import (
+    FakeCluster,
+    FakeContext,
+    FakeTunnels,
+    connect,
+    holder,
+    listener,
+    load,
+    member,
+    route,
+    settings,
+)
+
+NODE = Offer(kind="node", name="db1", addresses=("127.0.0.1:22",))
+ASKED = Asked(
+    kind="node",
+    name="db1",
+    address=None,
+    user="alice",
+    certificate=b"",
+    ssh_certificate="",
+    client="",
+    cluster="prod",
+    listener="web",
+    route="test",
+    trace="0123456789abcdef",
+)
 
 
 class Recorder(Protocol):
@@ -51,6 +82,74 @@ class Recording(GateProtocol):
 
     def build(self, context: IRouteContext) -> Factory:
         return Factory.forProtocol(Recorder)
+
+
+class ClusterTests(SynchronousTestCase):
+    """Tests for `FakeCluster`, `FakeTunnels` and `FakeReach`."""
+
+    def test_interfaces(self) -> None:
+        """They offer what a real cluster, its agents and a way to one offer."""
+        tunnels = FakeTunnels(NODE)
+        verifyObject(ICluster, FakeCluster())
+        verifyObject(ITunnels, tunnels)
+        verifyObject(IReach, tunnels.reach(ASKED))
+
+    def test_members(self) -> None:
+        """It knows its own users, and nobody else."""
+        cluster = FakeCluster()
+        alice = member("alice", "access", traits={"logins": ("root",)})
+        assert alice.claims is not None
+        self.assertEqual(
+            alice.claims,
+            Claims(
+                cluster=cluster.name,
+                kind="user",
+                name="alice",
+                roles=("access",),
+                traits={"logins": ("root",)},
+            ),
+        )
+        self.assertEqual((alice.name, holder("bob").name), ("alice", "bob"))
+        self.assertEqual([cluster.is_ours(one) for one in (alice, holder("bob"))], [True, False])
+
+    def test_decides(self) -> None:
+        """It says what the test wants, and remembers the question."""
+        cluster, alice = FakeCluster(), member("alice")
+        target = Target(kind="node", name="db1")
+        self.assertTrue(cluster.decide_target(alice, target, None).allowed)
+        cluster.decision = Decision(False, "no role allows it")
+        self.assertFalse(cluster.decide_target(alice, target, "192.0.2.7").allowed)
+        self.assertEqual(cluster.asked, [(alice, target, None), (alice, target, "192.0.2.7")])
+        certificate: Any = None
+        self.assertRaises(BadCertificate, cluster.ssh_identity, certificate)
+
+    def test_locks(self) -> None:
+        """It shuts everybody out while there is a lock."""
+        cluster, alice = FakeCluster(), member("alice")
+        self.assertIsNone(cluster.lock_on(alice))
+        cluster.lock = Lock(name="l1", target={"user": "alice"})
+        self.assertIs(cluster.lock_on(alice), cluster.lock)
+
+    def test_offers(self) -> None:
+        """Agents offer what the test has given them, and take no agent's connection."""
+        tunnels = FakeTunnels(NODE)
+        self.assertEqual((tunnels.offers("node"), tunnels.offers("db")), ([NODE], []))
+        self.assertEqual((tunnels.offer("node", "db1"), tunnels.offer("db", "db1")), (NODE, None))
+        self.assertRaises(NotServed, tunnels.door, FakeContext())
+
+    def test_a_way(self) -> None:
+        """Where it leads is for the test to say; that it was cancelled, for the test to see."""
+        tunnels = FakeTunnels(NODE)
+        reach = tunnels.reach(ASKED)
+        told: list[Any] = []
+        reach.start(told.append, told.append)
+        reach.reached("an end")
+        error = NoAgent("node", "db1")
+        reach.missed(error)
+        self.assertEqual(told, ["an end", error])
+        self.assertEqual((tunnels.reaches, reach.asked, reach.cancelled), ([reach], ASKED, False))
+        reach.cancel()
+        self.assertTrue(reach.cancelled)
 
 
 class ContextTests(SynchronousTestCase):

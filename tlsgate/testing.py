@@ -6,12 +6,13 @@ r"""Supported doubles for authors of protocols: try one without a gate, a socket
     assert talk.received == b"hello to you, alice\n"
 
 What is here keeps its names and meanings from release to release; docs/plugins.md uses it.
+It is one file, though a long one, since authors import all of it from one place.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,12 @@ from typing import Any
 from attrs import define, evolve, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+)
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -37,9 +43,15 @@ from tlsgate.config.settings import (
     Timeouts,
 )
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.claims import Claims
+from tlsgate.core.locks import Lock
+from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
-from tlsgate.errors import GateError
+from tlsgate.core.wire.sshcert import SshCertificate
+from tlsgate.errors import BadCertificate, GateError, NotServed
 from tlsgate.interfaces import (
+    IAuthDoor,
     ICluster,
     IGateProtocol,
     IKept,
@@ -51,19 +63,34 @@ from tlsgate.interfaces import (
 
 __all__ = [
     "Conversation",
+    "FakeCluster",
     "FakeContext",
+    "FakeReach",
+    "FakeTunnels",
     "connect",
     "holder",
     "listener",
     "load",
+    "member",
     "route",
     "settings",
 ]
 
 
+#: Name of a `FakeCluster`, and the anchor of its users' certificates.
+_CLUSTER = "prod"
+_ANCHOR = b"anchor of prod"
+
+
 def holder(name: str, *, uris: tuple[str, ...] = (), dns: tuple[str, ...] = ()) -> Identity:
     """The identity of whoever holds a verified certificate for *name*."""
     return Identity(common_names=(name,), uris=uris, dns_names=dns, serial=1, not_after=2e9)
+
+
+def member(name: str, *roles: str, **fields: Any) -> Identity:
+    """The identity of user *name* of a `FakeCluster`; *fields* are its claims' own."""
+    values = {"cluster": _CLUSTER, "kind": "user", "name": name, "roles": roles, **fields}
+    return evolve(holder(name), claims=Claims(**values), anchor=_ANCHOR)
 
 
 def route(**fields: Any) -> Route:
@@ -244,6 +271,110 @@ class FakeContext:
     def claims(self, server_name: str | None) -> str | None:
         """The name class of *server_name* in `table`."""
         return (self.table or RouteTable(self.settings.routes)).claims(server_name)
+
+
+@implementer(ICluster)
+class FakeCluster:
+    """A cluster that decides as the test says, and remembers who wanted what.
+
+    Attributes:
+        name, anchor: by which it knows its own.
+        door, api: of an auth service of the test's own, if it has one.
+        lock: what shuts everybody out.
+        decision: about every target.
+        asked: the arguments of each `decide_target`.
+    """
+
+    def __init__(
+        self,
+        name: str = _CLUSTER,
+        *,
+        anchor: bytes = _ANCHOR,
+        door: IAuthDoor | None = None,
+        api: Any = None,
+    ) -> None:
+        self.name = name
+        self.anchor = anchor
+        self.mode = "multiplex"
+        self.door = door
+        self.api = api
+        self.ping_seconds: float | None = None
+        self.lock: Lock | None = None
+        self.decision = Decision(True, "role access")
+        self.asked: list[tuple[Identity, Target, str | None]] = []
+
+    def is_ours(self, identity: Identity) -> bool:
+        """Go by the anchor, which `member` gives."""
+        return identity.anchor == self.anchor
+
+    def lock_on(self, identity: Identity) -> Lock | None:
+        """Give `lock`."""
+        return self.lock
+
+    def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
+        """Give `decision`."""
+        self.asked.append((identity, target, address))
+        return self.decision
+
+    def ssh_identity(self, certificate: SshCertificate) -> Identity:
+        """Take nobody's."""
+        raise BadCertificate("this cluster has no users with SSH certificates")
+
+
+@implementer(IReach)
+class FakeReach:
+    """A way to a target that leads there, or misses, when the test says so.
+
+    Attributes:
+        asked: what it is a way to.
+        reached, missed: what `start` was given; None before that.
+        cancelled: `cancel` was called.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.reached: Any = None
+        self.missed: Any = None
+        self.cancelled = False
+
+    def start(self, reached: Callable[[Any], None], missed: Callable[[GateError], None]) -> None:
+        """Begin, which only the test ends."""
+        self.reached, self.missed = reached, missed
+
+    def cancel(self) -> None:
+        """Remember that nobody waits any more."""
+        self.cancelled = True
+
+
+@implementer(ITunnels)
+class FakeTunnels:
+    """Agents that have the *known* offers.
+
+    Attributes:
+        known: what is offered.
+        reaches: each way that was asked for.
+    """
+
+    def __init__(self, *known: Offer) -> None:
+        self.known = known
+        self.reaches: list[FakeReach] = []
+
+    def offers(self, kind: str) -> Sequence[Offer]:
+        """What is known of *kind*."""
+        return [one for one in self.known if one.kind == kind]
+
+    def offer(self, kind: str, name: str) -> Offer | None:
+        """One of them."""
+        return next((one for one in self.offers(kind) if one.name == name), None)
+
+    def reach(self, asked: Asked) -> FakeReach:
+        """Begin a way that the test ends."""
+        self.reaches.append(FakeReach(asked))
+        return self.reaches[-1]
+
+    def door(self, context: IRouteContext) -> IProtocolFactory:
+        """Take no agents."""
+        raise NotServed("tunnel", "these tunnels are a test's own")
 
 
 class _Transport(StringTransport):

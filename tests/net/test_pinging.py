@@ -18,6 +18,7 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.net.pinging import PING_SECONDS, PingEnd
 from tlsgate.net.poller import Poller
+from tlsgate.testing import FakeCluster
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, CUT, ENDED, HEADROOM, Slab
 
 ROUTES = """
@@ -255,14 +256,10 @@ class PingTests(PingedCase):
 class IntervalTests(PingedCase):
     """The cluster's interval, changed at run time."""
 
-    class Cluster:
-        """The part of `ICluster` that counts here."""
-
-        ping_seconds: float | None = 20.0
-
     def test_changes(self) -> None:
         """A shorter one is followed at once; a longer one by new clients alone."""
-        cluster: Any = self.Cluster()
+        cluster = FakeCluster()
+        cluster.ping_seconds = 20.0
         self.rig.gateway.cluster = cluster
         one, _ = self.pair()
         cluster.ping_seconds = 5.0

@@ -14,7 +14,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import Client, Rig, read_some
 from tests.net.test_pinging import FramedTls
-from tests.support.agents import FakeCluster, FakeTunnels
 from tests.support.certs import pki
 from tlsgate import registry
 from tlsgate.core.access import Decision
@@ -23,6 +22,7 @@ from tlsgate.errors import AgentRefused, TunnelBroken
 from tlsgate.interfaces import IReach
 from tlsgate.net.dial import DialReach, parse_target
 from tlsgate.net.gate import Gate, Trust
+from tlsgate.testing import FakeCluster, FakeTunnels
 
 DB1 = Offer(kind="node", name="db1", addresses=("127.0.0.1:22",))
 ASK = b"CONNECT db1.prod:22 HTTP/1.1\r\nHost: db1.prod:22\r\n\r\n"
@@ -64,10 +64,8 @@ class NodeCase(SynchronousTestCase):
         settings = evolve(self.rig.settings, client_ca_files=())
         gateway = self.rig.gateway
         gateway.take(Gate.build(settings, registry.load(None).protocols, trust))
-        cluster: Any = FakeCluster()
-        tunnels: Any = Dialled(self.rig)
-        self.cluster, self.tunnels = cluster, tunnels
-        gateway.cluster, gateway.tunnels = cluster, tunnels
+        self.cluster, self.tunnels = FakeCluster(), Dialled(self.rig)
+        gateway.cluster, gateway.tunnels = self.cluster, self.tunnels
 
     def client(self, *tokens: bytes) -> Client:
         """A client of alice's."""

@@ -6,10 +6,8 @@ import hashlib
 import json
 from typing import Any
 
-from attrs import define
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.auth.cluster import NAME, PEM, Cluster
@@ -17,26 +15,17 @@ from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import Denied, NoRoute, NotServed
-from tlsgate.interfaces import ICluster, IGateProtocol, RelayTo
+from tlsgate.interfaces import IGateProtocol, RelayTo
 from tlsgate.protocols.auth import Auth, Join, host_of
-from tlsgate.testing import Conversation, FakeContext, connect, route
+from tlsgate.testing import Conversation, FakeCluster, FakeContext, connect, route
 
 KEYS = {"tls_public_key": PEM, "ssh_public_key": None}
 ANCHOR = hashlib.sha256(b"user").digest()
 
 
-@implementer(ICluster)
-@define
-class FakeCluster:
-    """A cluster that knows its own by the anchor."""
-
-    api: Any
-    name: str = NAME
-    door: Any = None
-    mode: str = "multiplex"
-
-    def is_ours(self, identity: Identity) -> bool:
-        return identity.anchor == ANCHOR
+def known(api: Any) -> FakeCluster:
+    """The cluster as the gateway knows it."""
+    return FakeCluster(NAME, anchor=ANCHOR, api=api)
 
 
 def alice(**more: Any) -> Identity:
@@ -54,7 +43,7 @@ class DoorsCase(SynchronousTestCase):
         self.cluster.user("alice", "access")
 
     def context(self, identity: Identity | None = None, **more: Any) -> FakeContext:
-        fields = {"cluster": FakeCluster(self.cluster.api), "clock": self.cluster.clock, **more}
+        fields = {"cluster": known(self.cluster.api), "clock": self.cluster.clock, **more}
         return FakeContext(identity=identity, **fields)
 
     def get(self, talk: Conversation, path: str, *headers: str) -> tuple[int, Any]:
@@ -116,9 +105,9 @@ class AuthTests(DoorsCase):
     def test_s10_only_the_clusters_own(self) -> None:
         """Who is not below the cluster's authority is nobody here, whatever it claims to be."""
         for identity, cluster in (
-            (None, FakeCluster(self.cluster.api)),
-            (alice(anchor=b"other"), FakeCluster(self.cluster.api)),
-            (alice(claims=None, anchor=b""), FakeCluster(self.cluster.api)),
+            (None, known(self.cluster.api)),
+            (alice(anchor=b"other"), known(self.cluster.api)),
+            (alice(claims=None, anchor=b""), known(self.cluster.api)),
             (alice(), None),
         ):
             context = self.context(identity, cluster=cluster)
@@ -135,7 +124,7 @@ class AuthTests(DoorsCase):
     def test_not_here(self) -> None:
         """Without an auth service in this process, and without a way to one, it is not served."""
         for protocol in (Auth(), Join()):
-            context = self.context(alice(), cluster=FakeCluster(None))
+            context = self.context(alice(), cluster=known(None))
             self.assertRaises(NotServed, protocol.build, context)
 
     def test_refusals(self) -> None:

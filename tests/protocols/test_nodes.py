@@ -8,14 +8,14 @@ from attrs import evolve
 from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.agents import ALICE, FakeCluster, FakeTunnels
 from tlsgate.core.access import Decision
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.rolevalues import Target
 from tlsgate.errors import BadName, NoAgent, NotOffered, NotServed, TargetDenied
 from tlsgate.protocols.nodes import Found, find_node
-from tlsgate.testing import FakeContext, settings
+from tlsgate.testing import FakeCluster, FakeContext, FakeTunnels, member, settings
 
+ALICE = member("alice")
 DB1 = Offer(
     kind="node", name="db1", labels={"env": "prod"}, addresses=("127.0.0.1:22", "10.0.0.5:8022")
 )
@@ -27,11 +27,9 @@ class FindNodeTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.tunnels, self.cluster = FakeTunnels(DB1, WEB), FakeCluster()
-        agents: Any = self.tunnels
-        cluster: Any = self.cluster
         public = evolve(settings().public, web=("gate.test:443",), ssh=("ssh.test:3023",))
         self.context = FakeContext(
-            settings=settings(public=public), cluster=cluster, tunnels=agents
+            settings=settings(public=public), cluster=self.cluster, tunnels=self.tunnels
         )
 
     def find(self, host: str, port: int = 22, **shown: Any) -> Found:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.agents import ALICE, FakeCluster, FakeTunnels
 from tlsgate.core.access import Decision
 from tlsgate.core.offers import Offer
 from tlsgate.core.routing import CertRule
@@ -26,7 +23,15 @@ from tlsgate.errors import (
 )
 from tlsgate.interfaces import RelayTo
 from tlsgate.protocols.ssh import Ssh, answer
-from tlsgate.testing import Conversation, FakeContext, connect, route
+from tlsgate.testing import (
+    Conversation,
+    FakeCluster,
+    FakeContext,
+    FakeTunnels,
+    connect,
+    member,
+    route,
+)
 
 DB1 = Offer(kind="node", name="db1", addresses=("127.0.0.1:22",))
 ASK = b"CONNECT db1:22 HTTP/1.1\r\nHost: db1:22\r\n\r\n"
@@ -67,9 +72,9 @@ class ConnectTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.tunnels, self.cluster = FakeTunnels(DB1), FakeCluster()
-        agents: Any = self.tunnels
-        cluster: Any = self.cluster
-        self.context = FakeContext(identity=ALICE, cluster=cluster, tunnels=agents, der=b"der")
+        self.context = FakeContext(
+            identity=member("alice"), cluster=self.cluster, tunnels=self.tunnels, der=b"der"
+        )
 
     def begin(self) -> Conversation:
         """A client that has said nothing yet."""

@@ -7,25 +7,19 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from tlsgate.core.access import Decision, Identity
+from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
 from tlsgate.core.frames import Frame, FrameKind, Frames, message, read_message
 from tlsgate.core.greetings import AgentHello, GatewayHello, Said, read_said
-from tlsgate.core.locks import Lock
 from tlsgate.core.offers import Asked, Offer
-from tlsgate.core.rolevalues import Target
-from tlsgate.core.wire.sshcert import SshCertificate
 from tlsgate.errors import GateError, TunnelBroken
-from tlsgate.interfaces import ICluster
 from tlsgate.net.ends import SecureEnd
 from tlsgate.net.wheel import Wheel
-from tlsgate.testing import FakeContext
+from tlsgate.testing import FakeCluster, FakeContext
 from tlsgate.tunnel.server import Facts, Tunnels
 from tlsgate.tunnel.session import Origin, Session
 
@@ -221,31 +215,6 @@ def make_session(
 FACTS = Facts(gateway="gw", gateways=("gw.example.com:443",))
 
 
-@implementer(ICluster)
-@define
-class FakeCluster:
-    """A cluster that knows its own by the anchor."""
-
-    name: str = CLUSTER
-    door: Any = None
-    api: Any = None
-    mode: str = "multiplex"
-    ping_seconds: float | None = None
-    lock: Lock | None = None
-
-    def is_ours(self, identity: Identity) -> bool:
-        return identity.anchor == ANCHOR
-
-    def lock_on(self, identity: Identity) -> Lock | None:
-        return self.lock
-
-    def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
-        return Decision(False, "not asked here")
-
-    def ssh_identity(self, certificate: SshCertificate) -> Identity:
-        raise NotImplementedError
-
-
 class FakeLease:
     """Of a stream's socket."""
 
@@ -311,7 +280,7 @@ class ServerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.time = Time()
         self.facts = FACTS
-        self.cluster = FakeCluster()
+        self.cluster = FakeCluster(CLUSTER, anchor=ANCHOR)
         self.streams: list[FakeStream] = []
         self.changes = 0
         self.numbers = iter(range(1, 10_000))

@@ -14,8 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import Client, Rig, read_some
 from tests.support.authorities import CLUSTER, Cluster, p256, spki
-from tests.tunnel.gateside import FakeCluster, asked, greeting, hello, node
-from tlsgate.core.access import Identity
+from tests.tunnel.gateside import asked, greeting, hello, node
 from tlsgate.core.frames import Frame, FrameKind, Frames, frame, message, numbered, read_message
 from tlsgate.core.greetings import AgentHello, Drain, GatewayHello, Reconnect, read_said
 from tlsgate.core.locks import Lock
@@ -27,19 +26,16 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.net.relay import Pair
 from tlsgate.service.tunnels import OwnTunnels
+from tlsgate.testing import FakeCluster
 
 
 class FakeView(FakeCluster):
     """A cluster that gateways watch."""
 
     state: Any = None
-    anchor: bytes = b""
 
     def on_change(self, listener: Any) -> None:
         """Nothing changes."""
-
-    def is_ours(self, identity: Identity) -> bool:
-        return identity.anchor == self.anchor
 
 
 class Agent:
@@ -91,10 +87,10 @@ class WholeCase(SynchronousTestCase):
         gateway, settings = self.rig.gateway, self.rig.settings
         trust = Trust(ca_files={"user": str(file), "host": str(file)}, keypairs=settings.keypairs)
         gateway.take(Gate.build(settings, gateway.gate.protocols, trust))
-        self.view = FakeView(name=CLUSTER)
+        self.view = FakeView(CLUSTER)
+        view: Any = self.view  # the part of a ClusterView that counts here
         ca = x509.load_pem_x509_certificate(authorities[0].encode())
         self.view.anchor = hashlib.sha256(ca.public_bytes(Encoding.DER)).digest()
-        view: Any = self.view
         gateway.cluster = view
         self.own = OwnTunnels(self.rig.reactor, gateway, view, 0)
         self.addCleanup(self.own.stop)

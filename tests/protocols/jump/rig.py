@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +14,7 @@ from twisted.internet.task import Clock
 from tests.protocols.jump.client import RawClient, first_string
 from tests.support.sshwire import blob_of, certificate, ed25519_signer
 from tlsgate.core.access import Decision, Identity
-from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.offers import Offer
 from tlsgate.core.rolevalues import Target
 from tlsgate.core.wire.sshcert import Kind, SshCertificate, judge
 from tlsgate.errors import BadCertificate, GateError, Untrusted
@@ -23,6 +23,7 @@ from tlsgate.net.relay import Pair, Waits
 from tlsgate.net.wheel import Wheel
 from tlsgate.protocols.jump.host import Jump
 from tlsgate.protocols.jump.transport import JumpTransport
+from tlsgate.testing import FakeCluster, FakeTunnels
 from tlsgate.tls.fast import AGAIN, BROKEN, ENDED, Slab
 from tlsgate.tls.sshhost import SshHost
 from tlsgate.tls.sshtrust import verify_signature
@@ -61,29 +62,28 @@ KEYS: Mapping[bytes, Any] = {
 ALICE = KEYS[b"ssh-ed25519"]
 
 
-class FakeCluster:
+class DevCluster(FakeCluster):
     """A cluster whose users may reach nodes that are labelled env: dev."""
 
-    name = "gw.test"
-
     def __init__(self) -> None:
+        super().__init__("gw.test")
         self.allow: Callable[[Identity, Target], bool] = lambda _, target: (
             target.labels.get("env") == "dev"
         )
-        self.asked: list[tuple[str, str | None]] = []
 
-    def ssh_identity(self, found: SshCertificate) -> Identity:
+    def ssh_identity(self, certificate: SshCertificate) -> Identity:
         """See `ICluster`; the key id is the user."""
         try:
-            judge(found, {AUTHORITY.blob}, Kind.USER, NOW, found.key_id)
-            verify_signature(found)
+            judge(certificate, {AUTHORITY.blob}, Kind.USER, NOW, certificate.key_id)
+            verify_signature(certificate)
         except Untrusted as error:
             raise BadCertificate(str(error)) from error
-        return Identity(common_names=(found.key_id,), not_after=float(found.valid_before))
+        not_after = float(certificate.valid_before)
+        return Identity(common_names=(certificate.key_id,), not_after=not_after)
 
     def decide_target(self, identity: Identity, target: Target, address: str | None) -> Decision:
         """See `ICluster`."""
-        self.asked.append((target.name, address))
+        super().decide_target(identity, target, address)
         if self.allow(identity, target):
             return Decision(True, "role dev")
         return Decision(False, "no role of theirs allows it")
@@ -168,49 +168,16 @@ class MemoryEnd(End):
         self.wake()
 
 
-class FakeReach:
-    """A way to a node; the test says how it ends."""
-
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self.cancelled = False
-
-    def start(self, reached: Any, missed: Any) -> None:
-        """See `IReach`."""
-        self.reached, self.missed = reached, missed
-
-    def cancel(self) -> None:
-        """See `IReach`."""
-        self.cancelled = True
-
-
-class FakeTunnels:
-    """Two agents, one of them on a node that nobody may reach."""
-
-    def __init__(self) -> None:
-        self.reaches: list[FakeReach] = []
-        self.known = (
-            Offer(
-                kind="node",
-                name="db1",
-                labels={"env": "dev"},
-                addresses=("127.0.0.1:22", "10.0.0.5:2222"),
-            ),
-            Offer(kind="node", name="prod1", labels={"env": "prod"}, addresses=("127.0.0.1:22",)),
-        )
-
-    def offers(self, kind: str) -> Sequence[Offer]:
-        """See `ITunnels`."""
-        return [one for one in self.known if one.kind == kind]
-
-    def offer(self, kind: str, name: str) -> Offer | None:
-        """See `ITunnels`."""
-        return next((one for one in self.offers(kind) if one.name == name), None)
-
-    def reach(self, asked: Asked) -> FakeReach:
-        """See `ITunnels`."""
-        self.reaches.append(FakeReach(asked))
-        return self.reaches[-1]
+#: The second node nobody may reach.
+NODES = (
+    Offer(
+        kind="node",
+        name="db1",
+        labels={"env": "dev"},
+        addresses=("127.0.0.1:22", "10.0.0.5:2222"),
+    ),
+    Offer(kind="node", name="prod1", labels={"env": "prod"}, addresses=("127.0.0.1:22",)),
+)
 
 
 class FakeTransport:
@@ -308,8 +275,8 @@ class JumpRig:
 
     def __init__(self, *, certified: bool = True) -> None:
         self.clock = Clock()
-        self.cluster = FakeCluster()
-        self.tunnels = FakeTunnels()
+        self.cluster = DevCluster()
+        self.tunnels = FakeTunnels(*NODES)
         self.wheel = Wheel(self.clock)
         self.slab = Slab()
         blob = blob_of(HOST)

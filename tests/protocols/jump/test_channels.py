@@ -113,7 +113,8 @@ class ReachTests(SynchronousTestCase):
         self.assertEqual(
             (asked.cluster, asked.listener, asked.route), ("gw.test", "ssh", "ssh-plain")
         )
-        self.assertEqual(self.rig.cluster.asked, [("db1", "192.0.2.7")])
+        wanted = [(target.name, address) for _, target, address in self.rig.cluster.asked]
+        self.assertEqual(wanted, [("db1", "192.0.2.7")])
 
     def test_refusals(self) -> None:
         """Each refusal reaches the user as a sentence."""

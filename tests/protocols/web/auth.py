@@ -15,11 +15,10 @@ from zope.interface import implementer
 
 from tests.protocols.web.clients import Answer, H2Client, answers, visit
 from tlsgate.auth.sessions import bearer_of
-from tlsgate.core.access import Identity
 from tlsgate.errors import Unreachable
-from tlsgate.interfaces import IAuthDoor, ICluster, IWatch
+from tlsgate.interfaces import IAuthDoor, IWatch
 from tlsgate.protocols.web.protocol import Web
-from tlsgate.testing import Conversation, FakeContext, settings
+from tlsgate.testing import Conversation, FakeCluster, FakeContext, settings
 
 TOKEN = "T0ken-of-the-link" + "x" * 26
 SECRET = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
@@ -135,20 +134,6 @@ class FakeAuth:
         return 200, {"user": user, "ended": 0 if user is None else 1}
 
 
-@implementer(ICluster)
-@define
-class FakeCluster:
-    """A cluster with nothing but a name and that door."""
-
-    door: IAuthDoor
-    name: str = "root.example.com"
-    api: Any = None
-    mode: str = "multiplex"
-
-    def is_ours(self, identity: Identity) -> bool:
-        return False
-
-
 #: What a browser says of a form on a page of ours, which sends no referrer.
 OURS = (("Origin", "null"), ("Sec-Fetch-Site", "same-origin"))
 
@@ -169,7 +154,7 @@ class Browser:
         fields = {"cluster_name": "root.example.com", **fields}
         self.context = FakeContext(
             settings=settings(**fields),
-            cluster=FakeCluster(auth),
+            cluster=FakeCluster("root.example.com", door=auth),
             token=b"h2" if h2 else b"http/1.1",
         )
         self.context.local = local or self.context.local

@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.web.auth import FakeAuth, FakeCluster
+from tests.protocols.web.auth import FakeAuth
 from tests.protocols.web.clients import Answer, get, visit
 from tlsgate import __version__, registry
 from tlsgate.core.access import Kind, Rule
@@ -19,7 +19,7 @@ from tlsgate.protocols.base import GateProtocol
 from tlsgate.protocols.web.page import Way, standing, ways
 from tlsgate.protocols.web.picture import draw
 from tlsgate.protocols.web.protocol import Web
-from tlsgate.testing import FakeContext, connect, listener, route, settings
+from tlsgate.testing import FakeCluster, FakeContext, connect, listener, route, settings
 
 PROTOCOLS = registry.load(None).protocols
 
@@ -137,7 +137,7 @@ class LandingTests(SynchronousTestCase):
             context = FakeContext(
                 settings=settings(),
                 protocols=PROTOCOLS,
-                cluster=FakeCluster(FakeAuth()) if there else None,
+                cluster=FakeCluster(door=FakeAuth()) if there else None,
             )
             body = get(connect(Web(), context), "/").body
             self.assertEqual(b'href="/web"' in body, there)
