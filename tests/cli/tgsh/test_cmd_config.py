@@ -37,8 +37,10 @@ class ConfigTests(CommandCase):
         self.assertIn("    HostKeyAlgorithms ssh-ed25519-cert-v01@openssh.com,", text)
 
     def test_separate(self) -> None:
-        """A jump through the SSH listener; tgsh is not needed. The profile is set right."""
-        self.terminal.now += 61
+        """A jump through the SSH listener, without tgsh, in the second that the mode changes.
+
+        The gateway is asked afresh, and the profile is set right.
+        """
         self.cluster.ping["proxy"] = SEPARATE_PROXY
         text = self.made()
         self.assertIn("\nHost *.example *.gate.test gate.test\n    UserKnownHostsFile ", text)

@@ -41,7 +41,7 @@ def place_for(call: Call, cluster: str | None = None) -> Place:
 
 
 def way_for(call: Call, place: Place) -> SshWay:
-    """The way of SSH, by the gateway's own answer.
+    """The way of SSH, by what the gateway answers now: what is written down outlives a minute.
 
     Raises:
         GateError: the gateway cannot be asked.
@@ -50,7 +50,7 @@ def way_for(call: Call, place: Place) -> SshWay:
     from tlsgate.cli.tgsh.way import PING_SECONDS
 
     try:
-        way = way_now(place, ask=call.ask_ping, now=call.now)
+        way = way_now(place, afresh=True, ask=call.ask_ping, now=call.now)
     except OSError as e:
         raise explained(e, place.where, PING_SECONDS) from e
     call.trace(f"SSH takes the way {told(way)}")

@@ -56,7 +56,8 @@ def way_now(
 
     Args:
         place: the profile.
-        afresh: a dial has failed: what is remembered does not count.
+        afresh: what is remembered does not count, since a dial has failed, or a file is to
+            be written by the answer.
         ask: asks the gateway.
         now: seconds since the epoch.
 
