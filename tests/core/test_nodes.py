@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.core.nodes import address_of, listed, node_of, offer_of
+from tlsgate.core.nodes import address_of, listed, may_be_listed, node_of, offer_of
 from tlsgate.core.offers import Offer
 from tlsgate.errors import BadName, NotOffered
 
@@ -50,6 +50,12 @@ class OfferTests(SynchronousTestCase):
         self.assertEqual(address_of(DB1, 8022), "10.0.0.5:8022")
         error = self.assertRaises(NotOffered, address_of, DB1, 23)
         self.assertEqual((error.name, error.port), ("DB1", 23))
+
+    def test_may_be_listed(self) -> None:
+        """Only what is no name of the cluster may be an address of an agent's (S41)."""
+        self.assertTrue(may_be_listed("Switch.LAN.", "switch.lan"))
+        self.assertFalse(may_be_listed("db1", "db1"))
+        self.assertFalse(may_be_listed("db1.x.prod", "db1.x"))
 
     def test_listed(self) -> None:
         """An address is enough where one node alone offers it."""

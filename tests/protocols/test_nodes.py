@@ -75,6 +75,18 @@ class FindNodeTests(SynchronousTestCase):
             asked = self.tunnels.reaches[-1].asked
             self.assertEqual((asked.name, asked.address), (name, address), host)
 
+    def test_s41_no_address_is_a_name(self) -> None:
+        """Who lists the address of a node that is away is not taken for that node."""
+        listing = evolve(
+            DB1, addresses=("db2:22", "db2.prod:22", "db2.gate.test:22", "switch.lan:22")
+        )
+        self.context.tunnels = tunnels = FakeTunnels(listing)
+        for host in ("db2", "DB2.", "db2.prod", "db2.gate.test"):
+            self.assertRaises(NoAgent, self.find, host)
+        self.find("switch.lan")
+        (reach,) = tunnels.reaches
+        self.assertEqual((reach.asked.name, reach.asked.address), ("db1", "switch.lan:22"))
+
     def test_nobody(self) -> None:
         """What no agent offers is said before anything is asked of one."""
         for host, port, error in (

@@ -41,6 +41,15 @@ def offer_of(name: str, offers: Iterable[Offer]) -> Offer | None:
     return next((one for one in offers if one.name.lower() == name), None)
 
 
+def may_be_listed(host: str, name: str) -> bool:
+    """Whether *host*, which `node_of` gives *name* for, may stand for an address of an agent's.
+
+    One label, and whatever lies below the cluster or a public name, is a node's own name. Else
+    any agent could list the address of a node that is away, and be taken for it (S41).
+    """
+    return "." in name and normal(host) == name
+
+
 def address_of(offer: Offer, port: int) -> str | None:
     """Give the one of the node's addresses that *port* means; None: its first.
 

@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from tlsgate.core.access import Decision, Identity
-from tlsgate.core.nodes import address_of, listed, node_of, offer_of
+from tlsgate.core.nodes import address_of, listed, may_be_listed, node_of, offer_of
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.rolevalues import Target
 from tlsgate.errors import BadName, NoAgent, NotServed, TargetDenied
@@ -86,7 +86,10 @@ def find_node(
 
 
 def _offer(tunnels: ITunnels, host: str, port: int, publics: list[str], cluster: str) -> Offer:
-    """Find what is meant: a node by its name, or by an address that one alone lists."""
+    """Find what is meant: a node by its name, or by an address that one alone lists.
+
+    An address never stands for a name of the cluster (S41).
+    """
     try:
         name = node_of(host, [one for one in publics if one], cluster)
     except BadName:
@@ -97,7 +100,9 @@ def _offer(tunnels: ITunnels, host: str, port: int, publics: list[str], cluster:
     offer = tunnels.offer("node", name)
     if offer is None:
         offers = tunnels.offers("node")
-        offer = offer_of(name, offers) or listed(join(host, port), offers)
+        offer = offer_of(name, offers)
+        if offer is None and may_be_listed(host, name):
+            offer = listed(join(host, port), offers)
     if offer is None:
         raise NoAgent("node", name)
     return offer
