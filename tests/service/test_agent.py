@@ -37,6 +37,7 @@ class CrewTests(SynchronousTestCase):
         self.door = FakeDoor()
         self.door.reply = self.reply
         self.beats: list[Any] = []
+        self.labels: dict[str, str] = {}
         self.patch(Joining, "_dial", lambda *_: self.door)
         self.audit = Audit()
         self.crew = AgentCrew(
@@ -65,14 +66,19 @@ class CrewTests(SynchronousTestCase):
         """What the auth service says."""
         if path == "/v1/agent/heartbeat":
             self.beats.append(body)
-            return 200, {"next_seconds": 60}
+            return 200, {"next_seconds": 60, "labels": self.labels}
         issued = self.cluster.issuer.host_certificate(
             self.cluster.host("db1", "node"),
             body["tls_public_key"],
             ssh_public_key=body["ssh_public_key"],
         )
         cas = {kind: list(texts) for kind, texts in issued.cas.items()}
-        return 200, {"certificate": issued.tls_pem, "ssh_certificate": issued.ssh, "cas": cas}
+        return 200, {
+            "certificate": issued.tls_pem,
+            "ssh_certificate": issued.ssh,
+            "cas": cas,
+            "labels": self.labels,
+        }
 
     def orders(self, text: str = FILE) -> Orders:
         """One configuration at work."""
@@ -130,6 +136,19 @@ class CrewTests(SynchronousTestCase):
         renamed = self.orders(FILE.replace("db1", "db2"))
         refusing = Deferred.fromCoroutine(self.crew.prepare(renamed))
         self.failureResultOf(refusing, ReloadRefused)
+        self.end()
+
+    def test_the_labels_of_its_token(self) -> None:
+        """They win over its own, in what gateways are offered and in what sshd is told."""
+        self.labels = {"env": "dev", "team": "a"}
+        self.begin()
+        self.reactor.advance(1)
+        self.assertEqual(self.crew.offers()[0].labels, self.labels)
+        self.assertEqual(self.crew.tunnels.offers, self.crew.offers())
+        self.assertEqual(self.crew._node_labels(), self.labels)
+        found = self.crew._offer("node", "db1")
+        assert found is not None
+        self.assertEqual(found.labels, self.labels)
         self.end()
 
     def test_who_is_looked_at_again(self) -> None:

@@ -53,7 +53,8 @@ class EnrolmentTests(SynchronousTestCase):
         self.cluster = Cluster()
         self.folder = Path(self.mktemp()).absolute() / "agent"
         self.offers = [Offer(kind="node", name="db1")]
-        self.renewals = 0
+        self.renewals = self.relabels = 0
+        self.labels: Any = None
         self.make()
 
     def make(self, **more: Any) -> None:
@@ -76,6 +77,7 @@ class EnrolmentTests(SynchronousTestCase):
             self.folder,
             self.clock,
             renewed=self.renewed,
+            relabelled=self.relabelled,
             offers=lambda: self.offers,
             hostname="host",
             now=self.cluster.clock,
@@ -84,6 +86,10 @@ class EnrolmentTests(SynchronousTestCase):
     def renewed(self) -> None:
         """Count it."""
         self.renewals += 1
+
+    def relabelled(self) -> None:
+        """Count it."""
+        self.relabels += 1
 
     def reply(self, path: str, body: Any) -> tuple[int, Any]:
         """What the auth service says."""
@@ -98,7 +104,8 @@ class EnrolmentTests(SynchronousTestCase):
             ssh_public_key=body["ssh_public_key"],
         )
         cas = {kind: list(texts) for kind, texts in issued.cas.items()}
-        return 200, {"certificate": issued.tls_pem, "ssh_certificate": issued.ssh, "cas": cas}
+        answer = {"certificate": issued.tls_pem, "ssh_certificate": issued.ssh, "cas": cas}
+        return 200, answer if self.labels is None else {**answer, "labels": self.labels}
 
     def hear(self, **more: Any) -> None:
         """The first word of the auth service."""
@@ -147,6 +154,25 @@ class EnrolmentTests(SynchronousTestCase):
         state: Any = self.view.state
         self.assertTrue(state.locks)
         self.assertTrue(self.enrolment.told()["away"])
+
+    def test_the_labels_of_its_token(self) -> None:
+        """They come with the certificate, are kept over a restart, and change with a word."""
+        self.labels = {"env": "prod"}
+        self.start()
+        self.assertEqual((self.enrolment.labels, self.relabels), ({"env": "prod"}, 0))
+        self.beats = (200, {"labels": {"env": "dev"}})
+        self.clock.advance(1)
+        self.assertEqual((self.enrolment.labels, self.relabels), ({"env": "dev"}, 1))
+        self.labels = None  # an older auth service takes none away
+        self.renew()
+        for odd in ("env", ["env"], {"env": 1}, None):
+            self.beats = (200, {"labels": odd})
+            self.enrolment.beat()
+            self.clock.advance(1)
+        self.enrolment.stop()
+        self.make(token=None, pins=())
+        self.start()
+        self.assertEqual((self.enrolment.labels, self.relabels), ({"env": "dev"}, 1))
 
     def test_nobody_is_heard(self) -> None:
         """After a while it goes on without: everybody is refused meanwhile."""
@@ -203,6 +229,51 @@ class EnrolmentTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
         self.assertEqual(len(self.enrolment.joined.cas), 2)
+
+    def test_a_rotation_of_host_keys(self) -> None:
+        """Another key signs what sshd shows: it is certified anew, by a later process too."""
+        self.start()
+        before = len(self.ssh.kept)
+        for phase in ("init", "update_clients"):
+            self.cluster.rotate("ssh_host", phase)
+            self.hear()
+            self.clock.advance(0)
+        self.assertEqual(self.asked("/v1/me/certificates"), [])
+        self.door.answers = [Unreachable("x", "y")]
+        self.cluster.rotate("ssh_host", "update_servers")
+        self.hear()
+        self.clock.advance(0)
+        self.enrolment.stop()  # before the next try
+        self.make(token=None, pins=())
+        self.start()
+        self.hear()
+        self.clock.advance(0)
+        self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
+        self.assertEqual(len(self.ssh.kept), 1)
+        self.assertEqual(before, 1)
+
+    def test_a_change_during_a_renewal(self) -> None:
+        """What changes while an answer is awaited is followed right after it."""
+        self.start()
+        reply = self.reply
+
+        def rotated(path: str, body: Any) -> tuple[int, Any]:
+            answer = reply(path, body)
+            if path == "/v1/me/certificates" and len(self.asked(path)) == 1:
+                for phase in ("update_clients", "update_servers"):
+                    self.cluster.rotate("host", phase)
+                self.hear()
+            return answer
+
+        self.door.reply = rotated
+        self.cluster.rotate("host", "init")
+        self.hear()
+        self.clock.advance(0)
+        self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked("/v1/me/certificates")), 2)
+        self.clock.advance(10)
+        self.assertEqual(len(self.asked("/v1/me/certificates")), 2)
 
     def test_another_key_of_sshd(self) -> None:
         """A key without a certificate gets one at the start."""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -119,6 +120,7 @@ class AgentCrew:
             folder,
             reactor,
             renewed=self._renewed,
+            relabelled=self._offers_changed,
             offers=self.offers,
             hostname=hostname,
             now=now,
@@ -230,16 +232,18 @@ class AgentCrew:
     # -- inside ----------------------------------------------------------------------------
 
     def offers(self) -> tuple[Offer, ...]:
-        """What is offered now."""
-        return tuple(one.offer() for one in self._labels)
+        """What is offered now, with the labels of the join token."""
+        given = self.enrolment.labels
+        offers = (one.offer() for one in self._labels)
+        return tuple(evolve(one, labels={**one.labels, **given}) for one in offers)
 
     def _offer(self, kind: str, name: str) -> Offer | None:
         found = (one for one in self.offers() if (one.kind, one.name) == (kind, name))
         return next(found, None)
 
     def _node_labels(self) -> Mapping[str, str]:
-        node = (one for one in self._labels if one.settings.kind == "node")
-        return next((one.now() for one in node), {})
+        node = (one.labels for one in self.offers() if one.kind == "node")
+        return next(node, {})
 
     def _make_labels(self, agent: AgentSettings) -> tuple[Labels, ...]:
         return tuple(Labels(one, self._reactor, self._offers_changed) for one in agent.offers)

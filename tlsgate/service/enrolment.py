@@ -66,6 +66,7 @@ class Enrolment:
         folder: DATA/agent.
         reactor: for its clock.
         renewed: called when there is another certificate, or authority.
+        relabelled: called when `labels` are others, in what runs.
         now: seconds since the epoch.
         offers: what is offered now.
         hostname: of the machine.
@@ -82,16 +83,20 @@ class Enrolment:
         reactor: Any,
         *,
         renewed: Callable[[], None],
+        relabelled: Callable[[], None],
         offers: Callable[[], Sequence[Offer]],
         hostname: str,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.view = view
+        #: Those of the token by which the agent has joined; they win over its own.
+        self.labels: Mapping[str, str] = {}
         self._joining = joining
         self._ssh = ssh
         self._folder = folder
         self._reactor = reactor
         self._renewed = renewed
+        self._relabelled = relabelled
         self._offers = offers
         self._hostname = hostname
         self._now = now
@@ -118,7 +123,7 @@ class Enrolment:
             Untrusted: somebody else answers.
         """
         self._joining.more_keys = self._ssh_key
-        self._joining.issued = self._take_ssh
+        self._joining.issued = self._take_issued
         joined = self._joined = await self._joining.enter()
         self.view.name = joined.cluster
         self._joining.authorities = self._host_authorities
@@ -241,6 +246,7 @@ class Enrolment:
             age = self._now() - float(kept["heard"])
             self.view.restore(kept["snapshot"], max(0.0, age))
             self._signing = str(kept["signing"])
+            self.labels = self.labels or _labels(kept) or {}
         except (OSError, ValueError, KeyError, TypeError, GateError):
             return False
         return True
@@ -252,6 +258,7 @@ class Enrolment:
         kept = {
             "heard": self._now() - min(self.view.stale_seconds, self._now()),
             "signing": self._signing,
+            "labels": dict(self.labels),
             "snapshot": self.view.snapshot,
         }
         try:
@@ -268,6 +275,18 @@ class Enrolment:
             # Who reaches this host by other ways need not know; the tunnel works without.
             self.log.error("there is no host key for sshd: {why}", why=str(error))
             return {}
+
+    def _take_issued(self, answer: Mapping[str, Any]) -> None:
+        self._take_ssh(answer)
+        self._take_labels(answer)
+
+    def _take_labels(self, answer: Any) -> None:
+        labels = _labels(answer)
+        if labels is not None and labels != self.labels:
+            self.labels = labels
+            if self._joined is not None:  # else nothing runs yet that has others
+                self._soon("keep", 1.0, self._keep)
+                self._relabelled()
 
     def _take_ssh(self, answer: Mapping[str, Any]) -> None:
         try:
@@ -317,6 +336,7 @@ class Enrolment:
                 raise Unreachable("the auth service", _refusal(status, said))
             seconds = _seconds(said)
             self._beat_failed = False
+            self._take_labels(said)
         except GateError as error:
             if not self._beat_failed:
                 self._beat_failed = True
@@ -341,6 +361,15 @@ class Enrolment:
                 self._soon("beat" if what == "heartbeat" else "renew", _AGAIN_SECONDS, retry)
 
         Deferred.fromCoroutine(make()).addBoth(done)
+
+
+def _labels(answer: Any) -> Mapping[str, str] | None:
+    """The labels in what the auth service says; None: one of an older version tells of none."""
+    told = answer.get("labels") if isinstance(answer, Mapping) else None
+    if not isinstance(told, Mapping):
+        return None
+    words = all(isinstance(word, str) for pair in told.items() for word in pair)
+    return dict(told) if words else None
 
 
 def _seconds(said: Any) -> float:
