@@ -193,9 +193,10 @@ def make_session(
     wall: Callable[[], float] = lambda: 1000.0,
     spares: int = 1,
     most: int = 10,
+    said: AgentHello | None = None,
 ) -> Session:
     """A session of an agent."""
-    said = hello(name, *offers)
+    said = said or hello(name, *offers)
     return Session(
         f"sid{number}",
         said,

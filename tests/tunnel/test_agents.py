@@ -41,7 +41,7 @@ class AgentsTests(SynchronousTestCase):
         """The newer session of an agent serves; the older one is still there to drain."""
         older = self.add("a", node("a", age="old"))
         newer = make_session(self.time, "a", node("a", age="new"), number=7)
-        self.assertIs(self.agents.add(newer), older)
+        self.assertEqual(self.agents.add(newer), [older])
         self.assertEqual(self.agents.offers("node"), [node("a", age="new")])
         self.assertIs(self.agents.pick("node", "a"), newer)
         self.assertIs(self.agents.serving("a"), newer)
@@ -50,6 +50,18 @@ class AgentsTests(SynchronousTestCase):
         self.agents.remove(older)
         self.assertEqual(self.agents.offers("node"), [node("a", age="new")])
         self.assertEqual((self.agents.find("sid1"), len(self.agents)), (None, 1))
+
+    def test_one_name_in_two_roles(self) -> None:
+        """S41: a database's host that is called like a node does not take its place."""
+        self.add("a", node("a"))
+        other = make_session(self.time, "a", db("orders"), number=7)
+        self.assertEqual(self.agents.add(other), [])
+        self.assertEqual(self.agents.offers("node"), [node("a")])
+        self.assertEqual(self.agents.offers("db"), [db("orders")])
+        both = make_session(self.time, "a", node("a"), db("b"), number=8)
+        self.assertEqual([one.id for one in self.agents.add(both)], ["sid7", "sid1"])
+        self.assertEqual(self.agents.offers("db"), [db("b")])
+        self.assertIs(self.agents.serving("a", "db"), both)
 
     def test_inventory(self) -> None:
         """What an agent offers anew takes the place of what it did."""

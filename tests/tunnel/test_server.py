@@ -8,7 +8,7 @@ from attrs import evolve
 from twisted.internet.address import IPv4Address, UNIXAddress
 from zope.interface.verify import verifyObject
 
-from tests.tunnel.gateside import ServerCase, asked, hello, node
+from tests.tunnel.gateside import ServerCase, asked, db, hello, node
 from tlsgate.core.frames import FrameKind, message
 from tlsgate.core.greetings import Changed, Drain, GatewayHello, Reconnect
 from tlsgate.interfaces import ITunnels
@@ -51,6 +51,9 @@ class TunnelsTests(ServerCase):
         _, answer = self.control()
         self.assertIn("session is over", self.stream("sid9").refused())
         self.assertIn("another agent's", self.stream(answer.session, "db2").refused())
+        said = hello("db1", db("orders"), kind="stream", session=answer.session)
+        other = self.line("db1", "db").greet(said)  # of one name, and another host
+        self.assertIn("another agent's", other.refused())
         self.facts = evolve(self.facts, most=2)
         self.tunnels.refresh()
         _, answer = self.control()

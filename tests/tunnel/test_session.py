@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.tunnel.gateside import ORIGIN, FakeOwner, FakeStream, Time, Wire, make_session, node
+from tests.tunnel.gateside import (
+    ORIGIN,
+    FakeOwner,
+    FakeStream,
+    Time,
+    Wire,
+    hello,
+    make_session,
+    node,
+)
 from tlsgate.core.frames import Frame, FrameKind, message
 from tlsgate.core.greetings import Drain, Inventory, Open, Reconnect, Retire, Said
 from tlsgate.errors import BadBytes
@@ -52,6 +62,12 @@ class SessionTests(SynchronousTestCase):
         """Answer the newest ping."""
         ping = [one for one in self.wire.take() if one.kind is FrameKind.PING][-1]
         self.session.hear(Frame(FrameKind.PONG, ping.body))
+
+    def test_roles(self) -> None:
+        """A role that is said many times is one: the auth service refuses longer reports whole."""
+        said = evolve(hello(), roles=("node",) * 200)
+        session = make_session(self.time, said=said)
+        self.assertEqual(session.roles, ("node",))
 
     def test_pings(self) -> None:
         """One goes out at once and one each period; an agent that answers stays."""

@@ -1,8 +1,9 @@
 """Who has a tunnel to this process, and who offers what.
 
 An agent has one session that serves; a newer one of the same name takes its place, and the
-older one drains. Nothing is kept of who has gone: as many names as there are sessions, and
-as many offers as those have.
+older one drains. A name is a host's in one role: of two hosts that share it in different ones
+neither takes the other's place. Nothing is kept of who has gone: as many names as there are
+sessions, and as many offers as those have.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class Agents:
 
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
-        self._serving: dict[str, Session] = {}
+        self._serving: dict[tuple[str, str], Session] = {}
         #: By kind, name and session: who offers it.
         self._offers: dict[str, dict[str, dict[str, Session]]] = {}
 
@@ -33,23 +34,25 @@ class Agents:
         """The session with this identifier."""
         return self._by_id.get(session_id)
 
-    def serving(self, agent: str) -> Session | None:
-        """The session by which *agent* serves."""
-        return self._serving.get(agent)
+    def serving(self, agent: str, role: str = "node") -> Session | None:
+        """The session by which *agent* serves in this role of its certificate."""
+        return self._serving.get((agent, role))
 
-    def add(self, session: Session) -> Session | None:
-        """Let *session* serve; gives the older one of the same agent, which serves no more."""
-        older = self._serving.get(session.agent)
-        if older is not None:
-            self.rest(older)
+    def add(self, session: Session) -> list[Session]:
+        """Let *session* serve; gives older ones of the same agent, which serve no more."""
+        names = _names(session)
+        older = [self._serving[name] for name in names if name in self._serving]
+        older = list(dict.fromkeys(older))
+        for one in older:
+            self.rest(one)
         self._by_id[session.id] = session
-        self._serving[session.agent] = session
+        self._serving.update(dict.fromkeys(names, session))
         self._file(session)
         return older
 
     def offered(self, session: Session, offers: tuple[Offer, ...]) -> None:
         """*session* offers these from now on."""
-        serves = self._serving.get(session.agent) is session
+        serves = self._serves(session)
         if serves:
             self._unfile(session)
         session.offers = offers
@@ -58,8 +61,9 @@ class Agents:
 
     def rest(self, session: Session) -> None:
         """*session* serves no more; its streams are still its own."""
-        if self._serving.get(session.agent) is session:
-            del self._serving[session.agent]
+        if self._serves(session):
+            for name in _names(session):
+                del self._serving[name]
             self._unfile(session)
 
     def remove(self, session: Session) -> None:
@@ -82,6 +86,9 @@ class Agents:
         sessions = self._offers.get(kind, {}).get(name)
         return None if sessions is None else min(sessions.values(), key=Session.rank)
 
+    def _serves(self, session: Session) -> bool:
+        return all(self._serving.get(name) is session for name in _names(session))
+
     def _offer(self, kind: str, name: str) -> Offer:
         session = next(iter(self._offers[kind][name].values()))
         return next(one for one in session.offers if (one.kind, one.name) == (kind, name))
@@ -98,3 +105,8 @@ class Agents:
             del sessions[session.id]
             if not sessions:
                 del names[one.name]
+
+
+def _names(session: Session) -> list[tuple[str, str]]:
+    """What is one agent's alone: its name, in each role that its certificate has."""
+    return [(session.agent, role) for role in sorted(set(session.claims.system_roles))]

@@ -109,9 +109,9 @@ class Door(Protocol):
     def _stream(self, hello: AgentHello) -> None:
         if self._frames.rest:
             raise BadBytes("tunnel", "the agent says more before it has been answered")
-        session = self._tunnels.session_of(hello)
-        context = self._context
-        assert context is not None
+        context, claims = self._context, self._identity.claims
+        assert context is not None and claims is not None
+        session = self._tunnels.session_of(hello, claims)
         self.transport.write(self._tunnels.welcome(session.id))
         self._forget()
         end = self.transport.release()

@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 import tlsgate
 from tlsgate.core.access import Identity
+from tlsgate.core.claims import Claims
 from tlsgate.core.greetings import AgentHello, Changed, GatewayHello
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.errors import AgentBusy, Denied, GateError
@@ -189,15 +190,14 @@ class Tunnels:
         )
         wire.write(self.welcome(session.id))
         self._give_up_after(wire)
-        older = self.agents.add(session)
-        if older is not None:
+        for older in self.agents.add(session):
             older.drain()
         session.start()
         self.changed()
         return session
 
-    def session_of(self, hello: AgentHello) -> Session:
-        """The session that a stream belongs to.
+    def session_of(self, hello: AgentHello, claims: Claims) -> Session:
+        """The session that a stream of the holder of *claims* belongs to.
 
         Raises:
             Denied: it is another agent's.
@@ -206,7 +206,7 @@ class Tunnels:
         session = self.agents.find(hello.session)
         if session is None:
             raise AgentBusy(hello.agent, "its session is over; begin another")
-        if session.agent != hello.agent:
+        if session.agent != hello.agent or not set(session.roles) <= set(claims.system_roles):
             raise Denied(ROUTE, hello.agent, "the session is another agent's")
         if session.draining:
             raise AgentBusy(hello.agent, "its session drains")

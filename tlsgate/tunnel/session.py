@@ -109,7 +109,7 @@ class Session:
         self.id = session_id
         self.agent = hello.agent
         self.claims = claims
-        self.roles = hello.roles
+        self.roles = tuple(dict.fromkeys(hello.roles))  # said twice, the auth service takes none
         self.version = hello.version
         self.hostname = hello.hostname
         self.offers = hello.offers
