@@ -124,6 +124,30 @@ class DoorTests(ServerCase):
         self.assertEqual((len(waited), len(self.tunnels.agents)), (19, 18))
         self.assertEqual(waited[5].answer().session[:3], "sid")
 
+    def test_a_flood(self) -> None:
+        """An agent that says too much is refused before that is read, whatever it dials anew."""
+        labels = {f"label{n}": "x" * 1024 for n in range(64)}
+        said = message(FrameKind.CONTROL, Inventory((node("db1", **labels),)).told())
+        other, _ = self.control("db2")
+        line, _ = self.control()
+        for _ in range(60):
+            line.say(said)
+        assert line.context.refused is not None
+        self.assertIn("bytes of one agent", str(line.context.refused[0]))
+        line.lose()
+        self.assertIn("try later", self.line().greet(hello()).refused())
+        other.say(said.replace(b"db1", b"db2"))
+        self.assertIsNone(other.context.refused)
+        self.time.pass_by(16)
+        self.control()
+
+    def test_dials_all_the_time(self) -> None:
+        """Nor does one agent take the turns of all others."""
+        refused = [self.line().greet(hello()).context.refused for _ in range(60)]
+        self.assertEqual(refused[:25], [None] * 25)
+        self.assertNotIn(None, refused[40:])
+        self.control("db2")
+
     def test_lost_early(self) -> None:
         """One that goes before it has said anything leaves nothing."""
         self.line().lose()

@@ -135,9 +135,9 @@ class Frames:
         self.limit_of = limit_of
 
     @property
-    def rest(self) -> bytes:
-        """What has come of a frame that is not whole yet."""
-        return bytes(self._buffer)
+    def held(self) -> int:
+        """How many bytes have come of a frame that is not whole yet."""
+        return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Frame]:
         """Give every frame that *data* completes.

@@ -24,6 +24,7 @@ from tlsgate.core.frames import Frame, FrameKind, Frames, only, read_message
 from tlsgate.core.greetings import AgentHello
 from tlsgate.errors import BadBytes, Denied, GateError, TooLate, TooMany
 from tlsgate.interfaces import IRouteContext
+from tlsgate.tunnel.budget import CONTROL_BYTES, PERIOD_BYTES, PERIOD_SECONDS
 from tlsgate.tunnel.rights import check_hello
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class Door(Protocol):
     # -- inside --
 
     def _take(self, one: Frame) -> None:
+        self._spend(len(one.body))
         if self._session is not None:
             self._session.hear(one)
         elif self._hello is not None:
@@ -107,7 +109,7 @@ class Door(Protocol):
                 self._wait()
 
     def _stream(self, hello: AgentHello) -> None:
-        if self._frames.rest:
+        if self._frames.held:
             raise BadBytes("tunnel", "the agent says more before it has been answered")
         context, claims = self._context, self._identity.claims
         assert context is not None and claims is not None
@@ -119,7 +121,18 @@ class Door(Protocol):
             session, end, context.keep, self._identity.not_after, self.transport.unsent
         )
 
+    def _spend(self, size: int) -> None:
+        """Count what this agent says, on whatever connection, before it is read.
+
+        Raises:
+            TooMany: it says too much.
+        """
+        tunnels = self._tunnels
+        if not tunnels.budget.spend(tunnels.now(), self._identity.name, size):
+            raise TooMany(f"bytes of one agent in {PERIOD_SECONDS:g} s", PERIOD_BYTES)
+
     def _wait(self) -> None:
+        self._spend(CONTROL_BYTES)
         wait = self._tunnels.budget.turn(self._tunnels.now())
         if wait is None:
             raise TooMany("agents a second", self._tunnels.budget.rate)
@@ -137,7 +150,7 @@ class Door(Protocol):
 
     def _time_frame(self) -> None:
         """Hold what has come of a frame to its deadline."""
-        if not self._frames.rest:
+        if not self._frames.held:
             self._tunnels.wheel.drop(self._deadline)
         elif not self._deadline.slot:
             self._tunnels.wheel.arm(self._deadline, FRAME_SECONDS)
