@@ -105,6 +105,16 @@ class HeardTests(ViewCase):
         self.assertEqual(after.state, self.view.state)
         self.assertEqual(self.revision(), 13)
 
+    def test_what_signs(self) -> None:
+        """The keys that sign what hosts show are told, as a snapshot and as events name them."""
+        self.assertEqual(self.view.signing, "")
+        self.begin()
+        known = snapshot()["authorities"]["host"]
+        for kind, key in (("user", "u1"), ("host", "h1"), ("ssh_host", "s1")):
+            resource = {"spec": {**known, "signing": key}}
+            self.door.live.say(event("cert_authority", kind, resource))
+        self.assertEqual(self.view.signing, "h1 s1")
+
     def test_age(self) -> None:
         """The state is as old as the last word; before any it is as old as can be."""
         self.view.start()

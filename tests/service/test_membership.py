@@ -343,6 +343,15 @@ class ChangeTests(MembershipCase):
         self.clock.advance(0)
         self.assertEqual(len(self.renewals), 1)
 
+    def test_a_rotation_of_host_keys(self) -> None:
+        """The jump host's certificate is followed too: another key signs those of SSH."""
+        for phase, renewals in (("init", 0), ("update_clients", 0), ("update_servers", 1)):
+            self.cluster.rotate("ssh_host", phase)
+            public = self.cluster.authorities.public()["ssh_host"]
+            self.door.live.say(event("cert_authority", "ssh_host", public))
+            self.clock.advance(0)
+            self.assertEqual((phase, len(self.renewals)), (phase, renewals))
+
     def test_s52_locks(self) -> None:
         """Each lock ends its holder's connections within the same turn, a snapshot's too."""
         alice = Identity(claims=self.cluster.user("alice"))

@@ -146,6 +146,15 @@ class ClusterView:
         return lost or self.stale_seconds > SILENT_SECONDS
 
     @property
+    def signing(self) -> str:
+        """Which keys sign what hosts show, of TLS and of SSH; "": nothing is known."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return ""
+        said = (snapshot["authorities"].get(kind, {}) for kind in ("host", "ssh_host"))
+        return " ".join(str(one.get("spec", one).get("signing", "")) for one in said).strip()
+
+    @property
     def mode(self) -> str:
         """See `ICluster.mode`."""
         said = None if self.state is None else self.state.mode

@@ -34,6 +34,8 @@ from tlsgate.tls.secretfile import replace_secret
 FIRST_WORD_SECONDS: Final = 10.0
 #: Between two tries to renew the certificate.
 _AGAIN_SECONDS: Final = 30.0
+#: After a renewal that something has overtaken.
+_MEANWHILE_SECONDS: Final = 1.0
 #: Between two heartbeats where the auth service has not said it, and after one that failed.
 _BEAT_SECONDS: Final = 60.0
 _BEAT_AGAIN_SECONDS: Final = 5.0
@@ -221,19 +223,17 @@ class Enrolment:
         self._soon("keep", 1.0, self._keep)
 
     def _take_authorities(self) -> None:
-        """Another host authority is trusted, or another key of it signs: follow it."""
-        state = self.view.state
-        assert state is not None
-        signs = self._signs()
-        changed = bool(self._signing) and signs != self._signing
-        self._signing = signs
-        if changed or set(load_cas(state.authorities["host"])) != set(self.joined.cas):
-            self._soon("renew", 0.0, lambda: self._begin_renewal(at_once=changed))
+        """Another host authority is trusted, or another key of one signs: follow it."""
+        if not self._signing:
+            self._signing = self.view.signing
+        if self._differs():
+            self._soon("renew", 0.0, self._begin_renewal)
 
-    def _signs(self) -> str:
-        snapshot = self.view.snapshot
-        said = {} if snapshot is None else snapshot["authorities"]["host"]
-        return str(said.get("spec", said).get("signing", ""))
+    def _differs(self) -> bool:
+        """Whether what is shown and kept is not what the cluster says now."""
+        return self.view.signing != self._signing or (
+            set(load_cas(self._host_authorities())) != set(self.joined.cas)
+        )
 
     def _host_authorities(self) -> Sequence[str]:
         state = self.view.state
@@ -298,7 +298,8 @@ class Enrolment:
         self._run("renewal", lambda: self._renewal(at_once))
 
     async def _renewal(self, at_once: bool) -> None:
-        before = self.joined
+        before, signing = self.joined, self.view.signing
+        at_once = at_once or (bool(self._signing) and signing != self._signing)
         try:
             due = await self._joining.renew(self.view.door, at_once=at_once)
         except (GateError, OSError) as error:
@@ -312,7 +313,11 @@ class Enrolment:
             self.log.info("the agent has a new certificate")
             if not self._stopped:
                 self._renewed()
-        self._soon("renew", max(due - self._now(), 1.0), self._begin_renewal)
+        if signing:  # only now: an agent that ends before has it to do still
+            self._signing = signing
+        # What has changed meanwhile has met a renewal that was under way.
+        wait = _MEANWHILE_SECONDS if self._differs() else max(due - self._now(), 1.0)
+        self._soon("renew", wait, self._begin_renewal)
 
     def _again(self, at_once: bool) -> Callable[[], None]:
         return lambda: self._begin_renewal(at_once=at_once)

@@ -100,7 +100,7 @@ class Membership:
         self._due: IDelayedCall | None = None
         self._renew_at = 0.0
         self._renewing = False
-        #: The host authority's key that was to sign what is shown; "": not known.
+        #: The keys that were to sign what is shown, see `ClusterView.signing`; "": not known.
         self._signing = ""
         self._waiting: Deferred[None] | None = None
         self._late: IDelayedCall | None = None
@@ -214,16 +214,10 @@ class Membership:
         """Whether what is trusted, or signs, is not what was taken up last."""
         state = self.view.state
         assert state is not None
-        return self._signs() != self._signing or any(
+        return self.view.signing != self._signing or any(
             not path.exists() or path.read_text() != "".join(state.authorities[kind])
             for kind, path in self._ca_paths().items()
         )
-
-    def _signs(self) -> str:
-        """The key of the host authority that signs now, as the cluster says."""
-        snapshot = self.view.snapshot
-        said = {} if snapshot is None else snapshot["authorities"]["host"]
-        return str(said.get("spec", said).get("signing", ""))
 
     def _host_authorities(self) -> Sequence[str]:
         state = self.view.state
@@ -307,7 +301,7 @@ class Membership:
         Raises:
             GateError: the auth service refuses, or does not answer.
         """
-        signing = self._signs()
+        signing = self.view.signing
         key = ec.generate_private_key(ec.SECP256R1())
         public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         names = list(dict.fromkeys((*self._names, *self.more_names())))
