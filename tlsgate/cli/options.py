@@ -15,16 +15,23 @@ _DAYS = re.compile(r"(\d{1,5})d(.*)")
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.4
-    """A duration in whole seconds: 30m, 1h30m, 7d."""
+    """A duration in whole seconds: 30m, 1h30m, 7d.
+
+    Args:
+        least: seconds; 0 where none at all means something.
+    """
 
     name = "duration"
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Read *value*."""
         if isinstance(value, int):
             return value
         seconds = seconds_of(value)
-        if seconds is None or seconds < 1:
+        if seconds is None or seconds < self.least:
             self.fail(f"{value!r} is no duration: 30m, 1h30m, 7d", param, ctx)
         return int(seconds)
 
@@ -88,6 +95,7 @@ class Labels(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 
 DURATION = Duration()
+DURATION_OR_NONE = Duration(least=0)
 MOMENT = Moment()
 WORDS = Words()
 LABELS = Labels()

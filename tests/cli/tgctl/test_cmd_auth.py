@@ -68,6 +68,14 @@ class RotateTests(SynchronousTestCase):
         )
         self.assertEqual(door.bodies, [{"phase": "init", "grace_seconds": 108000}])
 
+    def test_no_grace(self) -> None:
+        """None at all is a grace period, too: it ends what the old key has signed."""
+        door = TableDoor({"POST /v1/authorities/user/rotate": {"phase": "standby"}})
+        words = ("--type=user", "--phase=standby", "--grace-period=0s")
+        result = run("auth", "rotate", *words, door=door)
+        self.assertEqual(result.stdout, "user is in phase standby\n")
+        self.assertEqual(door.bodies, [{"phase": "standby", "grace_seconds": 0}])
+
     def test_ls(self) -> None:
         """A line an authority."""
         public = {"phase": "standby", "since": 0.0, "fingerprint": "ab", "keys": [{}]}

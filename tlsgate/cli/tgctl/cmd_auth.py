@@ -10,7 +10,7 @@ from urllib.parse import quote
 import click
 
 from tlsgate.cli.credential import moment
-from tlsgate.cli.options import DURATION
+from tlsgate.cli.options import DURATION, DURATION_OR_NONE
 from tlsgate.cli.show import Column, key, plain, table
 from tlsgate.cli.tgctl.call import Call, with_api, with_api_and
 
@@ -93,7 +93,11 @@ def _since(value: object) -> str:
 @command.command("rotate")
 @click.option("--type", "kind", required=True, help="user, host, db, ssh_user or ssh_host.")
 @click.option("--phase", type=click.Choice(PHASES), required=True, help="The next phase.")
-@click.option("--grace-period", type=DURATION, help="How long a phase is to be kept at least.")
+@click.option(
+    "--grace-period",
+    type=DURATION_OR_NONE,
+    help="How long what the old key has signed stays good; 0s with standby ends it now.",
+)
 @with_api
 def rotate(call: Call, kind: str, phase: str, grace_period: int | None) -> None:
     """Take an authority's rotation to its next phase.
