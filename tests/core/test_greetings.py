@@ -111,8 +111,31 @@ class Readings(SynchronousTestCase):
             ({"spares": False}, "whole number"),
             ({"spares": 1001}, "whole number"),
             ({"error": "x" * 1025}, "error is no text"),
+            ({"worker": "x" * 250}, "worker is no number of a worker"),
+            ({"workers": ["0", 1]}, "workers is no number of a worker"),
         ):
             self.bad(GatewayHello.read, {**GATEWAY.told(), **more}, why)
+
+    def test_addresses(self) -> None:
+        """Of gateways that are told of, those that cannot be dialled are passed over."""
+        odd = (
+            "gw",
+            "gw:",
+            "gw:0",
+            "gw:65536",
+            "gw:x",
+            ":443",
+            "a b:1",
+            "-x:1",
+            "[::1",
+            "gw:\u0664",
+        )
+        good = ("gw.example.com:443", "[2001:db8::1]:3024", "192.0.2.1:1")
+        told = {**GATEWAY.told(), "gateways": [*odd, *good]}
+        self.assertEqual(GatewayHello.read(told).gateways, good)
+        changed = read_said({**CHANGED.told(), "gateways": [*good, *odd]})
+        assert isinstance(changed, Changed)
+        self.assertEqual(changed.gateways, good)
 
     def test_said(self) -> None:
         """And what is said later."""

@@ -10,6 +10,7 @@ limits, which stand in `core.offers`. A word that is not known is one of a newer
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, get_args
 
@@ -35,6 +36,10 @@ OFFERS: Final = 1000
 #: Of streams that are asked for, or given up, at once.
 STREAMS: Final = 1000
 _LONGEST_PING_SECONDS: Final = 3600.0
+
+_WORKER = re.compile(r"[0-9]{1,4}")
+#: A name, or an address in brackets, and a port.
+_ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z_][0-9A-Za-z_.-]{0,252}):([0-9]{1,5})")
 
 
 @frozen(kw_only=True)
@@ -148,13 +153,13 @@ class GatewayHello:
         _check_version(told)
         return cls(
             gateway=_text(told, "gateway", _WORD),
-            worker=_text(told, "worker", _WORD),
-            workers=_words(told, "workers"),
+            worker=_number(told.get("worker"), "worker"),
+            workers=_workers(told),
             version=_text(told, "version", _WORD),
             session=_text(told, "session", _WORD, empty=True),
             ping_seconds=_seconds(told, "ping_seconds"),
             spares=_count(told, "spares", 0),
-            gateways=_words(told, "gateways"),
+            gateways=_gateways(told),
             error=_text(told, "error", _TEXT, empty=True),
         )
 
@@ -261,8 +266,8 @@ def read_said(told: Mapping[str, Any]) -> Said | None:
             return Changed(
                 ping_seconds=_seconds(told, "ping_seconds"),
                 spares=_count(told, "spares", 0),
-                workers=_words(told, "workers"),
-                gateways=_words(told, "gateways"),
+                workers=_workers(told),
+                gateways=_gateways(told),
             )
         case _:
             return None
@@ -287,6 +292,27 @@ def _offers(told: Mapping[str, Any]) -> tuple[Offer, ...]:
 
 def _words(told: Mapping[str, Any], key: str) -> tuple[str, ...]:
     return tuple(_word(one, key, _WORD) for one in _all(told, key, _ENTRIES))
+
+
+def _workers(told: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(_number(one, "workers") for one in _all(told, "workers", _ENTRIES))
+
+
+def _number(value: object, key: str) -> str:
+    """A worker's, which agents write into their ALPN offers."""
+    if not isinstance(value, str) or _WORKER.fullmatch(value) is None:
+        _bad(f"{key} is no number of a worker")
+    return value
+
+
+def _gateways(told: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that can be dialled; one that cannot makes nothing of the others worse."""
+    return tuple(one for one in _words(told, "gateways") if _is_address(one))
+
+
+def _is_address(text: str) -> bool:
+    found = _ADDRESS.fullmatch(text)
+    return found is not None and 0 < int(found[1]) <= 65535
 
 
 def _all(told: Mapping[str, Any], key: str, most: int) -> Sequence[object]:

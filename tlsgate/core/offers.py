@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Literal, NoReturn, TypeVar, get_args
@@ -28,6 +29,9 @@ _TEXT: Final = 1024
 _ENTRIES: Final = 64
 #: Of a certificate, in bytes before base64.
 _CERTIFICATE: Final = 16 * 1024
+
+#: Controls of both kinds, which terminals obey, and halves of pairs, which UTF-8 cannot say.
+_ODD = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff]")
 
 T = TypeVar("T")
 
@@ -239,7 +243,7 @@ class _Reader:
     def _text(self, value: object, name: str, limit: int, *, empty: bool = False) -> str:
         if not isinstance(value, str) or len(value) > limit or not (value or empty):
             self._bad(f"{name} is no text of at most {limit} characters")
-        if any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in value):
+        if _ODD.search(value) is not None:
             self._bad(f"{name} has a control character")
         return value
 
