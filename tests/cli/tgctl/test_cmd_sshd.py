@@ -97,6 +97,13 @@ class SshdTests(DropinCase):
         self.sshd.refuses = "HostKey"
         self.assertIn(f"HostKey {self.ssh}/host_key\n", self.done("print"))
 
+    def test_folders_of_others(self) -> None:
+        """sshd is told to trust no file that others could have written."""
+        (self.folder / "agent").chmod(0o777)
+        self.assertIn(f"others may write in {self.folder}/agent: they could", self.refused())
+        (self.folder / "agent").chmod(0o711)
+        self.done("install")
+
     def test_not_joined(self) -> None:
         """Before the agent has joined there is nothing to install, and printing says so."""
         (self.ssh / "host_key-cert.pub").unlink()

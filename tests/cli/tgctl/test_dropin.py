@@ -6,12 +6,22 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.tgctl.fakesshd import FakeSshd
 from tlsgate.cli.tgctl import dropin
-from tlsgate.cli.tgctl.dropin import MARK, Done, Machine, is_open, missing, text
+from tlsgate.cli.tgctl.dropin import (
+    MARK,
+    Done,
+    Machine,
+    is_open,
+    missing,
+    owned_by_others,
+    text,
+)
 from tlsgate.errors import BadAsk
 
 OURS = f"{MARK}\nTrustedUserCAKeys /x/user_ca.pub\n"
@@ -200,6 +210,38 @@ class TextTests(DropinCase):
         self.assertTrue(is_open(Path("/usr/bin/nothing-of-that-name")))
         self.assertFalse(is_open(Path("/tmp/x")))
         self.assertFalse(is_open(Path("/proc/self/cmdline/x")))
+
+    def test_owned_by_others(self) -> None:
+        """Whoever may write in a folder above could take the agent's place there."""
+        folder = self.folder / "data" / "ssh"
+        folder.mkdir(parents=True)
+        self.assertIsNone(owned_by_others(folder))
+        folder.parent.chmod(0o1777)  # as /tmp is: what is there is its owner's
+        self.assertIsNone(owned_by_others(folder))
+        folder.chmod(0o1777)
+        self.assertIn("others may write in", str(owned_by_others(folder)))
+        folder.chmod(0o755)
+        link = self.folder / "link"
+        link.symlink_to(folder)
+        folder.parent.chmod(0o777)
+        self.assertEqual(owned_by_others(link), f"others may write in {folder.parent}")
+        folder.parent.chmod(0o755)
+        real = Path.stat
+
+        def stat(path: Path, **more: Any) -> Any:
+            found = real(path, **more)
+            mode, uid, gid = found.st_mode, found.st_uid, found.st_gid
+            if path == folder.parent:
+                mode, uid, gid = self.stands
+            return SimpleNamespace(st_mode=mode, st_uid=uid, st_gid=gid)
+
+        self.patch(Path, "stat", stat)
+        for self.stands, whole in (
+            ((0o40775, os.getuid(), 0), True),
+            ((0o40775, os.getuid(), 4711), False),
+            ((0o40755, 4711, 4711), False),
+        ):
+            self.assertEqual(owned_by_others(folder) is None, whole, self.stands)
 
     def test_missing(self) -> None:
         """What the agent has not written is named."""

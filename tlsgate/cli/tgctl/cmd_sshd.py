@@ -108,6 +108,8 @@ def install(call: Call, machine: Machine, dry_run: bool, no_reload: bool, replac
             f"{absent[0]} is not there: start the agent, and let it join, before "
             "(--agent-data-dir names its data directory)"
         )
+    if (why := dropin.owned_by_others(folder)) is not None:
+        raise BadAsk(f"{why}: they could have this machine's sshd trust whom they like")
     facts = machine.facts()
     if not replace and (why := machine.in_the_way(facts, folder)) is not None:
         raise BadAsk(f"{why}; --replace does it all the same")

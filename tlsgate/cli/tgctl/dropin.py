@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -275,6 +276,23 @@ def is_open(folder: Path) -> bool:
         if found.st_uid != 0 or found.st_mode & 0o022 or not found.st_mode & 0o001:
             return False
     return True
+
+
+def owned_by_others(folder: Path) -> str | None:
+    """Why somebody beside root and the agent could put files of their own there; or None.
+
+    Whom sshd trusts stands in a file below *folder*, and sshd does not look whose it is.
+    """
+    agent = folder.stat().st_uid
+    for one in dict.fromkeys((folder, *folder.parents, *folder.resolve().parents)):
+        found = one.stat()
+        if found.st_uid not in (0, agent):
+            return f"{one} is neither root's nor of the agent's account"
+        held = one != folder and found.st_mode & stat.S_ISVTX  # who owns a file there keeps it
+        group = found.st_mode & stat.S_IWGRP and found.st_gid not in (0, found.st_uid)
+        if (found.st_mode & stat.S_IWOTH or group) and not held:
+            return f"others may write in {one}"
+    return None
 
 
 def missing(folder: Path) -> list[Path]:
