@@ -75,6 +75,12 @@ class WayTests(SynchronousTestCase):
         for ssh in (
             {"ssh_tunnel_public_addr": "a.example:443", "public_addr": "a.example:443"},
             {"tunnel_listen_addr": "0.0.0.0:3080", "web_listen_addr": "0.0.0.0:3080"},
+            {
+                "ssh_tunnel_public_addr": "agents.example:443",
+                "public_addr": "a.example:443",
+                "tunnel_listen_addr": "0.0.0.0:443",
+                "web_listen_addr": "0.0.0.0:443",
+            },
         ):
             self.assertTrue(tunnel_way(find(False, **ssh), SERVER).alpn)
 

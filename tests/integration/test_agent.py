@@ -104,8 +104,8 @@ class AgentTests(AgentCase):
         self.assertEqual(self.tunnels(agent), [])
 
 
-class CarryTests(AgentCase):
-    """Clients through gateway and agent, to a server beside the agent."""
+class CarryCase(AgentCase):
+    """A server beside the agent, and clients of it."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -138,6 +138,10 @@ class CarryTests(AgentCase):
         """Somebody who may reach every node."""
         self.add_user(gate, "alice")
         return self.sign(gate, "alice")
+
+
+class CarryTests(CarryCase):
+    """Clients through gateway and agent, to a server beside the agent."""
 
     def test_the_agent_ends(self) -> None:
         """It waits for who is served, takes nobody new, and then ends by itself."""
@@ -192,6 +196,78 @@ class CarryTests(AgentCase):
         agent = self.node(gate)
         self.assertIn(f"localhost:{port}", agent.text())
         self.echoes(self.open(gate, self.alice(gate)))
+
+
+class WayTests(CarryCase):
+    """Which listener agents come by, by version and mode."""
+
+    def comes_by(self, gate: Gate, agent: Gate, listener: str) -> None:
+        """Within a while its newest session, and the gateway's, is by this listener."""
+
+        def there() -> bool:
+            items = gate.admin("GET", "/v1/inventory")["items"]
+            newest = max(items, key=lambda one: float(one["since"]), default=None)
+            held = newest is not None and newest["listener"] == listener and newest["streams"]
+            return bool(held and self.tunnels(agent))
+
+        agent.child.until(there, f"by {listener}", 2 * BACK_SECONDS)
+
+    def switch(self, gate: Gate, mode: str) -> None:
+        """Change the mode as an operator does; nobody may be left behind by it."""
+        body = {
+            "kind": "cluster_networking_config",
+            "version": "v2",
+            "spec": {"proxy_listener_mode": mode},
+        }
+        path = "/v1/resources/cluster_networking_config/cluster-networking-config"
+        gate.admin("PUT", f"{path}?confirm=1", body)
+
+    def test_a_mode_that_changes(self) -> None:
+        """The agent goes over to the other port by itself, and who is served stays so."""
+        port = free_port()
+        own = {"listen_addr": "127.0.0.1:0", "tunnel_listen_addr": f"127.0.0.1:{port}"}
+        gate = self.cluster(version="v1", proxy={**own, "tunnel_public_addr": f"localhost:{port}"})
+        agent = self.node(gate)
+        alice = self.alice(gate)
+        kept = []
+        for mode, listener in (
+            (None, "tunnel"),
+            ("multiplex", "web"),
+            ("separate", "tunnel"),
+        ):
+            if mode is not None:
+                self.switch(gate, mode)
+            self.comes_by(gate, agent, listener)
+            kept.append(self.open(gate, alice))
+            for one in kept:
+                self.echoes(one)
+
+    def test_one_address_for_web_and_tunnel(self) -> None:
+        """In separate mode too it comes by the web port, by its token, as it is told."""
+        port = free_port()
+        gate = self.cluster(
+            version="v1",
+            proxy={
+                "listen_addr": "127.0.0.1:0",
+                "web_listen_addr": f"127.0.0.1:{port}",
+                "tunnel_listen_addr": f"127.0.0.1:{port}",
+                "public_addr": [f"localhost:{port}", "gw.test:443"],
+            },
+        )
+        agent = self.node(gate)
+        self.comes_by(gate, agent, "web")
+        self.echoes(self.open(gate, self.alice(gate)))
+
+    def test_no_port_of_its_own(self) -> None:
+        """In v2 a separate port for SSH alone is enough: agents go on by the web port."""
+        gate = self.cluster(proxy={"listen_addr": "127.0.0.1:0"})
+        agent = self.node(gate)
+        alice = self.alice(gate)
+        kept = self.open(gate, alice)
+        self.switch(gate, "separate")
+        self.comes_by(gate, agent, "web")
+        for one in (kept, self.open(gate, alice)):
+            self.echoes(one)
 
 
 class CompanyProxy:

@@ -158,7 +158,7 @@ class ModeTests(ClusterCase):
         """Without separate ports the mode is not separate, and the answer says what lacks."""
         gate = self.cluster()
         said = gate.admin("PUT", NETWORKING, mode("separate"), status=409)
-        self.assertIn("proxy_service.tunnel_listen_addr", said["error"]["message"])
+        self.assertIn("proxy_service.listen_addr", said["error"]["message"])
         gate.admin("PUT", f"{NETWORKING}?force=1", mode("separate"))
 
 

@@ -10,14 +10,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.rig import Rig
 from tests.protocols.web.clients import answers
 from tests.tunnel.gateside import ServerCase, greeting, hello, identity
+from tlsgate.config.read import read_text
 from tlsgate.core.frames import FrameKind, Frames, message
 from tlsgate.core.routing import Ask, CertRule
 from tlsgate.core.sniff import Opening, Then, sniff
+from tlsgate.core.tunnelway import tunnel_way
 from tlsgate.core.wire import ssh
 from tlsgate.errors import Denied, NoRoute, NotServed
 from tlsgate.interfaces import RelayTo
 from tlsgate.net.gate import Gate, Trust
+from tlsgate.protocols.addresses import open_listeners
 from tlsgate.protocols.tunnel import Tunnel
+from tlsgate.protocols.web.protocol import Web
 from tlsgate.testing import FakeContext, connect, route
 
 
@@ -71,6 +75,41 @@ class BuildTests(ServerCase):
         """A static route is carried to its target."""
         to: Any = Tunnel().build(FakeContext(route=route(target="tcp:127.0.0.1:1")))
         self.assertEqual(to, RelayTo(target="tcp:127.0.0.1:1"))
+
+
+class AdvertiseTests(SynchronousTestCase):
+    """Where agents are sent, and that they understand it."""
+
+    def test_separate(self) -> None:
+        """To the tunnel's port; without one to the web port, by the token, like its clients."""
+        gate = "web_listen_addr: 0.0.0.0:443\n  public_addr: gate.example.com:4443"
+        own = "tunnel_listen_addr: 0.0.0.0:3024"
+        same = "tunnel_listen_addr: 0.0.0.0:443"
+        named = f"{same}\n  tunnel_public_addr: agents.example.com:4443"
+        jump = "listen_addr: 0.0.0.0:3023"
+        for version, more, want, alpn in (
+            ("v1", own, "gate.example.com:3024", False),
+            ("v1", same, "gate.example.com:4443", True),
+            ("v1", named, "agents.example.com:4443", True),
+            ("v2", jump, "gate.example.com:4443", True),
+            ("v2", f"{jump}\n  {own}", "gate.example.com:3024", False),
+        ):
+            settings = read_text(
+                f"version: {version}\nauth_service: {{proxy_listener_mode: separate}}\n"
+                f"proxy_service:\n  {gate}\n  {more}\n"
+            )
+            ssh: dict[str, Any] = {}
+            for protocol in (Web(), Tunnel()):
+                ssh |= protocol.advertise(settings, open_listeners(settings))["ssh"]
+            find = {"proxy": {"tls_routing_enabled": False, "ssh": ssh}}
+            way = tunnel_way(find, "gate.example.com:4443")
+            self.assertEqual((str(way), way.alpn), (want, alpn), (version, more))
+
+    def test_multiplex(self) -> None:
+        """Nothing is said of it but where it listens."""
+        settings = read_text("version: v2\nproxy_service: {public_addr: gate.example.com:443}")
+        said = Tunnel().advertise(settings, open_listeners(settings))
+        self.assertEqual(said, {"ssh": {"tunnel_listen_addr": "0.0.0.0:3080"}})
 
 
 class RoutesTests(SynchronousTestCase):

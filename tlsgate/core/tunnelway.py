@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
+from tlsgate.core.addresses import host_port
 from tlsgate.core.names import normal
 from tlsgate.errors import BadName, BadTunnelWay
 
@@ -37,7 +38,7 @@ class Way:
     alpn: bool
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def tunnel_way(find: Mapping[str, Any], server: str) -> Way:
@@ -85,8 +86,9 @@ def tunnel_way(find: Mapping[str, Any], server: str) -> Way:
     port = (tunnel or (None, None))[1] or (listens or (None, None))[1] or _TUNNEL_PORT
     ssh_public = said("ssh_public_addr")
     host = next(one[0] for one in (tunnel, ssh_public, public, listens) if one is not None)
-    # Equal web and tunnel addresses are one port, where the token tells what is meant.
-    shared = any(one == (host, port) for one in (public, web))
+    # Equal web and tunnel addresses are one port, where the token tells what is meant; that
+    # port may have a public name of its own for agents.
+    shared = (listens is not None and listens == web) or (host, port) in (public, web)
     return Way(host, port, alpn=shared)
 
 

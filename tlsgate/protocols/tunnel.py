@@ -1,8 +1,8 @@
 """Reverse tunnels: agents that dial out to the gateway, and are reached by it.
 
 1. An agent comes with a host's certificate of the cluster, by the token on any port, or by TLS
-   with or without it on the tunnel's own one. Where web and tunnel have one address there is
-   one listener, and the token tells them apart.
+   with or without it on the tunnel's own one. Where web and tunnel have one address, or the
+   tunnel has none, there is one listener, and the token tells them apart.
 2. `tunnel.server` has the connection from its first frame on.
 3. Whoever comes to the tunnel's port by mistake is told so: in SSH one that speaks SSH at
    once, in HTTP one that asks under TLS. Whoever is refused before the first frame reads the
@@ -57,13 +57,14 @@ class Tunnel(GateProtocol):
     )
 
     def advertise(self, settings: Any, open_listeners: Mapping[str, str]) -> Mapping[str, Any]:
-        """Where agents dial."""
-        return {
-            "ssh": present(
-                tunnel_listen_addr=listen_addr(settings, open_listeners, "tunnel"),
-                ssh_tunnel_public_addr=first(settings.public.tunnel),
-            )
-        }
+        """Where agents dial; without a port of their own that is the web port, by their token."""
+        where = listen_addr(settings, open_listeners, "tunnel")
+        public = first(settings.public.tunnel)
+        own = any(one.name == self.name for one in settings.listeners)
+        if settings.mode == "separate" and not own:
+            where = open_listeners.get("web")
+            public = public or first(settings.public.web)
+        return {"ssh": present(tunnel_listen_addr=where, ssh_tunnel_public_addr=public)}
 
     def refusal(self, error: GateError) -> bytes:
         """Say it in a frame, or in HTTP to whoever is no agent at all."""

@@ -229,15 +229,11 @@ class AuthService:
     def _may_switch(self, old: str, new: str) -> Sequence[str]:
         """Who would break: nobody is told to use what nobody serves."""
         settings = self._settings()
-        legacy = {"ssh", "tunnel"} - {listener.name for listener in settings.listeners}
-        if new != "separate" or not settings.proxy_enabled or not legacy:
-            return ()
-        keys = {"ssh": "listen_addr", "tunnel": "tunnel_listen_addr"}
-        return [
-            f"the separate {name} port is not open, and clients would be sent there: add "
-            f"proxy_service.{keys[name]} and reload first"
-            for name in sorted(legacy)
-        ]
+        ssh = any(listener.name == "ssh" for listener in settings.listeners)
+        if new != "separate" or not settings.proxy_enabled or ssh:
+            return ()  # agents come by the web port where they have no port of their own
+        why = "the separate ssh port is not open, and clients would be sent there"
+        return (f"{why}: add proxy_service.listen_addr and reload first",)
 
     async def start_after(self, seconds: float) -> None:
         """Start once another process has left the store, within *seconds*.
