@@ -316,6 +316,23 @@ class SettingTests(SynchronousTestCase):
         self.assertEqual(self.put(0, force="1")[0], 200)
         self.assertEqual(self.put(2, force="1")[0], 400)
 
+    def test_a_mode_that_is_not_said(self) -> None:
+        """Whoever changes something else switches nobody: the mode stays as it is."""
+        self.put("multiplex")
+        self.cluster.breaks = ["agent db1 uses the web port"]
+        body: dict[str, Any] = {"kind": "cluster_networking_config", "version": "v2"}
+        path = "/v1/resources/networking/cluster-networking-config"
+        for spec, interval in (({"proxy_ping_interval": "7s"}, "7s"), (None, "30s")):
+            more = {} if spec is None else {"spec": spec}
+            reply = self.cluster.ask(
+                self.edgar, "PUT", path, {**body, **more}, force="0", confirm="1"
+            )
+            self.assertEqual(reply.status, 200, reply.body)
+            said = reply.body["spec"]
+            self.assertEqual(
+                (said["proxy_listener_mode"], said["proxy_ping_interval"]), (1, interval)
+            )
+
     def test_who_would_break(self) -> None:
         """The guard's sentences are the answer; force does it nevertheless."""
         self.cluster.breaks = ["agent db1 uses the tunnel port"]

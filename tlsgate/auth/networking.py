@@ -30,6 +30,8 @@ from tlsgate.interfaces import IStore
 NETWORKING: Final = "cluster_networking_config"
 PREFERENCE: Final = "cluster_auth_preference"
 
+_MODE: Final = "proxy_listener_mode"
+
 #: Rounds against others who change the same setting while the daemon starts.
 _TRIES = 8
 
@@ -65,10 +67,13 @@ async def write(
     force: bool,
     confirm: bool,
     may_switch: MaySwitch,
+    keeps_mode: bool = False,
 ) -> Change:
     """Set it as an operator asks.
 
     Args:
+        keeps_mode: the operator has written none: the default of it would be a switch, for
+            one who changes something else.
         force: overwrite what is not the default, and do what the guard warns of.
         confirm: change what the configuration file manages.
 
@@ -83,6 +88,8 @@ async def write(
     if new.revision and new.revision != old.revision:
         raise Conflict(key)
     new = with_origin(new, DYNAMIC)
+    if keeps_mode:
+        new = evolve(new, spec={**new.spec, _MODE: old.spec[_MODE]})
     if _same(old, new):
         return Change(old=old, new=old, changed=False)
     if old.origin == CONFIG_FILE and not confirm:
@@ -219,6 +226,11 @@ def mode_of(resource: Resource) -> str:
     return spec_of(resource, NetworkingSpec).mode
 
 
+def says_no_mode(spec: object) -> bool:
+    """Whether a networking's *spec*, as somebody has written it, leaves the mode open."""
+    return not isinstance(spec, Mapping) or _MODE not in spec
+
+
 def check_known(kind: str) -> None:
     """Let a kind pass of which a cluster has one.
 
@@ -250,6 +262,6 @@ def _same(old: Resource, new: Resource) -> bool:
 
 
 def _word(key: str, value: Any) -> str:
-    if key == "proxy_listener_mode" and value in (0, 1):
+    if key == _MODE and value in (0, 1):
         return MODES[value]
     return str(value)

@@ -220,12 +220,14 @@ _SETTING_EVENTS: Final[Mapping[str, str]] = {
 async def _put_setting(call: Call, new: Resource) -> Any:
     parts = call.parts
     call.rights.require(new.kind, "update")
+    said = call.body.get("spec")
     change = await networking.write(
         parts.store,
         new,
         force=call.query.force,
         confirm=call.query.confirm,
         may_switch=parts.may_switch,
+        keeps_mode=new.kind == networking.NETWORKING and networking.says_no_mode(said),
     )
     if change.changed:
         call.emit(_SETTING_EVENTS[new.kind], networking.audited(change), name=new.name)
