@@ -12,8 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.authorities import Cluster, p256, spki
 from tlsgate.core.claims import Claims
 from tlsgate.errors import BadCertificate
-from tlsgate.tls.holder import user_of
+from tlsgate.tls import holder
+from tlsgate.tls.holder import Users, user_of
 from tlsgate.tls.peer import load_cas
+from tlsgate.tls.verify import judge_chain
 
 
 def der_of(pem: str) -> bytes:
@@ -88,3 +90,66 @@ class HolderTests(SynchronousTestCase):
         self.assertIn("there is none", self.refused(b""))
         self.assertIn("longer than any", self.refused(b"x" * 20000))
         self.assertIn("malformed", self.refused(base64.b64decode("AAAA")))
+
+
+class UsersTests(HolderTests):
+    """Tests for `Users`: all that is refused by `user_of`, and what is remembered."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pems = self.cluster.authorities.cas()["user"]
+        self.users = Users(limit=2)
+        self.verified = 0
+        self.patch(holder, "judge_chain", self.judge)
+
+    def judge(self, chain: list[x509.Certificate]) -> object:
+        """Count who is verified."""
+        self.verified += 1
+        return judge_chain(chain)
+
+    def refused(self, der: bytes, now: float | None = None) -> str:
+        """Why it is none."""
+        when = self.cluster.now if now is None else now
+        return str(self.assertRaises(BadCertificate, self.users.user, der, self.pems, when))
+
+    def test_once(self) -> None:
+        """The same bytes are verified once, and another user's by themselves."""
+        alice = self.user()
+        first = self.users.user(alice, self.pems, self.cluster.now)
+        self.assertIs(self.users.user(alice, list(self.pems), self.cluster.now), first)
+        self.assertEqual(self.verified, 1)
+        bob = self.users.user(
+            self.user(claims=self.cluster.user("bob")), self.pems, self.cluster.now
+        )
+        assert bob.claims is not None
+        self.assertEqual((bob.claims.name, self.verified), ("bob", 2))
+
+    def test_the_time_counts_each_time(self) -> None:
+        """Who is known has no longer than the certificate says, and no earlier."""
+        der = self.user()
+        self.users.user(der, self.pems, self.cluster.now)
+        for now in (self.cluster.now - 90000, self.cluster.now + 40 * 3600):
+            self.assertIn("has ended, or has not begun", self.refused(der, now))
+        self.users.user(der, self.pems, self.cluster.now)
+        self.assertEqual(self.verified, 1)
+
+    def test_other_authorities(self) -> None:
+        """Whom an authority has signed that is trusted no more is not known any more."""
+        der = self.user()
+        self.users.user(der, self.pems, self.cluster.now)
+        self.pems = Cluster().authorities.cas()["user"]
+        self.assertIn("no authority of this cluster", self.refused(der))
+        self.pems = []
+        self.assertIn("no authority of this cluster", self.refused(der))
+
+    def test_bounded(self) -> None:
+        """The one that came first is forgotten first; whoever is refused takes no place."""
+        ders = [self.user() for _ in range(3)]
+        for der in ders:
+            self.users.user(der, self.pems, self.cluster.now)
+        self.refused(b"x")
+        self.users.user(ders[2], self.pems, self.cluster.now)
+        self.users.user(ders[1], self.pems, self.cluster.now)
+        self.assertEqual(self.verified, 3)
+        self.users.user(ders[0], self.pems, self.cluster.now)
+        self.assertEqual(self.verified, 4)

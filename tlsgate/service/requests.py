@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 
 from tlsgate.config.settings import Timeouts
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.addresses import host_port, split
 from tlsgate.core.dialrules import address_of, is_literal, may_mean
 from tlsgate.core.offers import Answered, Asked, Offer
 from tlsgate.core.rolevalues import Target as Wanted
@@ -40,8 +41,7 @@ from tlsgate.net.dial import Dial, Target
 from tlsgate.net.ends import End, PlainEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.relay import Flow, Pair, Waits
-from tlsgate.tls.holder import user_of
-from tlsgate.tls.peer import load_cas
+from tlsgate.tls.holder import Users
 from tlsgate.tunnel.dialling import Means
 
 #: Of the addresses of one name.
@@ -80,6 +80,7 @@ class Judge:
         self._view = view
         self._offer = offer
         self._now = now
+        self._users = Users()
 
     def case(self, asked: Asked) -> Case:
         """Decide.
@@ -132,8 +133,8 @@ class Judge:
             raise TargetDenied(asked.user, where, why)
         try:
             if asked.certificate:
-                cas = load_cas(state.authorities["user"])
-                return user_of(asked.certificate, cas, self._now())
+                cas = state.authorities["user"]
+                return self._users.user(asked.certificate, cas, self._now())
             identity: Identity = self._view.ssh_identity(parse_line(asked.ssh_certificate))
         except (BadBytes, BadCertificate) as error:
             why = f"the agent refuses the certificate: {getattr(error, 'why', error)}"
@@ -230,8 +231,7 @@ class Served:
 
     @property
     def _where(self) -> str:
-        host, port = self.case.host, self.case.port
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(self.case.host, self.case.port)
 
     def start(self) -> None:
         """Find the target's address, and dial it."""
@@ -425,5 +425,4 @@ def _fields(asked: Asked) -> Mapping[str, Any]:
 
 def _host(client: str) -> str | None:
     """The client's address without its port, as pinned certificates are held against it."""
-    host, _, _ = client.rpartition(":")
-    return host.strip("[]") or None
+    return split(client)[0] or None
