@@ -18,7 +18,6 @@ from tlsgate.config.endpoints import (
     bind_of,
     can_be_inherited,
     client_endpoint,
-    host_port,
     public_address,
     server_endpoint,
     split,
@@ -216,7 +215,7 @@ class TargetTests(SynchronousTestCase):
 
 
 class PublicTests(SynchronousTestCase):
-    """Tests for `public_address` and `host_port`."""
+    """Tests for `public_address`."""
 
     def test_hosts_and_ports(self) -> None:
         """A host, with or without a port or a scheme, is taken apart."""
@@ -234,11 +233,6 @@ class PublicTests(SynchronousTestCase):
         """A path, a bare port, port 0 or an impossible host is refused."""
         for value in ("https://a.example/x", "443", ":443", "a:0", "a b", "a:b", "*.a.example"):
             self.assertRaises(ValueError, public_address, value)
-
-    def test_brackets(self) -> None:
-        """An IPv6 address gets brackets before its port."""
-        self.assertEqual(host_port("::1", 1), "[::1]:1")
-        self.assertEqual(host_port("a.example", 1), "a.example:1")
 
 
 class SplitTests(SynchronousTestCase):

@@ -28,18 +28,6 @@ class AddressTests(SynchronousTestCase):
         ):
             self.assertEqual(addresses.of_endpoint(endpoint), wanted, endpoint)
 
-    def test_join_and_split(self) -> None:
-        """Two halves make the whole again."""
-        for host, port, whole in (
-            ("gw.test", 443, "gw.test:443"),
-            ("10.0.0.1", 3080, "10.0.0.1:3080"),
-            ("::1", 3080, "[::1]:3080"),
-        ):
-            self.assertEqual(addresses.join(host, port), whole)
-            self.assertEqual(addresses.split(whole), (host, port))
-        self.assertEqual(addresses.split("gw.test"), ("gw.test", None))
-        self.assertEqual(addresses.split("[::1]"), ("::1", None))
-
     def test_listen_addr(self) -> None:
         """After v1 a multiplexing gate sends clients of every listener to the web port."""
         ports = {"web": "a:1", "ssh": "b:2"}

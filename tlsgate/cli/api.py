@@ -24,6 +24,7 @@ from tlsgate.cli.alerts import explained, translate
 from tlsgate.cli.certfile import Certificate, pem_blocks, read_certificate, to_pem
 from tlsgate.cli.door import exchange, question, read_answer
 from tlsgate.cli.outward import connect
+from tlsgate.core.addresses import host_port
 from tlsgate.errors import BadAsk, DaemonAway, Unreachable, Untrusted
 
 #: ALPN tokens of the doors (docs/alpn.md).
@@ -42,7 +43,7 @@ class Address:
     port: int
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def is_name(self) -> bool:

@@ -24,6 +24,7 @@ from tlsgate.cluster.anyof import AnyOf
 from tlsgate.cluster.hostfiles import HostFiles, Joined
 from tlsgate.cluster.httpdoor import HttpDoor
 from tlsgate.config.settings import Join
+from tlsgate.core.addresses import whole
 from tlsgate.errors import BadAsk, BadKeyPair, NotJoined, Unreachable
 from tlsgate.interfaces import IAuthDoor
 from tlsgate.net.outbound import way_out
@@ -59,8 +60,8 @@ class Joining:
     @property
     def target(self) -> str:
         """Where the TLS of the auth service's own protocols goes, as a client endpoint."""
-        host, _, port = self._join.servers[0].rpartition(":")
-        return f"tcp:{quoteStringArgument(host.strip('[]'))}:{port}"
+        host, port = whole(self._join.servers[0])
+        return f"tcp:{quoteStringArgument(host)}:{port}"
 
     def __init__(
         self,
@@ -245,11 +246,8 @@ class Joining:
     ) -> HttpDoor:
         ways: list[IStreamClientEndpoint] = []
         for server in self._join.servers:
-            host, _, port = server.rpartition(":")
-            host = host.strip("[]")
-            tcp = way_out(
-                self._reactor, host, int(port), CONNECT_SECONDS, environ=self._environ or {}
-            )
+            host, port = whole(server)
+            tcp = way_out(self._reactor, host, port, CONNECT_SECONDS, environ=self._environ or {})
             name = None if _is_address(host) else host
             tls = ClusterTls(token, expected, pair, name, self._reactor, self._now)
             ways.append(wrapClientTLS(tls, tcp))

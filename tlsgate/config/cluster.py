@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from tlsgate.config import ports, schema
-from tlsgate.config.endpoints import bind_of, host_port, public_address, server_endpoint
+from tlsgate.config.endpoints import bind_of, public_address, server_endpoint
 from tlsgate.config.files import Files
 from tlsgate.config.findings import Findings
 from tlsgate.config.listeners import ListenerReader
 from tlsgate.config.marks import Path
 from tlsgate.config.settings import Join, Listener, ProxyProtocol
+from tlsgate.core.addresses import host_port
 
 #: The listener, and the protocol that it is the port of.
 AUTH = "auth"

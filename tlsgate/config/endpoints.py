@@ -302,11 +302,6 @@ def public_address(value: str) -> tuple[str, int | None]:
     return found
 
 
-def host_port(host: str, port: int) -> str:
-    """Write *host* and *port* as one address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 # -- parts of these --------------------------------------------------------------------
 
 

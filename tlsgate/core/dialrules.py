@@ -16,6 +16,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from tlsgate.core.addresses import whole
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.errors import TargetDenied
 
@@ -39,8 +40,7 @@ def address_of(asked: Asked, offer: Offer) -> tuple[str, int]:
             f"{wanted or 'any address'} at {offer.name}",
             "it is none of those in the configuration of the agent there",
         )
-    host, _, port = wanted.rpartition(":")
-    return host.strip("[]"), int(port)
+    return whole(wanted)
 
 
 def is_literal(host: str) -> bool:

@@ -17,6 +17,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from tlsgate.core.addresses import host_port
 from tlsgate.errors import BadBytes
 
 #: Of the value of a variable.
@@ -74,7 +75,7 @@ def http_proxy(host: str, port: int, environ: Mapping[str, str]) -> HttpProxy | 
 
 def connect_request(host: str, port: int, proxy: HttpProxy) -> bytes:
     """Ask *proxy* for a connection (RFC 9110 section 9.3.6)."""
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = host_port(host, port)
     lines = [f"CONNECT {where} HTTP/1.1", f"Host: {where}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 
 from tlsgate.core.access import Identity
+from tlsgate.core.addresses import host_port
 from tlsgate.errors import GateError, Hangup
 from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, IKept, ILedger, ITunnels
 from tlsgate.net.connection import Connection
@@ -320,6 +321,4 @@ def spell(address: IAddress) -> str:
     """An address as logs have it: "192.0.2.1:4711", "[2001:db8::1]:4711", "unix"."""
     if isinstance(address, UNIXAddress):
         return "unix"
-    host: str = address.host  # type: ignore[attr-defined]
-    port: int = address.port  # type: ignore[attr-defined]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(address.host, address.port)  # type: ignore[attr-defined]

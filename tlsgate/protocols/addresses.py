@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from tlsgate.config.settings import Settings
+from tlsgate.core.addresses import host_port
 
 _COLON = re.compile(r"(?<!\\):")
 _ESCAPED = re.compile(r"\\(.)")
@@ -24,20 +25,7 @@ def of_endpoint(endpoint: str) -> str | None:
     port = next((word for word in words if "=" not in word), named.get("port", ""))
     if not (port.isascii() and port.isdigit()):
         return None
-    return join(named.get("interface") or ("::" if kind == "tcp6" else "0.0.0.0"), int(port))
-
-
-def join(host: str, port: int) -> str:
-    """Put *host* and *port* together, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def split(address: str) -> tuple[str, int | None]:
-    """Take "host:port", "[v6]:port" or "host" apart, brackets removed."""
-    host, colon, port = address.rpartition(":")
-    if not colon or "]" in port or not port.isdigit():
-        return address.strip("[]"), None
-    return host.strip("[]"), int(port)
+    return host_port(named.get("interface") or ("::" if kind == "tcp6" else "0.0.0.0"), int(port))
 
 
 def open_listeners(settings: Settings) -> Mapping[str, str]:

@@ -9,12 +9,12 @@ from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
 
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.addresses import host_port, split
 from tlsgate.core.nodes import address_of, listed, may_be_listed, node_of, offer_of
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.rolevalues import Target
 from tlsgate.errors import BadName, NoAgent, NotServed, TargetDenied
 from tlsgate.interfaces import IReach, IRouteContext, ITunnels
-from tlsgate.protocols.addresses import join, split
 
 
 @frozen(kw_only=True)
@@ -66,12 +66,12 @@ def find_node(
     user = identity.name if identity.claims is None else identity.claims.name
     if not decision.allowed:
         raise TargetDenied(user, f"node {offer.name}", decision.why)
-    by_address = listed(join(host, port), (offer,))
+    by_address = listed(host_port(host, port), (offer,))
     reach = tunnels.reach(
         Asked(
             kind="node",
             name=offer.name,
-            address=address_of(offer, port) if by_address is None else join(host, port),
+            address=address_of(offer, port) if by_address is None else host_port(host, port),
             user=user,
             certificate=certificate,
             ssh_certificate=ssh_certificate,
@@ -93,7 +93,7 @@ def _offer(tunnels: ITunnels, host: str, port: int, publics: list[str], cluster:
     try:
         name = node_of(host, [one for one in publics if one], cluster)
     except BadName:
-        offer = listed(join(host, port), tunnels.offers("node"))
+        offer = listed(host_port(host, port), tunnels.offers("node"))
         if offer is None:
             raise
         return offer
@@ -102,7 +102,7 @@ def _offer(tunnels: ITunnels, host: str, port: int, publics: list[str], cluster:
         offers = tunnels.offers("node")
         offer = offer_of(name, offers)
         if offer is None and may_be_listed(host, name):
-            offer = listed(join(host, port), offers)
+            offer = listed(host_port(host, port), offers)
     if offer is None:
         raise NoAgent("node", name)
     return offer
@@ -111,5 +111,5 @@ def _offer(tunnels: ITunnels, host: str, port: int, publics: list[str], cluster:
 def _spelt(context: IRouteContext) -> str:
     peer = context.peer
     if isinstance(peer, IPv4Address | IPv6Address):
-        return join(peer.host, peer.port)
+        return host_port(peer.host, peer.port)
     return ""

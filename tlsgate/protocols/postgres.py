@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tlsgate.core.addresses import host_port, split
 from tlsgate.core.wire import postgres
 from tlsgate.errors import (
     Denied,
@@ -21,7 +22,7 @@ from tlsgate.errors import (
     TooMany,
 )
 from tlsgate.interfaces import ListenerSpec, Opening, Then
-from tlsgate.protocols.addresses import first, join, listen_addr, present, split
+from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol
 from tlsgate.protocols.words import told
 
@@ -93,7 +94,7 @@ class Postgres(GateProtocol):
         public = first(settings.public.postgres)
         web = first(settings.public.web)
         if public is None and own is not None and web is not None:
-            public = join(split(web)[0], split(own)[1] or 5432)
+            public = host_port(split(web)[0], split(own)[1] or 5432)
         return {
             "db": present(
                 postgres_listen_addr=listen_addr(settings, open_listeners, "postgres"),

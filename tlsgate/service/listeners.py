@@ -28,8 +28,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from tlsgate.config.adminsocket import short_name
-from tlsgate.config.endpoints import Bind, bind_of, host_port, split
+from tlsgate.config.endpoints import Bind, bind_of, split
 from tlsgate.config.settings import Listener
+from tlsgate.core.addresses import host_port
 from tlsgate.errors import CannotListen
 
 #: What the kernel may queue for us; Twisted's own 50 lose clients in a burst.

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import tlsgate
+from tlsgate.core.addresses import whole
 from tlsgate.core.greetings import AgentHello, GatewayHello, Inventory
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.tunnelway import Way, tunnel_way
@@ -313,8 +314,7 @@ class Route:
     def find(self) -> None:
         """See `reach.Effects`."""
         if not self.asks:
-            host, _, port = self.server.rpartition(":")
-            self.way = Way(host.strip("[]"), int(port), alpn=False)
+            self.way = Way(*whole(self.server), alpn=False)
             self._later(self._reach.found)
             return
         finding = Deferred.fromCoroutine(self._find())

@@ -28,6 +28,7 @@ from twisted.web.client import (  # type: ignore[attr-defined]  # RequestNotSent
 from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
+from tlsgate.core.addresses import whole
 from tlsgate.errors import GateError, Unreachable
 from tlsgate.net.outbound import way_out
 from tlsgate.tls.dialing import Signpost
@@ -76,8 +77,8 @@ async def find(reactor: Any, server: str, environ: Mapping[str, str]) -> Mapping
     Raises:
         Unreachable: there is no answer that could be used.
     """
-    host, _, port = server.rpartition(":")
-    tcp = way_out(reactor, host.strip("[]"), int(port), CONNECT_SECONDS, environ=environ)
+    host, port = whole(server)
+    tcp = way_out(reactor, host, port, CONNECT_SECONDS, environ=environ)
     agent = Agent.usingEndpointFactory(reactor, _One(wrapClientTLS(Signpost(host), tcp)))
     asked = agent.request(b"GET", f"https://{server}/webapi/find".encode("ascii"))
     asked.addTimeout(ANSWER_SECONDS, reactor)

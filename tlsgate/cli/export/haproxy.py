@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsgate.cli.export.rules import Rules, head, one_of
-from tlsgate.config.endpoints import host_port
+from tlsgate.core.addresses import host_port
 
 #: First bytes, as HAProxy tests them. https://www.postgresql.org/docs/current/protocol-message-formats.html
 _HAPROXY_OPENINGS = {

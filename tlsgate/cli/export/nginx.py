@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tlsgate.cli.export.rules import Rules, head, no_openings, one_of
-from tlsgate.config.endpoints import host_port
+from tlsgate.core.addresses import host_port
 
 
 def nginx(rules: Rules) -> str:

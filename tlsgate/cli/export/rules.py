@@ -9,8 +9,9 @@ from typing import Any
 
 from attrs import frozen
 
-from tlsgate.config.endpoints import bind_of, host_port, public_address
+from tlsgate.config.endpoints import bind_of, public_address
 from tlsgate.config.settings import Settings
+from tlsgate.core.addresses import host_port
 from tlsgate.core.routing import Route
 from tlsgate.core.tokens import TOKENS
 from tlsgate.errors import BadAsk

@@ -25,6 +25,7 @@ from tlsgate.cli.outward import connect
 from tlsgate.cli.tgsh.flat import Place, bad, default_folder, place_of, text_of
 from tlsgate.cli.tgsh.tlspipe import TlsPipe
 from tlsgate.cli.tgsh.way import say, way_now
+from tlsgate.core.addresses import host_port
 from tlsgate.core.sshway import MULTIPLEX, SshWay
 
 TYPE_CHECKING = False  # as typing has it, which takes 5 ms to be imported
@@ -229,7 +230,7 @@ def _no_password() -> str:
 
 def _ask(pipe: TlsPipe, place: Place, host: str, port: int) -> bytes:
     """Ask for the node with CONNECT (RFC 9110 section 9.3.6); gives what came after."""
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = host_port(host, port)
     lines = (
         f"CONNECT {where} HTTP/1.1",
         f"Host: {where}",
@@ -307,7 +308,7 @@ def jump_words(place: Place, way: SshWay, host: str, port: int) -> list[str]:
     if ":" in jump or jump.replace(".", "").isdecimal():
         # Certificates name no addresses: the authority and the cluster's name have to do.
         options["HostKeyAlias"] = place.cluster
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where = host_port(host, port)
     words = ["ssh", "-F", "/dev/null"]
     for name, value in options.items():
         words += ["-o", f"{name}={value}"]

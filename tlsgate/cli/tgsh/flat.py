@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from tlsgate.core.addresses import host_port
+
 TYPE_CHECKING = False  # as typing has it, which takes 5 ms to be imported
 if TYPE_CHECKING:
     from typing import Any, NoReturn
@@ -102,7 +104,7 @@ class Place:
     @property
     def where(self) -> str:
         """The gateway's address as people write it."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
     @property
     def login(self) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tlsgate.cli.tgsh.dialssh import quoted
 from tlsgate.cli.tgsh.flat import Place
+from tlsgate.core.addresses import host_port
 from tlsgate.core.sshway import MULTIPLEX, SshWay
 from tlsgate.errors import BadAsk
 
@@ -107,7 +108,6 @@ def block(place: Place, way: SshWay) -> str:
         # The gateway's own name stays the user's: its sshd is none of the cluster's.
         lines += [behind, *ours, f"    ProxyCommand {proxy_command(place)}"]
     else:
-        shown = f"[{way[1]}]" if ":" in way[1] else way[1]
         lines += [
             f"Host {' '.join([*nodes, *gates])}",
             *ours,
@@ -116,7 +116,7 @@ def block(place: Place, way: SshWay) -> str:
             f"    Port {way[2]}",
             *([] if _is_name(way[1]) else [f"    HostKeyAlias {place.cluster}"]),
             behind,
-            f"    ProxyJump {place.user}@{shown}:{way[2]}",
+            f"    ProxyJump {place.user}@{host_port(way[1], way[2])}",
         ]
     return "\n".join([*lines, last, ""])
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 
 from tlsgate.cli.outward import connect
 from tlsgate.cli.tgsh.flat import Place, text_of
+from tlsgate.core.addresses import host_port
 from tlsgate.core.sshway import (
     ANSWER_BYTES,
     FRESH_SECONDS,
@@ -83,8 +84,7 @@ def way_now(
 def told(way: SshWay) -> str:
     """A way as a profile has it: "multiplex", or the address of the jump host."""
     mode, host, port = way
-    shown = f"[{host}]" if ":" in host else host
-    return mode if mode == MULTIPLEX else f"{shown}:{port}"
+    return mode if mode == MULTIPLEX else host_port(host, port)
 
 
 def asked(place: Place) -> bytes:

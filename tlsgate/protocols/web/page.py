@@ -17,9 +17,10 @@ from attrs import frozen
 
 from tlsgate import __version__
 from tlsgate.config.settings import Settings
+from tlsgate.core.addresses import split
 from tlsgate.core.routing import CertRule, Route
 from tlsgate.interfaces import IGateProtocol
-from tlsgate.protocols.addresses import first, split
+from tlsgate.protocols.addresses import first
 from tlsgate.protocols.web.picture import ICON, MARK, draw
 from tlsgate.protocols.web.style import STYLE
 

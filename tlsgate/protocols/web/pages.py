@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 
-from tlsgate.protocols.addresses import split
+from tlsgate.core.addresses import split
 from tlsgate.protocols.web.formstyle import FORM_STYLE
 from tlsgate.protocols.web.picture import ICON, MARK
 from tlsgate.protocols.web.style import STYLE

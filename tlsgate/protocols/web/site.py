@@ -18,6 +18,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlsgate.config.settings import Settings
+from tlsgate.core.addresses import host_port, split
 from tlsgate.interfaces import ICluster, IGateProtocol
 from tlsgate.protocols import addresses
 from tlsgate.protocols.web import answers, console, page, pages, ping
@@ -171,8 +172,8 @@ def listeners_of(settings: Settings, web_address: IAddress | None) -> Mapping[st
     port = getattr(web_address, "port", None)
     written = listeners.get("web")
     if isinstance(port, int) and (written is None or written.endswith(":0")):
-        host = addresses.split(written)[0] if written else "0.0.0.0"
-        listeners["web"] = addresses.join(host, port)
+        host = split(written)[0] if written else "0.0.0.0"
+        listeners["web"] = host_port(host, port)
     return {name: where for name, where in listeners.items() if not where.endswith(":0")}
 
 
