@@ -8,6 +8,14 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.fuzz.targets import check_hello, check_openings, check_proxyline, check_sshcert
+from tests.fuzz.tunnels import (
+    check_connect,
+    check_frames,
+    check_greetings,
+    check_lives,
+    check_pingframes,
+    check_sshmessages,
+)
 
 _CORPUS = Path(__file__).parent / "corpus"
 
@@ -37,3 +45,27 @@ class CorpusTests(SynchronousTestCase):
     def test_sshcert(self) -> None:
         """OpenSSH certificates: no odd one gets through, and none raises anything else."""
         self._replay("sshcert", check_sshcert)
+
+    def test_frames(self) -> None:
+        """Frames of tunnels: the same however they are cut, and as they would be written."""
+        self._replay("frames", check_frames)
+
+    def test_greetings(self) -> None:
+        """What gateway and agent say: what is read can be told, and steers no terminal."""
+        self._replay("greetings", check_greetings)
+
+    def test_connect(self) -> None:
+        """CONNECT: once told, an answer stays told."""
+        self._replay("connect", check_connect)
+
+    def test_pingframes(self) -> None:
+        """Ping frames: the same however they are cut."""
+        self._replay("pingframes", check_pingframes)
+
+    def test_sshmessages(self) -> None:
+        """SSH messages: a value or our error, for each of them."""
+        self._replay("sshmessages", check_sshmessages)
+
+    def test_lives(self) -> None:
+        """Streams of tunnels: whatever comes in whatever order, no client is served twice."""
+        self._replay("lives", check_lives)
