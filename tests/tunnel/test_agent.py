@@ -252,10 +252,13 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.places(), [("gw1", "0")])
 
     def test_every_gateway(self) -> None:
-        """Gateways that one tells of are dialled where it says, by the token they may confirm."""
+        """Gateways that one tells of are asked for the way, as those of the configuration are."""
         self.agent.start()
-        side = self.meet(gateways=("gate.example.com:443", "second.example:3024"))
+        ssh = {"tunnel_listen_addr": "0.0.0.0:3024", "public_addr": "second.example:443"}
+        self.find = {"proxy": {"tls_routing_enabled": False, "ssh": ssh}}
+        side = self.meet(gateways=("gate.example.com:443", "second.example:443"))
         dial = self.dial()
+        self.assertEqual(self.asked_ways[-1], "second.example:443")
         self.assertEqual(dial.way, Way("second.example", 3024, alpn=False))
         self.meet(gateway="gw2")
         self.assertEqual(self.places(), [("gw1", "0"), ("gw2", "0")])

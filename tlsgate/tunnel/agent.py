@@ -89,7 +89,7 @@ class Agent:
         self.tethers: set[Tether] = set()
         self._drained: list[Deferred[None]] = []
         for server in servers:
-            self._routes[server, None] = Route(self, server, asks=True)
+            self._routes[server, None] = Route(self, server)
 
     def start(self) -> None:
         """Begin to dial."""
@@ -187,12 +187,12 @@ class Agent:
         for worker in tether.workers:
             if worker != tether.worker and (tether.gateway, worker) not in self._holders:
                 wanted[route.server, worker] = Route(
-                    self, route.server, asks=route.asks, worker=worker
+                    self, route.server, learnt=route.learnt, worker=worker
                 )
         known = {str(one.way) for one in self._routes.values() if one.way is not None}
         for address in tether.gateways:
-            if address not in known and (address, None) not in self._routes:
-                wanted[address, None] = Route(self, address, asks=False)
+            if address not in known:
+                wanted[address, None] = Route(self, address, learnt=True)
         for key, made in wanted.items():
             if key not in self._routes and len(self._routes) < _MOST_ROUTES:
                 self._routes[key] = made
@@ -205,7 +205,7 @@ class Agent:
         for key, one in list(self._routes.items()):
             server, worker = key
             gone = worker is not None and server == route.server and worker not in tether.workers
-            gone = gone or (not one.asks and worker is None and server not in named)
+            gone = gone or (one.learnt and worker is None and server not in named)
             if gone and one is not route:  # what is there is there, whoever names it
                 del self._routes[key]
                 one.stop()
@@ -255,7 +255,7 @@ class Route:
 
     Args:
         server: "host:port".
-        asks: True: it is asked for the document; False: it is where tunnels are dialled.
+        learnt: another gateway has named it; False: the configuration has.
         worker: the only one of the gateway's that is meant; None: any.
 
     Attributes:
@@ -263,9 +263,11 @@ class Route:
         tether: the newest session.
     """
 
-    def __init__(self, agent: Agent, server: str, *, asks: bool, worker: str | None = None) -> None:
+    def __init__(
+        self, agent: Agent, server: str, *, learnt: bool = False, worker: str | None = None
+    ) -> None:
         self.server = server
-        self.asks = asks
+        self.learnt = learnt
         self.way: Way | None = None
         self.tether: Tether | None = None
         self._wanted = worker
@@ -313,10 +315,6 @@ class Route:
 
     def find(self) -> None:
         """See `reach.Effects`."""
-        if not self.asks:
-            self.way = Way(*whole(self.server), alpn=False)
-            self._later(self._reach.found)
-            return
         finding = Deferred.fromCoroutine(self._find())
         self._finding = finding
         finding.addCallbacks(self._found, self._not_found)
