@@ -22,7 +22,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import tlsgate
-from tlsgate.core.addresses import whole
 from tlsgate.core.greetings import AgentHello, GatewayHello, Inventory
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.tunnelway import Way, tunnel_way
