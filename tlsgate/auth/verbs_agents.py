@@ -14,10 +14,12 @@ from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.principal import GATEWAY
 from tlsgate.core.keeping import Item
 from tlsgate.core.roles import Target, allowed_logins, decide_target
-from tlsgate.errors import BadAsk, Forbidden
+from tlsgate.errors import BadAsk, Forbidden, NoSuch
 
 #: After so many nodes others have their turn.
 _TURN: Final = 200
+#: Hosts that an answer names.
+_NAMED: Final = 100
 
 
 async def _heartbeat(call: Call) -> Any:
@@ -30,9 +32,14 @@ async def _report(call: Call) -> Any:
     if principal.kind != "host" or GATEWAY not in principal.system_roles:
         raise Forbidden(str(principal), "report agents", "only gateways have any")
     rows = [one.model_dump() for one in body.agents]
-    parts.inventory.report(principal.name, body.worker, rows, parts.now())
-    gateways = dict.fromkeys(parts.public_addresses())
-    return {"taken": len(rows), "gateways": list(gateways)}
+    now = parts.now()
+    parts.inventory.report(principal.name, body.worker, rows, now)
+    # Of a worker with very many agents there are several reports: "0", "0.1".
+    worker = (body.worker or "").partition(".")[0]
+    parts.following.take("gateway", principal.name, body.authorities, now, worker=worker)
+    # Without the auth service's own port, where no agent finds a gateway.
+    found = parts.public_addresses() if parts.gateways is None else parts.gateways.addresses()
+    return {"taken": len(rows), "gateways": list(dict.fromkeys(found))}
 
 
 async def _mine(call: Call) -> Any:
@@ -113,6 +120,30 @@ async def _inventory(call: Call) -> Any:
     return {"items": left[: page.limit], "next": last}
 
 
+async def _followers(call: Call) -> Any:
+    call.rights.require("cert_authority", "readnosecrets", "read", "list")
+    kind, parts = call.names["type"], call.parts
+    public = parts.authorities.public().get(kind)
+    if public is None:
+        raise NoSuch("authority", kind[:64])
+    rows = list(parts.following.rows(kind, parts.now()))
+    seen = {row["name"] for row in rows if row["kind"] == "agent"}
+    async for item, resource in nodes.every(call):  # heard before this process was there
+        if (name := resource["metadata"]["name"]) not in seen:
+            heard = (item.expires or nodes.LIFE_SECONDS) - nodes.LIFE_SECONDS
+            row = {"kind": "agent", "name": name, "worker": "", "revision": None}
+            rows.append({**row, "last_seen": heard})
+    behind = [row for row in rows if (row["revision"] or 0) < public["revision"]]
+    return {
+        "type": kind,
+        "phase": public["phase"],
+        "revision": public["revision"],
+        "known": len(rows),
+        "behind_count": len(behind),
+        "behind": behind[:_NAMED],
+    }
+
+
 def _place(row: Mapping[str, Any]) -> str:
     """What a page goes on after."""
     return f"{row['name']} {row['gateway'] or ''} {row['worker']}"
@@ -167,6 +198,15 @@ VERBS: Final = (
         answer=_mine,
         reply="MyNodes",
         query=NodesAsked,
+    ),
+    Verb(
+        name="authorities.followers",
+        method="GET",
+        path="/v1/authorities/{type}/followers",
+        who="user",
+        summary="Say which gateways and agents have not taken up an authority's last step yet.",
+        answer=_followers,
+        reply="Followers",
     ),
     Verb(
         name="inventory.list",
