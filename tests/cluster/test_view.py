@@ -115,6 +115,20 @@ class HeardTests(ViewCase):
             self.door.live.say(event("cert_authority", kind, resource))
         self.assertEqual(self.view.signing, "h1 s1")
 
+    def test_a_listener_that_fails(self) -> None:
+        """Those behind it hear all the same, and the watch goes on: a lock has to be followed."""
+
+        def fails(what: object) -> None:
+            raise ZeroDivisionError
+
+        self.view = self.make()
+        self.view.on_change(fails)
+        self.view.on_change(self.changes.append)
+        self.begin()
+        self.door.live.say(event("lock", "l", lock("l", user="alice")))
+        self.assertEqual(self.changes, [ALL, frozenset({"lock"})])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
     def test_age(self) -> None:
         """The state is as old as the last word; before any it is as old as can be."""
         self.view.start()

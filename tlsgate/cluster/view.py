@@ -261,7 +261,11 @@ class ClusterView:
                 )
         self._told = state.unreadable
         for listener in list(self._listeners):
-            listener(what)
+            try:
+                listener(what)
+            except Exception:
+                # Whoever fails, the others have to hear: one of them cuts who is locked out.
+                self.log.failure("a change of the cluster was not followed; this is a bug")
 
 
 def _with(snapshot: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Mapping[str, Any]:
