@@ -128,7 +128,7 @@ void fail_run(const char *format, ...)
 
 static void fail(struct client *client, const char *what)
 {
-    static const char *const stages[] = {"dialling", "in the handshake", "at work", "at the end"};
+    static const char *const stages[] = {"dialling", "in the handshake", "asking", "at work", "at the end"};
     fail_run("%s: %s", stages[client->stage], what);
     drop(client);
 }
@@ -146,6 +146,16 @@ static int stuck(struct client *client, int result)
     else
         fail(client, tls_reason());
     return -1;
+}
+
+/* Everything before the work itself is done. */
+static int work(struct client *client)
+{
+    if (run.mode == DOWN || run.mode == UP || run.mode == PINGPONG) {
+        settle(client);
+        run.established++;
+    }
+    return 1;
 }
 
 /* Say close_notify and FIN, then wait for the gateway's. */
@@ -174,12 +184,62 @@ static int ending(struct client *client)
     return 0;
 }
 
+static void note_first(struct client *client)
+{
+    if (client->said > 0)
+        run.first[run.firsts++ % FIRSTS] = (float)(now() - client->said);
+    client->said = -1;
+}
+
+/* Say CONNECT and read the answer's head, never a byte past it; what follows is the target's. */
+static int asking(struct client *client)
+{
+    ERR_clear_error();
+    errno = 0;
+    if (!client->asked) {
+        char line[700];
+        int length = snprintf(line, sizeof line, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", run.node,
+                              run.node);
+        client->said = now();
+        int put = SSL_write(client->ssl, line, length);
+        if (put <= 0) {
+            stuck(client, put);
+            return 0;
+        }
+        client->asked = 1;
+    }
+    while (client->kept < 4 || memcmp(client->head + client->kept - 4, "\r\n\r\n", 4)) {
+        if (client->kept == sizeof client->head) {
+            fail(client, "the answer to CONNECT is too long");
+            return 0;
+        }
+        int got = SSL_read(client->ssl, client->head + client->kept, 1);
+        if (got <= 0) {
+            stuck(client, got);
+            return 0;
+        }
+        client->kept++;
+    }
+    note_first(client);
+    if (memcmp(client->head, "HTTP/1.1 200", 12)) {
+        client->head[40] = 0;
+        fail(client, client->head);
+        return 0;
+    }
+    client->asked = 0;
+    client->kept = 0;
+    client->stage = WORKING;
+    return work(client);
+}
+
 /* Send *length* bytes and wait for their echo. 1: it is here, 0: not yet, -1: over. */
 static int ask(struct client *client, size_t length)
 {
     unsigned char answer[MESSAGE];
     if (!client->asked) {
         ERR_clear_error();
+        if (!client->said)
+            client->said = now();
         int put = SSL_write(client->ssl, pattern, (int)length);
         if (put <= 0)
             return stuck(client, put);
@@ -200,6 +260,7 @@ static int ask(struct client *client, size_t length)
     if (client->kept < length)
         return 0;
     client->asked = 0;
+    note_first(client);
     return 1;
 }
 
@@ -327,12 +388,8 @@ static int shaking(struct client *client)
         fail(client, "the gateway chose another ALPN token");
         return 0;
     }
-    client->stage = WORKING;
-    if (run.mode == DOWN || run.mode == UP || run.mode == PINGPONG) {
-        settle(client);
-        run.established++;
-    }
-    return 1;
+    client->stage = run.node[0] ? ASKING : WORKING;
+    return client->stage == WORKING ? work(client) : 1;
 }
 
 static int ready(struct end *end)
@@ -343,6 +400,8 @@ static int ready(struct end *end)
         return dialling(client);
     case SHAKING:
         return shaking(client);
+    case ASKING:
+        return asking(client);
     case WORKING:
         return working(client);
     default:

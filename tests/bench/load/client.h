@@ -6,8 +6,10 @@
 
 #include <openssl/ssl.h>
 
+#define FIRSTS 65536 /* the latest that are kept */
+
 enum mode { DOWN, UP, PASS, CONNECT, PINGPONG, HOLD, PROBE, RELEASE };
-enum stage { DIALLING, SHAKING, WORKING, ENDING };
+enum stage { DIALLING, SHAKING, ASKING, WORKING, ENDING };
 
 struct client {
     struct end end;
@@ -18,6 +20,8 @@ struct client {
     int asked;       /* a byte or a message is on its way */
     uint64_t offset; /* bytes of the pattern moved so far */
     size_t kept;     /* bytes of the answer that are here */
+    double said;     /* when its first bytes went out */
+    char head[512];  /* the answer to CONNECT */
 };
 
 struct run {
@@ -25,9 +29,12 @@ struct run {
     int port, connections, pid_count, pids[64];
     double seconds, warm;
     char sni[256], alpn[256];
+    char node[256];  /* HOST:PORT to CONNECT to first, or nothing */
     struct client **slots;
     int started, open, opening, established, going, stopping;
     uint64_t count, bytes, failures;
+    float first[FIRSTS]; /* seconds from a connection's first bytes to the first answer */
+    unsigned firsts;
     char failure[400];
 };
 extern struct run run;

@@ -8,6 +8,7 @@
  *     probe         one connection that verifies the gateway; says what was negotiated
  *
  * keys: port, connections, seconds, warm (seconds before the measured ones), sni, alpn,
+ * node (HOST:PORT that a CONNECT asks the gateway for before anything else),
  * pids (of the gateway, "1,2"): their CPU time is read at the instants that bound the count.
  */
 #include "client.h"
@@ -117,19 +118,34 @@ static void print_failure(void)
     putchar('"');
 }
 
+static int by_value(const void *left, const void *right)
+{
+    float a = *(const float *)left, b = *(const float *)right;
+    return (a > b) - (a < b);
+}
+
+static double middle_first(void)
+{
+    unsigned count = run.firsts < FIRSTS ? run.firsts : FIRSTS;
+    if (!count)
+        return 0;
+    qsort(run.first, count, sizeof *run.first, by_value);
+    return (double)run.first[count / 2];
+}
+
 static void answer(const struct reading *from, const struct reading *to)
 {
     printf("{\"failures\": %llu, \"failure\": ", (unsigned long long)run.failures);
     print_failure();
     if (from)
         printf(", \"wall\": %.6f, \"cpu\": %.6f, \"idle\": %.6f, \"count\": %llu, "
-               "\"bytes\": %llu, \"sent\": %llu, \"received\": %llu, \"lines\": %llu",
+               "\"bytes\": %llu, \"sent\": %llu, \"received\": %llu, \"lines\": %llu, \"first\": %.7f",
                to->at - from->at, to->cpu - from->cpu, to->idle - from->idle,
                (unsigned long long)(to->count - from->count),
                (unsigned long long)(to->bytes - from->bytes),
                (unsigned long long)(to->sent - from->sent),
                (unsigned long long)(to->received - from->received),
-               (unsigned long long)(to->lines - from->lines));
+               (unsigned long long)(to->lines - from->lines), middle_first());
     else
         printf(", \"open\": %d, \"established\": %d", run.open, run.established);
     puts("}");
@@ -189,6 +205,8 @@ static void set(const char *key, char *value)
         snprintf(run.sni, sizeof run.sni, "%s", value);
     else if (!strcmp(key, "alpn"))
         snprintf(run.alpn, sizeof run.alpn, "%s", value);
+    else if (!strcmp(key, "node"))
+        snprintf(run.node, sizeof run.node, "%s", value);
     else if (!strcmp(key, "pids"))
         for (char *rest, *pid = strtok_r(value, ",", &rest); pid && run.pid_count < 64;
              pid = strtok_r(NULL, ",", &rest))
