@@ -33,7 +33,7 @@ class FakeSsh:
     """What sshd shows."""
 
     def __init__(self) -> None:
-        self.is_certified = True
+        self.is_certified = self.is_following = True
         self.kept: list[str | None] = []
         self.line = ssh_line(p256())
 
@@ -251,6 +251,49 @@ class EnrolmentTests(SynchronousTestCase):
         self.assertEqual(len(self.asked("/v1/me/certificates")), 1)
         self.assertEqual(len(self.ssh.kept), 1)
         self.assertEqual(before, 1)
+
+    def test_what_is_followed(self) -> None:
+        """A step is told when it is taken up, and not again for nothing."""
+        self.start()
+        self.clock.advance(1)
+        path = "/v1/agent/heartbeat"
+        beats = self.asked(path)
+        self.assertEqual(beats[-1]["authorities"], self.view.revisions)
+        self.hear()
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked(path)), len(beats))
+        self.ssh.is_following = False
+        before = dict(self.view.revisions)
+        self.cluster.rotate("ssh_user", "init")
+        self.hear()
+        self.assertEqual(self.enrolment.followed(), before)
+        self.ssh.is_following = True
+        self.hear()
+        self.clock.advance(1)
+        self.assertEqual(self.asked(path)[-1]["authorities"], self.view.revisions)
+        self.assertNotEqual(before, self.view.revisions)
+
+    def test_a_beat_during_a_beat(self) -> None:
+        """What has changed since a heartbeat went out is told right after its answer."""
+        waiting: Deferred[None] = Deferred()
+        asked = self.door.ask
+        path = "/v1/agent/heartbeat"
+
+        async def ask(method: str, at: str, body: Any = None, **more: Any) -> Any:
+            answer = await asked(method, at, body, **more)
+            if at == path and len(self.asked(path)) == 1:
+                await waiting
+            return answer
+
+        self.patch(self.door, "ask", ask)
+        self.start()
+        self.clock.advance(1)
+        self.enrolment.beat()
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked(path)), 1)
+        waiting.callback(None)
+        self.clock.advance(1)
+        self.assertEqual(len(self.asked(path)), 2)
 
     def test_a_change_during_a_renewal(self) -> None:
         """What changes while an answer is awaited is followed right after it."""

@@ -351,6 +351,18 @@ class ChangeTests(MembershipCase):
             self.door.live.say(event("cert_authority", "ssh_host", public))
             self.clock.advance(0)
             self.assertEqual((phase, len(self.renewals)), (phase, renewals))
+            self.assertEqual(self.member.followed()["ssh_host"], public["revision"])
+
+    def test_what_is_followed(self) -> None:
+        """A step counts as taken up when the gate has been built anew, and that is told."""
+        before, told = self.member.followed(), []
+        self.member.on_followed = lambda: told.append(self.member.followed())
+        self.cluster.rotate("user", "init")
+        public = self.cluster.authorities.public()["user"]
+        self.door.live.say(event("cert_authority", "user", public))
+        self.assertEqual(told, [before])
+        self.clock.advance(0)
+        self.assertEqual(told[1:], [{**before, "user": public["revision"]}])
 
     def test_s52_locks(self) -> None:
         """Each lock ends its holder's connections within the same turn, a snapshot's too."""

@@ -95,8 +95,10 @@ class SshNodeTests(SynchronousTestCase):
         self.folder.mkdir(parents=True)
         (self.folder / "user_ca.pub").mkdir()
         self.begin(self.line)
+        self.assertFalse(self.node.is_following)
         (self.folder / "user_ca.pub").rmdir()
         self.reactor.advance(5.0)
+        self.assertTrue(self.node.is_following)
         self.assertEqual(self.cas(), f"{self.line}\n")
 
     def test_not_written_and_stopped(self) -> None:

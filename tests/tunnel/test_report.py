@@ -22,6 +22,7 @@ class Door:
 
     def __init__(self) -> None:
         self.heard: list[tuple[str, list[str]]] = []
+        self.followed: Mapping[str, int] = {}
         self.status = 200
         self.answer: Any = {}
         self.error: Exception | None = None
@@ -40,6 +41,7 @@ class Door:
         for row in body["agents"]:
             assert row["worker"] == body["worker"]
         self.heard.append((body["worker"], [row["name"] for row in body["agents"]]))
+        self.followed = body["authorities"]
         if self.waits is not None:
             await self.waits
         if self.error is not None:
@@ -61,12 +63,14 @@ class ReportsTests(SynchronousTestCase):
         self.clock, self.door = Clock(), Door()
         self.names: list[str] = ["a"]
         self.gateways: list[tuple[str, ...]] = []
+        self.followed: dict[str, int] = {}
         self.reports = Reports(
             self.door,
             lambda: [{"name": one} for one in self.names],
             "2",
             self.clock,
             self.gateways.append,
+            lambda: self.followed,
         )
         self.logged: list[str] = []
         observer: Any = self.log
@@ -114,6 +118,23 @@ class ReportsTests(SynchronousTestCase):
         waits.callback(None)
         self.clock.advance(0.5)
         self.assertEqual(len(self.door.take()), 1)
+
+    def test_at_once(self) -> None:
+        """What an operator waits for is told without the pause between two reports."""
+        self.reports.changed()
+        self.clock.advance(0.5)
+        self.door.take()
+        waits = self.door.waits = Deferred()
+        self.followed["user"] = 3
+        self.reports.at_once()
+        self.clock.advance(0.5)
+        self.assertEqual((len(self.door.take()), self.door.followed), (1, {"user": 3}))
+        self.followed["user"] = 4
+        self.reports.at_once()
+        self.door.waits = None
+        waits.callback(None)
+        self.clock.advance(5)
+        self.assertEqual((len(self.door.take()), self.door.followed), (1, {"user": 4}))
 
     def test_gateways(self) -> None:
         """The answer says where gateways are, if it says anything."""

@@ -21,6 +21,13 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterVali
 Value = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_one_line)]
 
 
+#: By type of authority, the revision that is in force at a host.
+Revisions = Annotated[
+    dict[Word, Annotated[int, Field(ge=0)]],
+    Field(max_length=16, description="which revision of each authority has been taken up"),
+]
+
+
 class OfferBody(Body):
     """One thing that an agent serves."""
 
@@ -39,6 +46,7 @@ class Heartbeat(Body):
     sshd: Annotated[dict[Word, Value | bool | int | None], Field(max_length=16)] | None = Field(
         None, description="what the agent has seen of its host's sshd"
     )
+    authorities: Revisions = Field(default_factory=dict)
 
 
 class AgentBody(Body):
@@ -63,6 +71,7 @@ class AgentsBody(Body):
     worker: Line | None = Field(
         None, description="whose agents these are all; without it, of each worker that they name"
     )
+    authorities: Revisions = Field(default_factory=dict)
 
 
 class NodesAsked(Query):

@@ -246,6 +246,27 @@ class Authorities(Answer):
     authorities: dict[str, Authority]
 
 
+class Follower(Answer):
+    """A host that does not follow yet."""
+
+    kind: Literal["gateway", "agent"]
+    name: str
+    worker: str
+    revision: int | None = Field(description="that it follows; null: it has not said")
+    last_seen: float
+
+
+class Followers(Answer):
+    """How far an authority's last step has been taken up."""
+
+    type: str
+    phase: str
+    revision: int
+    known: int = Field(description="gateways, by worker, and agents that are there")
+    behind_count: int
+    behind: list[Follower] = Field(description="the first hundred of them")
+
+
 class Events(Answer):
     """A page of the audit trail; there may be another although this one is short."""
 

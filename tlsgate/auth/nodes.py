@@ -62,6 +62,7 @@ async def beat(call: Call) -> dict[str, Any]:
             raise BadResource([("offers", f"come to more than {_BYTES} bytes")])
         await _keep(call, key, value)
     now = parts.now()
+    parts.following.take("agent", principal.name, body.authorities, now)
     return {"next_seconds": BEAT_SECONDS, "expires": now + LIFE_SECONDS, "labels": labels}
 
 
@@ -149,5 +150,6 @@ async def remove(call: Call, name: str) -> str:
         )
         call.emit("lock.created", name=lock.name, target=f"agent {who}")
     await parts.store.commit([Delete(_PREFIX + name)])
+    parts.following.drop("agent", name)
     call.emit("node.delete", name=name)
     return lock.name

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.following import Following
 from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.issue import Issuer
@@ -51,6 +52,7 @@ class Parts:
         public_addresses: "host:port" under which the gateway's web port is reached.
         gateways: what those in other processes have told; None: there can be none.
         inventory: which agents the gateways have.
+        following: how far hosts follow the rotation of authorities.
         version: of the daemon.
         audit_kept: returns when every event that was emitted is on the disk; raises
             `AuditFailed` where the trail cannot be written and must be (R18).
@@ -78,6 +80,7 @@ class Parts:
     public_addresses: Callable[[], Sequence[str]] = tuple
     gateways: Gateways | None = None
     inventory: Inventory = field(factory=Inventory)
+    following: Following = field(factory=Following)
     agent_events: Rates = field(factory=lambda: Rates(500, 10.0))
     audit_kept: Callable[[], Awaitable[None]] = _at_once
     audit_refuses: Callable[[], bool] = bool

@@ -49,6 +49,23 @@ class GatewayRefused(GateError):
 
 
 @define(eq=False)
+class NotFollowed(GateError):
+    """Some of a cluster's hosts have not taken up what was changed."""
+
+    fault = Fault.TARGET
+    reason = "not_followed"
+    what: str
+    who: str
+    seconds: int
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.seconds} s {self.what} is not taken up by {self.who}: look at their "
+            "logs before the next phase"
+        )
+
+
+@define(eq=False)
 class Refused(GateError):
     """The gateway, or the agent behind it, has decided against it in a sentence of its own."""
 

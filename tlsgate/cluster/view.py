@@ -155,6 +155,13 @@ class ClusterView:
         return " ".join(str(one.get("spec", one).get("signing", "")) for one in said).strip()
 
     @property
+    def revisions(self) -> Mapping[str, int]:
+        """Which revision of each authority is known, by type."""
+        said = {} if self.snapshot is None else self.snapshot["authorities"]
+        found = {kind: one.get("spec", one).get("revision") for kind, one in said.items()}
+        return {kind: one for kind, one in found.items() if isinstance(one, int)}
+
+    @property
     def mode(self) -> str:
         """See `ICluster.mode`."""
         said = None if self.state is None else self.state.mode

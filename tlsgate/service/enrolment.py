@@ -5,6 +5,8 @@
    it hears is kept, so that an agent that starts without the auth service serves too.
 3. At two thirds of its certificate's life, or when an authority changes, it gets the next one.
 4. Each minute, and on each change of what it offers, it tells the auth service.
+
+More than 400 lines: joining, renewal and heartbeats share their timers and their end.
 """
 
 from __future__ import annotations
@@ -51,6 +53,10 @@ class Ssh(Protocol):
     @property
     def is_certified(self) -> bool:
         """Whether sshd's host key has a certificate."""
+
+    @property
+    def is_following(self) -> bool:
+        """Whether sshd trusts the authorities that the cluster does."""
 
     def public_key(self) -> str:
         """The key, as a line."""
@@ -107,6 +113,9 @@ class Enrolment:
         self._busy: set[str] = set()
         self._waiting: Deferred[None] | None = None
         self._signing = ""
+        self._followed: Mapping[str, int] = {}
+        #: What the last heartbeat said of it.
+        self._told_followed: Mapping[str, int] = {}
         self._beat_failed = False
         self._stopped = False
 
@@ -169,6 +178,17 @@ class Enrolment:
             "strict": self.view.state is not None and self.view.state.strict_locks,
         }
 
+    def followed(self) -> Mapping[str, int]:
+        """Which revision of each authority is in force here: trusted, and shown."""
+        if self.view.state is not None and not self._differs() and self._ssh.is_following:
+            self._followed = dict(self.view.revisions)
+        return self._followed
+
+    def _tell_followed(self) -> None:
+        """An operator may wait for it; but agents that all come back at once have the minute."""
+        if self.followed() != self._told_followed:
+            self.beat()
+
     def beat(self) -> None:
         """Tell the auth service soon what is offered."""
         if self._joined is not None:
@@ -219,6 +239,7 @@ class Enrolment:
             return
         if "cert_authority" in what:
             self._take_authorities()
+            self._tell_followed()
         # Of many changes at once the last is kept.
         self._soon("keep", 1.0, self._keep)
 
@@ -318,6 +339,7 @@ class Enrolment:
         # What has changed meanwhile has met a renewal that was under way.
         wait = _MEANWHILE_SECONDS if self._differs() else max(due - self._now(), 1.0)
         self._soon("renew", wait, self._begin_renewal)
+        self._tell_followed()
 
     def _again(self, at_once: bool) -> Callable[[], None]:
         return lambda: self._begin_renewal(at_once=at_once)
@@ -325,15 +347,20 @@ class Enrolment:
     # -- heartbeats --
 
     def _begin_beat(self) -> None:
+        if "heartbeat" in self._busy:  # what it says was another thing
+            self._soon("beat", _SOON_SECONDS, self._begin_beat)
+            return
         self._run("heartbeat", self._beat)
 
     async def _beat(self) -> None:
-        body = {
+        body: dict[str, Any] = {
             "version": tlsgate.__version__,
             "hostname": self._hostname,
             "offers": [one.told() for one in self._offers()],
             "sshd": {"certified": self._ssh.is_certified},
+            "authorities": dict(self.followed()),
         }
+        self._told_followed = body["authorities"]
         seconds = _BEAT_AGAIN_SECONDS
         try:
             status, said = await self.view.door.ask("POST", "/v1/agent/heartbeat", body)

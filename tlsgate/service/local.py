@@ -121,7 +121,10 @@ class LocalGateway:
         self.gateway.take(built.gate)
         self._tunnels: OwnTunnels | None = None
         if membership is not None:
-            self._tunnels = OwnTunnels(reactor, self.gateway, membership.view, index)
+            self._tunnels = OwnTunnels(
+                reactor, self.gateway, membership.view, index, membership.followed
+            )
+            membership.on_followed = self._tunnels.reports.at_once
             self.gateway.tunnels = self._tunnels.tunnels
         if built.gate.settings.workers > 1:
             folder = built.gate.settings.data_dir / "gateway" / "passing"

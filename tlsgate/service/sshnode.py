@@ -94,6 +94,13 @@ class SshNode:
         """Whether there is a certificate for the host key; else the agent renews at once."""
         return self.files.is_certified
 
+    @property
+    def is_following(self) -> bool:
+        """Whether the authorities that the cluster trusts are those that sshd reads."""
+        state = self._view.state
+        lines = () if state is None else state.authorities.get("ssh_user", ())
+        return not self._started or not lines or lines == self._cas
+
     def keep(self, certificate: str | None) -> None:
         """Keep the host key's certificate, see `SshFiles.keep`."""
         if self.files.keep(certificate, ()):

@@ -37,9 +37,17 @@ class OwnTunnels:
         gateway: whose tunnels they are; it has a gate already.
         view: of the cluster.
         index: of this worker.
+        followed: see `tunnel.report`.
     """
 
-    def __init__(self, reactor: Any, gateway: Gateway, view: ClusterView, index: int) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        gateway: Gateway,
+        view: ClusterView,
+        index: int,
+        followed: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         self._gateway = gateway
         self._view = view
         self._index = index
@@ -53,7 +61,7 @@ class OwnTunnels:
         )
         self._way = self._ways()
         self.reports = Reports(
-            view.door, self.tunnels.sessions, str(index), reactor, self._heard_of
+            view.door, self.tunnels.sessions, str(index), reactor, self._heard_of, followed
         )
         self.tunnels.changed = self.reports.changed
         self._draining = False

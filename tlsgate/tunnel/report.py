@@ -42,6 +42,7 @@ class Reports:
         worker: of this process.
         clock: the reactor.
         heard: takes the addresses of gateways, where the auth service says them.
+        followed: which revision of each authority is in force here.
     """
 
     log = Logger()
@@ -53,7 +54,9 @@ class Reports:
         worker: str,
         clock: Any,
         heard: Callable[[tuple[str, ...]], None],
+        followed: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
+        self._followed = followed
         self._heard = heard
         self._door = door
         self._sessions = sessions
@@ -74,6 +77,13 @@ class Reports:
             return
         wait = max(SOON_SECONDS, self._told_at + BETWEEN_SECONDS - self._clock.seconds())
         self._plan(wait)
+
+    def at_once(self) -> None:
+        """Something that an operator waits for has been done."""
+        if self._telling:
+            self._again = True
+        else:
+            self._plan(SOON_SECONDS)
 
     def stop(self) -> None:
         """Tell nothing more."""
@@ -106,7 +116,11 @@ class Reports:
         try:
             for number, part in enumerate(asks):
                 worker = f"{self._worker}.{number}" if number else self._worker
-                body = {"worker": worker, "agents": [{**row, "worker": worker} for row in part]}
+                body = {
+                    "worker": worker,
+                    "agents": [{**row, "worker": worker} for row in part],
+                    "authorities": dict(self._followed()),
+                }
                 status, answer = await self._door.ask("POST", _PATH, body)
                 if status != 200:
                     self._failed(f"it answers with status {status}")

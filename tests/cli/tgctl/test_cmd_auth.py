@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.cluster import SSH_LINE, Authority, Cluster
 from tests.support.commandline import TableDoor, run
 from tlsgate.cli.credential import read_identity
+from tlsgate.cli.tgctl import following
 from tlsgate.cli.tgctl.cmd_auth import EXPORTS
 
 CA = Authority()
@@ -60,7 +61,8 @@ class RotateTests(SynchronousTestCase):
         """The phase, and the command for the next one."""
         door = TableDoor({"POST /v1/authorities/user/rotate": {"phase": "init"}})
         result = run(
-            *("auth", "rotate", "--type=user", "--phase=init", "--grace-period=30h"), door=door
+            *("auth", "rotate", "--type=user", "--phase=init", "--grace-period=30h", "--no-wait"),
+            door=door,
         )
         self.assertEqual(
             result.stdout,
@@ -71,10 +73,27 @@ class RotateTests(SynchronousTestCase):
     def test_no_grace(self) -> None:
         """None at all is a grace period, too: it ends what the old key has signed."""
         door = TableDoor({"POST /v1/authorities/user/rotate": {"phase": "standby"}})
-        words = ("--type=user", "--phase=standby", "--grace-period=0s")
+        words = ("--type=user", "--phase=standby", "--grace-period=0s", "--no-wait")
         result = run("auth", "rotate", *words, door=door)
         self.assertEqual(result.stdout, "user is in phase standby\n")
         self.assertEqual(door.bodies, [{"phase": "standby", "grace_seconds": 0}])
+
+    def test_it_waits(self) -> None:
+        """Until everybody has followed, who is asked for."""
+        behind = [{"kind": "agent", "name": "db1", "worker": ""}]
+        public = {"type": "user", "phase": "init", "known": 1}
+        said = [{**public, "behind_count": 1, "behind": behind}]
+        said += [{**public, "behind_count": 0, "behind": []}]
+        door = TableDoor(
+            {
+                "POST /v1/authorities/user/rotate": {"phase": "init"},
+                "GET /v1/authorities/user/followers": lambda *_: said.pop(0),
+            }
+        )
+        self.patch(following, "PAUSE_SECONDS", 0.0)
+        result = run("auth", "rotate", "--type=user", "--phase=init", door=door)
+        self.assertEqual((result.exit_code, said), (0, []))
+        self.assertIn("not yet: agent db1", result.stderr)
 
     def test_ls(self) -> None:
         """A line an authority."""

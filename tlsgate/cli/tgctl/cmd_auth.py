@@ -98,15 +98,26 @@ def _since(value: object) -> str:
     type=DURATION_OR_NONE,
     help="How long what the old key has signed stays good; 0s with standby ends it now.",
 )
+@click.option("--wait/--no-wait", default=True, help="Wait until all hosts have followed [yes].")
+@click.option("--timeout", type=DURATION, default="4m", help="Wait no longer than this [4m].")
 @with_api
-def rotate(call: Call, kind: str, phase: str, grace_period: int | None) -> None:
+def rotate(
+    call: Call, kind: str, phase: str, grace_period: int | None, wait: bool, timeout: int
+) -> None:
     """Take an authority's rotation to its next phase.
 
     init makes the new key; update_clients lets everybody trust it; update_servers signs
     with it; standby drops the old one; rollback goes back before that.
+
+    Then it waits until every gateway and agent that is there has taken that up, or names
+    those that have not.
     """
-    path = f"/v1/authorities/{quote(kind, safe='')}/rotate"
-    answer = call.api().ask("POST", path, body={"phase": phase, "grace_seconds": grace_period})
+    from tlsgate.cli.tgctl.following import wait_for_all
+
+    path = f"/v1/authorities/{quote(kind, safe='')}"
+    api = call.api()
+    body = {"phase": phase, "grace_seconds": grace_period}
+    answer = api.ask("POST", f"{path}/rotate", body=body)
     following = {
         "init": "update_clients",
         "update_clients": "update_servers",
@@ -117,6 +128,8 @@ def rotate(call: Call, kind: str, phase: str, grace_period: int | None) -> None:
     if following is not None:
         said += f"; next: tgctl auth rotate --type={kind} --phase={following}"
     call.show(answer, lambda _: plain(said))
+    if wait:
+        wait_for_all(lambda: api.ask("GET", f"{path}/followers"), timeout)
 
 
 @command.command("sign")
