@@ -279,6 +279,22 @@ class DecideTests(SynchronousTestCase):
         self.assertFalse(self.decide(route("access"), user("auditor")).allowed)
         self.assertFalse(self.decide(route("ghost"), user("ghost")).allowed)
 
+    def test_what_the_user_still_has(self) -> None:
+        """A role that was taken away, or a user, counts at once; a new one from the next login."""
+        for people, roles, why in (
+            ([one_user("access")], ("access",), "role access"),
+            ([one_user("access", "brief")], ("access",), "role access"),
+            ([one_user("brief")], ("access",), "none of the roles access"),
+            ([one_user("access")], ("brief",), "none of the roles access"),
+            ([one_user("access", name="bob")], ("access",), "there is no user alice any more"),
+        ):
+            state = ClusterState.fresh(snapshot(users=people))
+            decision = self.decide(route("access"), user(*roles), state)
+            self.assertEqual((decision.allowed, decision.why), (why == "role access", why))
+        gone = ClusterState.fresh(snapshot(users=[]))
+        by_name = route(allow=(Rule(Kind.CN, "alice"),))
+        self.assertFalse(self.decide(by_name, user(), gone).allowed)
+
     def test_options(self) -> None:
         """Roles may limit silence, and end what outlives its certificate."""
         self.assertEqual(

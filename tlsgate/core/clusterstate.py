@@ -170,8 +170,9 @@ class ClusterState:
         """Decide about a static route.
 
         A certificate of another authority is held against `allow`, as without a cluster. One
-        of the cluster's users needs a role of `require_role`; where a route has no such list
-        and no authorities of its own, `allow` may name the user by `cn`.
+        of the cluster's users needs a role of `require_role` that the certificate names and
+        the user still has; where a route has no such list and no authorities of its own,
+        `allow` may name the user by `cn`.
 
         Args:
             route: whose target is to be reached.
@@ -184,10 +185,12 @@ class ClusterState:
         claims = identity.claims
         if (refused := self._refused(identity, claims, address, now)) is not None:
             return refused
-        if (odd := self._unreadable(claims.roles)) is not None:
+        if (person := self._person(claims)) is None:
+            return self._gone(claims)
+        if (odd := self._unreadable(person.roles)) is not None:
             return odd
         for role in route.require_role:
-            if role in claims.roles and role in self.roles:
+            if role in claims.roles and role in person.roles and role in self.roles:
                 return self._allow(identity, f"role {role}")
         if route.require_role:
             return Decision(False, f"none of the roles {', '.join(route.require_role)}")
@@ -217,11 +220,8 @@ class ClusterState:
             return Decision(False, "the certificate is none of the cluster's")
         if (refused := self._refused(identity, claims, address, now)) is not None:
             return refused
-        person = Person(claims.name, claims.roles, claims.traits)
-        if self.people is not None:
-            if (known := self.people.get(claims.name)) is None:
-                return Decision(False, f"there is no user {claims.name} any more")
-            person = known
+        if (person := self._person(claims)) is None:
+            return self._gone(claims)
         if (odd := self._unreadable(person.roles)) is not None:
             return odd
         mine = [self.roles[name] for name in person.roles if name in self.roles]
@@ -264,6 +264,15 @@ class ClusterState:
         if claims.routes.keys() - {"cluster"}:
             return Decision(False, "the certificate is for one service only, and not for this one")
         return None
+
+    def _person(self, claims: Claims) -> Person | None:
+        """The user as known now; by the certificate where nobody tells of users; None: gone."""
+        if self.people is None:
+            return Person(claims.name, claims.roles, claims.traits)
+        return self.people.get(claims.name)
+
+    def _gone(self, claims: Claims) -> Decision:
+        return Decision(False, f"there is no user {claims.name} any more")
 
     def _unreadable(self, roles: Iterable[str]) -> Decision | None:
         for role in sorted(self.unreadable.keys() & set(roles)):
