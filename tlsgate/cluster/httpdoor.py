@@ -15,26 +15,18 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferTimeout
-from twisted.internet.error import ConnectError, ConnectionClosed
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IProtocol, IStreamClientEndpoint
+from twisted.internet.interfaces import IConsumer, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import (  # type: ignore[attr-defined]  # RequestNotSent is there
-    Agent,
-    HTTPConnectionPool,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-    readBody,
-)
+from twisted.web.client import Agent, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
 from tlsgate.errors import BadAsk, GateError, Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
+from tlsgate.net.asking import FAILURES, Always
 from tlsgate.tls.dialing import why as tls_reason
 
 #: By which an auth service is told on whose behalf a gateway asks; `auth.principal` reads it.
@@ -56,35 +48,6 @@ _LINE_BYTES: Final = 64 << 20
 _TELL_AFTER: Final = 3
 #: What a request may ask for; anything else never leaves this process.
 _METHOD, _PATH = re.compile(r"[A-Z]{1,16}"), re.compile(r"/[\x21-\x7e]{0,4095}")
-
-_FAILURES = (
-    ConnectError,
-    ConnectionClosed,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-    CancelledError,
-    DeferTimeout,
-    OSError,
-)
-
-
-@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
-class _Always:
-    """One endpoint, whatever the URL says."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
-        """Give the endpoint (Twisted calls this)."""
-        return self
-
-    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
-        """Connect without a line in the log for each try (Twisted calls this)."""
-        protocolFactory.noisy = False
-        return self._endpoint.connect(protocolFactory)
 
 
 @implementer(IAuthDoor)
@@ -117,7 +80,7 @@ class HttpDoor:
         pool = HTTPConnectionPool(reactor)
         pool.maxPersistentPerHost = 8
         pool.cachedConnectionTimeout = 20
-        self._agent: Agent = Agent.usingEndpointFactory(reactor, _Always(endpoint), pool)
+        self._agent: Agent = Agent.usingEndpointFactory(reactor, Always(endpoint), pool)
 
     async def ask(
         self,
@@ -155,7 +118,7 @@ class HttpDoor:
             response = await asked
             read = readBody(response).addTimeout(seconds, self._reactor)
             return response.code, await read
-        except _FAILURES as error:
+        except FAILURES as error:
             cause = _cause(error)
             if isinstance(cause, GateError):
                 raise cause from error
@@ -284,7 +247,7 @@ class _HttpWatch:
 
     def _failed(self, failure: Failure) -> None:
         self._asking = None
-        if not self._stopped and not failure.check(*_FAILURES):
+        if not self._stopped and not failure.check(*FAILURES):
             self.log.failure("the watch of the auth service", failure=failure)
         self._over(_why(failure.value))
 

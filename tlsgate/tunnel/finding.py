@@ -14,22 +14,15 @@ from typing import Any, Final
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferTimeout
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionClosed
-from twisted.internet.interfaces import IProtocol, IStreamClientEndpoint
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import (  # type: ignore[attr-defined]  # RequestNotSent is there
-    Agent,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-)
-from twisted.web.iweb import IAgentEndpointFactory, IResponse
-from zope.interface import implementer
+from twisted.web.client import Agent
+from twisted.web.iweb import IResponse
 
 from tlsgate.core.addresses import whole
 from tlsgate.errors import GateError, Unreachable
+from tlsgate.net.asking import FAILURES, Always
 from tlsgate.net.outbound import way_out
 from tlsgate.tls.dialing import Signpost
 
@@ -38,37 +31,6 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 10.0
 #: The document has some 600 bytes.
 _DOCUMENT_BYTES: Final = 64 * 1024
-
-_FAILURES = (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    RequestNotSent,
-    RequestTransmissionFailed,
-    ResponseFailed,
-    ResponseNeverReceived,
-    CancelledError,
-    DeferTimeout,
-    OSError,
-    ValueError,
-)
-
-
-@implementer(IAgentEndpointFactory, IStreamClientEndpoint)
-class _One:
-    """One endpoint, whatever the URL says, without a line in the log for each try."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
-        self._endpoint = endpoint
-
-    def endpointForURI(self, uri: Any) -> IStreamClientEndpoint:
-        """Give the endpoint (Twisted calls this)."""
-        return self
-
-    def connect(self, protocolFactory: Any) -> Deferred[IProtocol]:
-        """Connect (Twisted calls this)."""
-        protocolFactory.noisy = False
-        return self._endpoint.connect(protocolFactory)
 
 
 async def find(reactor: Any, server: str, environ: Mapping[str, str]) -> Mapping[str, Any]:
@@ -79,12 +41,12 @@ async def find(reactor: Any, server: str, environ: Mapping[str, str]) -> Mapping
     """
     host, port = whole(server)
     tcp = way_out(reactor, host, port, CONNECT_SECONDS, environ=environ)
-    agent = Agent.usingEndpointFactory(reactor, _One(wrapClientTLS(Signpost(host), tcp)))
+    agent = Agent.usingEndpointFactory(reactor, Always(wrapClientTLS(Signpost(host), tcp)))
     asked = agent.request(b"GET", f"https://{server}/webapi/find".encode("ascii"))
     asked.addTimeout(ANSWER_SECONDS, reactor)
     try:
         return await read(reactor, server, await asked)
-    except _FAILURES as error:
+    except (*FAILURES, ValueError) as error:
         raise Unreachable(f"the gateway at {server}", _why(error)) from error
 
 

@@ -29,6 +29,7 @@ from tlsgate.core.offers import Asked, Offer
 from tlsgate.errors import AgentBusy, Denied, GateError
 from tlsgate.interfaces import IReach, IRouteContext, ITunnels
 from tlsgate.net.ends import End, SecureEnd
+from tlsgate.net.gateway import spell
 from tlsgate.net.wheel import Wheel
 from tlsgate.tunnel.agents import Agents
 from tlsgate.tunnel.budget import Budget
@@ -175,7 +176,7 @@ class Tunnels:
             Origin(
                 listener=context.listener,
                 transport="tls" if context.choice.token is None else "tls-alpn",
-                address=_spell(context.peer),
+                address=spell(context.peer),
                 since=self._wall(),
                 until=identity.not_after,
             ),
@@ -352,10 +353,3 @@ class _Once:
 
     def doStop(self) -> None:
         """Nothing to stop."""
-
-
-def _spell(address: Any) -> str:
-    host = getattr(address, "host", None)
-    if host is None:
-        return "unix"
-    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
