@@ -180,6 +180,19 @@ class EndThoseTests(DecidedCase):
         self.rig.advance(2.5)
         self.assertEqual(self.rig.journal[-1]["cause"], "denied")
 
+    def test_s58_a_protocol_that_fails(self) -> None:
+        """One that cannot be ended in order is reset, and those behind it end all the same."""
+        for _ in range(3):
+            self.begin()
+        first, *_ = self.rig.gateway._live.values()
+        self.patch(first, "end_in_order", lambda cause: 1 // 0)
+        self.lock("alice")
+        self.rig.settle()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.rig.gateway.connections(), [])
+        causes = [one["cause"] for one in self.rig.journal]
+        self.assertEqual(causes.count("locked"), 2)
+
     def test_another_cause(self) -> None:
         """The cause is the caller's."""
         self.begin()

@@ -17,6 +17,7 @@ from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 
 from tlsgate.core.access import Identity
 from tlsgate.core.addresses import host_port
@@ -68,6 +69,8 @@ class Gateway:
         gate: the configuration for new connections; `take` must come before the first.
         draining: new connections are refused.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -267,18 +270,26 @@ class Gateway:
             if one.stage == "serving":
                 waits = one.served
             if one.stage == "arriving" or (waits is not None and waits.resting()):
-                one.end_in_order("drain")
+                self._end(one, "drain")
 
     def end_those(self, are_meant: Callable[[Identity], bool], cause: str = "locked") -> None:
         """End every connection of an identity that *are_meant* is true of."""
         for one in list(self._live.values()):
             if one.identity is not None and are_meant(one.identity):
-                one.end_in_order(cause)
+                self._end(one, cause)
 
     def close_all(self, cause: str = "stopped") -> None:
         """End every connection now."""
         for one in list(self._live.values()):
+            self._end(one, cause)
+
+    def _end(self, one: Connection, cause: str) -> None:
+        try:
             one.end_in_order(cause)
+        except Exception:
+            # A protocol that fails keeps neither itself nor those behind it (S52, S58).
+            self._log.failure("a connection could not be ended in order; this is a bug")
+            one.lease.abort()
 
     def close(self) -> None:
         """End everything and leave the reactor."""
