@@ -20,6 +20,7 @@ from tlsgate.errors import (
     NoCertificate,
     TargetUntrusted,
 )
+from tlsgate.tls import binding
 from tlsgate.tls.certs import CertificateStore
 from tlsgate.tls.contexts import ContextStore, TlsPolicy
 from tlsgate.tls.fast import AGAIN, ENDED, Slab
@@ -91,6 +92,17 @@ class AcceptTests(HandshakeCase):
         self.assertEqual(client.recv(5), b"hello")
         self.assertEqual(session.end(), ENDED)
         self.assertRaises(SSL.ZeroReturnError, client.recv, 1)
+
+    def test_certificate(self) -> None:
+        """The certificate is the same by either way; nothing is there before the handshake."""
+        shown = client_pair("alice")[0].public_bytes(Encoding.DER)
+        ours, client = self.accept(), self.client()
+        ours.step()
+        self.assertEqual(ours.der, b"")
+        self.shake(ours, client)
+        for private in (binding.PRIVATE, False):
+            self.patch(binding, "PRIVATE", private)
+            self.assertEqual(ours.der, shown)
 
     def test_refusals_name_the_route(self) -> None:
         """Each refusal is one of our errors, with the route's name where it helps."""

@@ -15,13 +15,12 @@ from ipaddress import ip_address
 from typing import Final
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from tlsgate.core.access import Identity
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import TargetRefused
-from tlsgate.tls import peer, reasons, verify
+from tlsgate.tls import binding, peer, reasons, verify
 from tlsgate.tls.fast import AGAIN, BLOCKED, HAS_BINDING, Session, open_session
 
 Context = SSL.Context
@@ -97,8 +96,7 @@ class Handshake:
     @property
     def der(self) -> bytes:
         """The peer's certificate; b"" without one."""
-        found = self._connection.get_peer_certificate(as_cryptography=True)
-        return b"" if found is None else found.public_bytes(Encoding.DER)
+        return binding.leaf_der(self._connection)
 
     @property
     def chain(self) -> tuple[x509.Certificate, ...]:
