@@ -373,6 +373,12 @@ class ServedTests(RequestsCase):
         """And a user that is no more."""
         self.cut(event("user", "alice", None))
 
+    def test_a_bug_keeps_nobody(self) -> None:
+        """Who cannot be decided about again is cut, as who would be refused."""
+        self.patch(self.requests.judge, "stands", lambda case: 1 // 0)
+        self.cut(event("lock", "l", lock("l", user="bob")))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_a_label(self) -> None:
         """A label that is gone counts when the agent looks."""
         node = self.offers["node", "db1"]

@@ -197,7 +197,12 @@ class Requests:
     def look(self) -> None:
         """What is known has changed: end those who would not be let in any more."""
         for one in list(self.served):
-            why = self.judge.stands(one.case)
+            try:
+                why = self.judge.stands(one.case)
+            except Exception:
+                # Who cannot be decided about does not stay, and those behind are looked at (S58).
+                self.log.failure("a second look failed; this is a bug")
+                why = "the agent has failed; see its log"
             if why:
                 one.cut(why)
 
