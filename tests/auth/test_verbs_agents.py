@@ -223,6 +223,30 @@ class MineTests(AgentCase):
         self.assertEqual(self.nodes(self.edgar), {})
         self.assertEqual(self.nodes(self.cluster.local), {"db1": [], "web1": []})
 
+    def test_what_would_be_refused(self) -> None:
+        """A deny that is newer than the certificate, and a lock, hide a node or a login."""
+        self.beat("db1", env="prod")
+        self.beat("web1", env="dev")
+        spec = {"deny": {"node_labels": {"env": "dev"}}}
+        role = {"kind": "role", "version": "v7", "metadata": {"name": "nodev"}, "spec": spec}
+        self.ask(self.edgar, "PUT", "/v1/resources/role/nodev", role)
+        logins = {"logins": ["alice", "root"]}
+        alice = {"roles": ["access", "nodev"], "traits": logins}
+        user = {"kind": "user", "version": "v2", "metadata": {"name": "alice"}, "spec": alice}
+        self.ask(self.edgar, "PUT", "/v1/resources/user/alice", user, force="1")
+        self.beat("db1", env="prod")
+        self.beat("web1", env="dev")
+        self.assertEqual(self.nodes(), {"db1": ["alice", "root"]})
+        lock = self.ask(self.edgar, "POST", "/v1/locks", {"target": {"login": "root"}})
+        self.assertEqual(self.nodes(), {"db1": ["alice"]})
+        self.ask(self.edgar, "DELETE", f"/v1/resources/lock/{lock['metadata']['name']}")
+        self.ask(self.edgar, "POST", "/v1/locks", {"target": {"agent": f"db1.node.{NAME}"}})
+        self.assertEqual(self.nodes(), {})
+        self.beat("db2")
+        self.assertEqual(self.nodes(), {"db2": ["alice", "root"]})
+        self.ask(self.edgar, "POST", "/v1/locks", {"target": {"role": "nodev"}})
+        self.assertEqual(self.nodes(), {})
+
     def test_search(self) -> None:
         """By words of any case, and by labels, all of which have to be there."""
         self.beat("db1", env="prod", disk="SSD")

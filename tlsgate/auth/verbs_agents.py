@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from twisted.internet.task import deferLater
@@ -12,7 +12,9 @@ from tlsgate.auth.agentbodies import AgentsBody, Heartbeat, NodesAsked
 from tlsgate.auth.bodies import Page
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.principal import GATEWAY
+from tlsgate.auth.resources import roles_of
 from tlsgate.core.keeping import Item
+from tlsgate.core.locks import agent_name
 from tlsgate.core.roles import Target, allowed_logins, decide_target
 from tlsgate.errors import BadAsk, Forbidden, NoSuch
 
@@ -48,6 +50,7 @@ async def _mine(call: Call) -> Any:
     word = asked.search.lower()
     found: list[dict[str, Any]] = []
     count = 0
+    sight = await _sight(call)
     async for _, resource in nodes.every(call):
         count += 1
         if not count % _TURN:
@@ -55,7 +58,7 @@ async def _mine(call: Call) -> Any:
         row = _row(resource)
         if not _fits(row, word, wanted):
             continue
-        logins = _logins(call, row)
+        logins = sight(row)
         if logins is not None:
             found.append({**row, "logins": logins})
     return {"nodes": found}
@@ -71,15 +74,42 @@ def _row(resource: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _logins(call: Call, row: Mapping[str, Any]) -> list[str] | None:
-    """As whom the one who asks may come; None: the node is not to be seen."""
-    rights = call.rights
-    if rights.person is None:  # the admin socket, which sees all and logs in nowhere
-        return []
-    target = Target(kind="node", name=row["name"], labels=row["labels"])
-    if not decide_target(rights.roles, rights.person, target).allowed:
-        return None
-    return list(allowed_logins(rights.roles, rights.person, target))
+async def _sight(call: Call) -> Callable[[Mapping[str, Any]], list[str] | None]:
+    """Give what says as whom the one who asks may come to a node; None: not at all.
+
+    The answers are those of gateways, agents and their sshd: roles of the certificate that
+    the user still has allow, and any that the user has now denies (`ClusterState`).
+    """
+    parts, rights = call.parts, call.rights
+    shown = rights.person
+    if shown is None:  # the admin socket, which sees all and logs in nowhere
+        return lambda _: []
+    person = await parts.users.get(shown.name) or shown
+    every = await roles_of(parts.store, person.roles)
+    table, now, cluster = parts.locks.table, parts.now(), parts.cluster
+    if parts.locks.matches(person) is not None:
+        return lambda _: None
+    locked = {
+        login
+        for role in every
+        for login in allowed_logins([role], person)
+        if parts.locks.matches(person, login=login) is not None
+    }
+
+    def logins(row: Mapping[str, Any]) -> list[str] | None:
+        target = Target(kind="node", name=row["name"], labels=row["labels"])
+        agent = agent_name(row["name"], "node", cluster)
+        whole = {("agent", row["name"]), ("agent", agent)}
+        if table.matches(frozenset(whole), now) is not None:
+            return None
+        for roles, who in ((rights.roles, shown), (every, person)):
+            if not decide_target(roles, who, target).allowed:
+                return None
+        mine = allowed_logins(rights.roles, shown, target)
+        known = frozenset(allowed_logins(every, person, target)) - locked
+        return [login for login in mine if login in known]
+
+    return logins
 
 
 def _fits(row: Mapping[str, Any], word: str, wanted: Mapping[str, str]) -> bool:
