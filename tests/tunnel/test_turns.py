@@ -342,6 +342,8 @@ class DoubtTests(StreamCase):
             *(numbered(FrameKind.ENDED, 0), numbered(FrameKind.RESET, 0), b"\0\0\0\0", b"GET /"),
             *(frame(FrameKind.DATA, b"x"), frame(FrameKind.PING, b"12345678")),
             header(FrameKind.STATUS, 65_537),
+            # Nor do these: nothing of a MiB is kept of them until they are whole.
+            *(header(FrameKind.CONTROL, 1 << 20), header(FrameKind.HELLO, 1 << 20)),
         ):
             self.setUp()
             self.wild.send(words)

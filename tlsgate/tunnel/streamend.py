@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from twisted.internet.interfaces import IAddress
 
-from tlsgate.core.frames import DATA_LIMIT, HEADER, Frame, FrameKind, numbered, read_header
+from tlsgate.core.frames import DATA_LIMIT, HEADER, Frame, FrameKind, numbered, only, read_header
 from tlsgate.errors import BadBytes
 from tlsgate.net.ends import End
 from tlsgate.net.lease import Lease
@@ -43,6 +43,13 @@ _HEAD_AT: Final = HEADROOM - HEADER
 #: Where the bodies of frames with a number are read to, away from header and bytes.
 _SMALL_AT: Final = -HEADROOM
 _SMALL: Final = 8
+
+#: What comes on a stream. Others may be sixteen times as long, and an agent has many streams
+#: of which each could hold nearly the whole of one for ever.
+_LIMITS: Final = only(
+    *(FrameKind.REQUEST, FrameKind.STATUS, FrameKind.DATA),
+    *(FrameKind.END, FrameKind.RESET, FrameKind.ENDED),
+)
 
 #: A frame shorter than this is the end of what was sent; see `ends`.
 _SHORT: Final = 4096
@@ -111,7 +118,7 @@ class Wire:
             if 0 < head - _DATA <= DATA_LIMIT:
                 self.left = head - _DATA
                 return self.left
-            self._kind, self._size = read_header(head)
+            self._kind, self._size = read_header(head, _LIMITS)
         return self._whole(self._kind)
 
     def _whole(self, kind: FrameKind) -> int | Frame:
