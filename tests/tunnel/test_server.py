@@ -27,7 +27,7 @@ class TunnelsTests(ServerCase):
                 gateway="gw", version="", session="sid1", gateways=("gw.example.com:443",)
             ),
         )
-        self.assertEqual((line.gives_up_after, self.changes), (45.0, 1))
+        self.assertEqual((line.gives_up_after, self.changes), (90.0, 1))
         self.assertEqual(self.tunnels.offers("node"), [node("db1")])
 
     def test_reached(self) -> None:

@@ -42,8 +42,9 @@ from tlsgate.tunnel.words import first_words, refusal
 
 #: Agents that are asked to move in one second: each dials anew.
 _MOVES: Final = 50
-#: The periods of pings after which the kernel gives a control connection up.
-_MISSED_PINGS: Final = 3
+#: The periods of pings after which the kernel gives a control connection up. Pings have found
+#: out by then, after four at most, and ended busy streams, too; the kernel would not.
+_GIVE_UP_PINGS: Final = 6
 
 
 @frozen(kw_only=True)
@@ -335,7 +336,7 @@ class Tunnels:
         """Have the kernel end a control connection that takes nothing, as pings would."""
         give_up = getattr(wire, "give_up_after", None)
         if give_up is not None:
-            give_up(_MISSED_PINGS * self._told.ping_seconds)
+            give_up(_GIVE_UP_PINGS * self._told.ping_seconds)
 
 
 class _Once:
