@@ -90,6 +90,7 @@ class AgentCase(ClusterCase):
         tunnel: bool = True,
         env: Mapping[str, str] | None = None,
         may_log: Sequence[str] = _MAY_LOG,
+        before: Sequence[str] = (),
         **keys: Any,
     ) -> Gate:
         """Start an agent that joins the cluster of *gate*, and has its tunnel.
@@ -98,6 +99,7 @@ class AgentCase(ClusterCase):
             server: the gateway's address as the agent is told it; None: its web port.
             ready: wait until the agent's admin socket says so.
             tunnel: and until it has a tunnel.
+            before: a command in front, such as `ip netns exec …`.
             keys: `token`, `pin`, or more keys of the blocks `ssh` and `teleport`.
         """
         keys.setdefault("token", self.node_token(gate))
@@ -113,7 +115,7 @@ class AgentCase(ClusterCase):
             "proxy_service": {"enabled": "no"},
             "ssh_service": blocks["ssh"],
         }
-        made = Gate(folder, text, env=env)
+        made = Gate(folder, text, env=env, before=before)
         self.addCleanup(self._bugs, made, may_log)
         self.addCleanup(made.stop)
         if ready:
