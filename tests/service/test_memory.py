@@ -1,4 +1,4 @@
-"""Memory goes back when a crowd has left, and not for every visitor."""
+"""Memory goes back when a crowd has left, or has come, and not for every visitor."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ class TrimmerTests(SynchronousTestCase):
         self.see(990)
         self.assertEqual(self.trims, 1)
         self.see(490)
+        self.assertEqual(self.trims, 2)
+
+    def test_before_a_crowd(self) -> None:
+        """A crowd has come and stays: once it is quiet."""
+        for active in (300, 900, 1400):
+            self.see(active)
+        self.assertEqual(self.trims, 0)
+        self.see(1401)
+        self.see(1402)
+        self.assertEqual(self.trims, 1)
+        self.see(1402 + CROWD)
+        self.see(1402 + CROWD)
         self.assertEqual(self.trims, 2)
 
     def test_few_are_no_crowd(self) -> None:
