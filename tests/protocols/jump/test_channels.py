@@ -11,7 +11,7 @@ from tests.protocols.jump.rig import Connected, JumpRig, MemoryEnd
 from tests.support.sshwire import string
 from tlsgate.core.wire.sshmessages import Message, numbers
 from tlsgate.errors import AgentRefused, AuditFailed
-from tlsgate.protocols.jump.channels import CHANNELS, REACH_SECONDS
+from tlsgate.protocols.jump.channels import CHANNELS, REACH_SECONDS, REFUSALS
 
 PROXY = string(b"proxy:db1:22")
 #: S40: what is asked, by whom that has no role that allows a node, by whom that has one.
@@ -131,6 +131,18 @@ class ReachTests(SynchronousTestCase):
             self.assertIn(words, text)
         self.assertEqual(self.rig.tunnels.reaches, [])
         self.assertEqual({event for event, _ in self.alice.context.events}, {"session.rejected"})
+
+    def test_refused_all_the_time(self) -> None:
+        """Who asks on and on for what is refused ends, and fills no audit trail by it."""
+        for _ in range(3):
+            for _ in range(REFUSALS):
+                self.client.direct(b"db9")
+            self.assertFalse(self.alice.over)
+            self.rig.clock.advance(11)
+        for _ in range(2 * REFUSALS):
+            self.client.direct(b"db9")
+        self.assertTrue(self.alice.over)
+        self.assertEqual(len(self.alice.context.events), 4 * REFUSALS + 1)
 
     def test_agent_refuses(self) -> None:
         """What the agent says is what the user reads."""

@@ -3,7 +3,7 @@
 `direct-tcpip` (OpenSSH's -J and -W) names a node and opens when it is reached. A `session` is
 open at once and takes one request, the subsystem "proxy:host:port[@cluster]". Every other
 kind of channel, request and subsystem is refused, however it is spelled (S40): a table in the
-tests freezes that.
+tests freezes that. One file, above the usual length: what is allowed is read as a whole.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ from tlsgate.protocols.nodes import Found, find_node
 CHANNELS: Final = 64
 #: How long an agent may take to reach its target.
 REACH_SECONDS: Final = 30.0
+#: Nodes that one connection may be refused in a period: each is a line of the audit trail, and
+#: costs a client nothing.
+REFUSALS: Final = 100
+_PERIOD_SECONDS: Final = 10.0
 
 #: RFC 4254 section 5.1.
 _PROHIBITED: Final = 1
@@ -101,6 +105,8 @@ class Channels:
     _opening: dict[int, _Opening] = field(factory=dict)
     _numbered: int = 0
     _pairs: int = 0
+    _refused: int = 0
+    _since: float = 0.0
 
     def start(self) -> None:
         """Take messages from now on."""
@@ -113,6 +119,8 @@ class Channels:
         Raises:
             BadBytes: it cannot be read, or is of no channel.
         """
+        if self._refused > REFUSALS:
+            raise BadBytes("SSH channels", f"more than {REFUSALS} were refused in a moment")
         match number:
             case Message.GLOBAL_REQUEST:
                 if read_global(content).wants_answer:
@@ -301,6 +309,10 @@ class Channels:
         return find_node(context, bearer.identity, host, port, ssh_certificate=bearer.line)
 
     def _rejected(self, target: str, error: GateError) -> None:
+        now = self.context.clock.seconds()
+        if now - self._since > _PERIOD_SECONDS:
+            self._since, self._refused = now, 0
+        self._refused += 1
         fields = {
             "target": target,
             "cause": error.reason,
