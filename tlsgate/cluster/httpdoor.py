@@ -19,11 +19,12 @@ from twisted.internet.interfaces import IConsumer, IDelayedCall, IStreamClientEn
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, readBody
+from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 from zope.interface import implementer
 
+from tlsgate.cluster.answers import read_whole
 from tlsgate.errors import BadAsk, GateError, Unreachable
 from tlsgate.interfaces import IAuthDoor, IWatch
 from tlsgate.net.asking import FAILURES, Always
@@ -43,6 +44,10 @@ _LOST_SECONDS: Final = 2.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.1, 4.0
 #: A line of the watch; a snapshot of thousands of roles fits.
 _LINE_BYTES: Final = 64 << 20
+
+#: What this process asks has short answers; what it passes on are pages of lists.
+_ANSWER_BYTES: Final = 1 << 20
+PAGE_BYTES: Final = 32 << 20
 
 #: Failures in a row after which the log says that nobody answers.
 _TELL_AFTER: Final = 3
@@ -94,17 +99,25 @@ class HttpDoor:
         """See `IAuthDoor.ask`."""
         who = f"{'anyone' if as_anyone else 'gateway'} {address or ''}".rstrip()
         wire = None if body is None else json.dumps(body).encode()
-        status, answer = await self.raw(method, path, wire, who)
+        status, answer = await self.raw(method, path, wire, who, limit_bytes=_ANSWER_BYTES)
         try:
             return status, json.loads(answer)
         except ValueError as error:
             raise Unreachable(self._where, "what answers there is no auth service") from error
 
-    async def raw(self, method: str, path: str, body: bytes | None, who: str) -> tuple[int, bytes]:
+    async def raw(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        who: str,
+        *,
+        limit_bytes: int = PAGE_BYTES,
+    ) -> tuple[int, bytes]:
         """Ask as *who*, and give the status and the body as they come.
 
         Raises:
-            Unreachable: there is no answer.
+            Unreachable: there is no answer, or one of more than *limit_bytes*.
             BadAsk: this is nothing that could be asked.
         """
         if not (_METHOD.fullmatch(method) and _PATH.fullmatch(path)):
@@ -116,13 +129,16 @@ class HttpDoor:
             if self._far:
                 self._doubt_later(asked)
             response = await asked
-            read = readBody(response).addTimeout(seconds, self._reactor)
-            return response.code, await read
+            read = read_whole(response, limit_bytes, lambda: self._too_long(limit_bytes))
+            return response.code, await read.addTimeout(seconds, self._reactor)
         except FAILURES as error:
             cause = _cause(error)
             if isinstance(cause, GateError):
                 raise cause from error
             raise Unreachable(self._where, _why(error, self._reactor.seconds() - began)) from error
+
+    def _too_long(self, limit_bytes: int) -> Unreachable:
+        return Unreachable(self._where, f"its answer is longer than {limit_bytes >> 20} MiB")
 
     def _doubt_later(self, asked: Deferred[IResponse]) -> None:
         """After a while without an answer, see whether anybody is there at all.
@@ -147,7 +163,8 @@ class HttpDoor:
 
     def _is_there(self, response: IResponse) -> None:
         self._doubted.clear()
-        readBody(response).addErrback(lambda _: None)
+        read = read_whole(response, _ANSWER_BYTES, lambda: self._too_long(_ANSWER_BYTES))
+        read.addErrback(lambda _: None)
 
     def _is_silent(self, _: Failure) -> None:
         doubted, self._doubted = self._doubted, []
@@ -176,9 +193,27 @@ class HttpDoor:
         """See `IAuthDoor.watch`."""
         return _HttpWatch(self._reactor, self, heard)
 
-    def open_watch(self) -> Deferred[IResponse]:
-        """Ask for the endless answer."""
-        return self._send("GET", "/v1/watch", None, "gateway")
+    def open_watch(self, path: str = "/v1/watch", who: str = "gateway") -> Deferred[IResponse]:
+        """Ask for the endless answer; *path* may have a query.
+
+        Raises:
+            BadAsk: this is nothing that could be asked.
+        """
+        if not _PATH.fullmatch(path):
+            raise BadAsk("the path has characters that none has")
+        return self._send("GET", path, None, who)
+
+    async def stream(self, path: str, who: str) -> IResponse:
+        """The same, for somebody else.
+
+        Raises:
+            Unreachable: there is no answer.
+            BadAsk: this is nothing that could be asked.
+        """
+        try:
+            return await self.open_watch(path, who)
+        except FAILURES as error:
+            raise Unreachable(self._where, _why(error)) from error
 
 
 @implementer(IBodyProducer)

@@ -21,12 +21,15 @@ from tlsgate.auth.api import BUG, error_json, refusal
 from tlsgate.auth.calls import Reply
 from tlsgate.auth.principal import local
 from tlsgate.auth.web import ApiResource
+from tlsgate.cluster.answers import Passing
 from tlsgate.cluster.httpdoor import HttpDoor
 from tlsgate.errors import Fault, GateError
 from tlsgate.service.admin import Beside
 from tlsgate.service.auth import AuthService
 
 _log = Logger()
+
+_WATCH = b"/v1/watch"
 
 
 @implementer(Beside)
@@ -77,6 +80,9 @@ class _Forward(Resource):
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
         try:
+            if request.method == b"GET" and request.uri.partition(b"?")[0] == _WATCH:
+                await self._watch(request, gone)
+                return
             status, body = await self._ask(request)
         except GateError as error:
             reply = refusal(error)
@@ -86,11 +92,17 @@ class _Forward(Resource):
             status, body = 500, _wire(Reply(status=500, body=BUG))
         if gone:
             return
-        request.setResponseCode(status)
-        request.setHeader("content-type", "application/json")
-        request.setHeader("cache-control", "no-store")
+        _begin(request, status)
         request.write(body)
         request.finish()
+
+    async def _watch(self, request: Request, gone: list[object]) -> None:
+        """Pass on what has no end, until one of the two hangs up."""
+        who = f"local {self._uid_of(request)}"
+        response = await self._door.stream(request.uri.decode("latin-1"), who)
+        if not gone:
+            _begin(request, response.code)  # it leaves with the first line
+        response.deliverBody(Passing(None if gone else request))
 
     async def _ask(self, request: Request) -> tuple[int, bytes]:
         who = f"local {self._uid_of(request)}"
@@ -100,6 +112,12 @@ class _Forward(Resource):
         body = b"" if request.content is None else request.content.read()
         method, path = request.method.decode("latin-1"), request.uri.decode("latin-1")
         return await self._door.raw(method, path, body or None, who)
+
+
+def _begin(request: Request, status: int) -> None:
+    request.setResponseCode(status)
+    request.setHeader("content-type", "application/json")
+    request.setHeader("cache-control", "no-store")
 
 
 def _wire(reply: Reply) -> bytes:
