@@ -1,11 +1,12 @@
 """`python -m tests.bench.tunnel`: what a client gets through gateway and agent.
 
-1. A cluster and an agent are started, `twistd tlsgate` both, pinned to one core together; load,
-   targets, sshd and ssh are on another one.
+1. A cluster and an agent are started, `twistd tlsgate` both, pinned to one core together; load
+   and targets are on another one.
 2. The load comes through both by `tlsgate-ssh` and CONNECT, through the gateway alone by a
    static route of the same process with the same certificate, and through two HAProxys in a
    row: round by round, in turns.
-3. `ssh root@node true` runs through `tgsh proxy ssh` and straight to the same sshd, in turns.
+3. `ssh root@node true` runs through `tgsh proxy ssh` and straight to the same sshd, in
+   turns, on whichever core is free.
 
 Medians of the rounds, each beside what it has to reach. By the wall is what a client sees; by
 processor time of gateway and agent together is what they would do with the core to
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import statistics
 import subprocess
 import sys
@@ -149,7 +149,6 @@ def ssh_figures(house: House, count: int) -> Iterator[Figure]:
             done = subprocess.run(
                 words, env=house.alice.env, capture_output=True, timeout=60, check=False,
                 stdin=subprocess.DEVNULL,
-                preexec_fn=lambda: os.sched_setaffinity(0, {cores()[1]}),
             )  # fmt: skip
             took[name].append((time.monotonic() - began) * 1e3)
             if done.returncode:

@@ -58,7 +58,6 @@ class House(SshCase):
         targets = [f"127.0.0.1:{self.load.ports[name]}" for name in TARGETS]
         self.db1 = self.node(ssh={"targets": targets}, teleport=QUIET)
         self._put(self.db1.agent.child.pid, cores()[0])
-        self._put(self.db1.sshd.pid, cores()[1])
         self._chained = self._chain(scratch)
 
     def ways(self) -> tuple[Way, Way, Way]:
