@@ -73,7 +73,13 @@ class HeartbeatTests(AgentCase):
         answer = self.beat("db1", env="prod")
         now = self.cluster.clock.seconds()
         self.assertEqual(
-            answer, {"next_seconds": 60.0, "expires": now + nodes.LIFE_SECONDS, "labels": {}}
+            answer,
+            {
+                "next_seconds": 60.0,
+                "expires": now + nodes.LIFE_SECONDS,
+                "labels": {},
+                "gateways": ["gate.example.com:443"],
+            },
         )
         found = self.ask(self.edgar, "GET", "/v1/resources/nodes/db1")
         self.assertEqual(found["metadata"]["labels"], {"env": "prod"})

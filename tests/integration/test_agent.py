@@ -258,6 +258,14 @@ class WayTests(CarryCase):
         self.comes_by(gate, agent, "web")
         self.echoes(self.open(gate, self.alice(gate)))
 
+    def test_the_auth_service_s_own_port(self) -> None:
+        """An agent that is told of that one alone asks it where gateways are."""
+        port = free_port()
+        auth = {"enabled": "yes", "cluster_name": "gw.test", "listen_addr": f"127.0.0.1:{port}"}
+        gate = self.cluster(auth=auth)
+        agent = self.node(gate, server=f"127.0.0.1:{port}")
+        self.comes_by(gate, agent, "web")
+
     def test_no_port_of_its_own(self) -> None:
         """In v2 a separate port for SSH alone is enough: agents go on by the web port."""
         gate = self.cluster(proxy={"listen_addr": "127.0.0.1:0"})

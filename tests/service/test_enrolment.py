@@ -55,6 +55,7 @@ class EnrolmentTests(SynchronousTestCase):
         self.offers = [Offer(kind="node", name="db1")]
         self.renewals = self.relabels = 0
         self.labels: Any = None
+        self.gateways: list[Any] = []
         self.make()
 
     def make(self, **more: Any) -> None:
@@ -78,6 +79,7 @@ class EnrolmentTests(SynchronousTestCase):
             self.clock,
             renewed=self.renewed,
             relabelled=self.relabelled,
+            told_of=self.gateways.append,
             offers=lambda: self.offers,
             hostname="host",
             now=self.cluster.clock,
@@ -173,6 +175,19 @@ class EnrolmentTests(SynchronousTestCase):
         self.make(token=None, pins=())
         self.start()
         self.assertEqual((self.enrolment.labels, self.relabels), ({"env": "dev"}, 1))
+
+    def test_where_gateways_are(self) -> None:
+        """The auth service says so with each answer to a heartbeat; an older one does not."""
+        self.start()
+        for said, want in (
+            (["gate.example.com:443"], ["gate.example.com:443"]),
+            ([1, "", "x" * 300, "b:1"], ["b:1"]),
+            ("odd", []),
+        ):
+            self.beats = (200, {"gateways": said})
+            self.enrolment.beat()
+            self.clock.advance(1)
+            self.assertEqual(list(self.gateways[-1]), want)
 
     def test_nobody_is_heard(self) -> None:
         """After a while it goes on without: everybody is refused meanwhile."""

@@ -265,6 +265,27 @@ class AgentTests(SynchronousTestCase):
         self.hear(side, Changed(ping_seconds=15, spares=0, workers=("0",), gateways=()))
         self.assertEqual(self.places(), [("gw1", "0")])
 
+    def test_the_auth_service_s_address(self) -> None:
+        """Where the servers are no gateways, those that the auth service knows are tried."""
+        self.find = Unreachable("the gateway at gate.example.com:443", "no gateway")
+        self.agent.told_of(["second.example:443"])
+        self.agent.start()
+        self.clock.advance(0)
+        self.assertEqual(self.asked_ways, ["gate.example.com:443", "second.example:443"])
+        self.find = FIND
+        self.clock.advance(8.001)
+        self.meet()
+        self.assertEqual(self.places(), [("gw1", "0")])
+        self.agent.told_of(["third.example:443"])  # there is a session: what it says counts
+        self.assertNotIn("third.example:443", self.asked_ways)
+
+    def test_it_needs_nobody_else(self) -> None:
+        """A server that answers is enough."""
+        self.agent.start()
+        self.agent.told_of(["second.example:443"])
+        self.meet()
+        self.assertEqual(self.asked_ways, ["gate.example.com:443"])
+
     def test_two_ways_to_one_gateway(self) -> None:
         """The newer session holds it; the other way sleeps until that one is lost."""
         self.agent.start()

@@ -354,6 +354,7 @@ class Beaten(Answer):
     next_seconds: float
     expires: float
     labels: Labels = Field(description="of the token by which the agent has joined")
+    gateways: list[str] = Field(description="host:port of each that is known")
 
 
 class Taken(Answer):

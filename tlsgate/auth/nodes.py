@@ -19,6 +19,7 @@ from tlsgate.auth import certify
 from tlsgate.auth.agentbodies import Heartbeat, OfferBody
 from tlsgate.auth.calls import Call
 from tlsgate.auth.opaque import pack, unpack
+from tlsgate.auth.parts import Parts
 from tlsgate.auth.resources import PREFIXES, all_of
 from tlsgate.auth.tokens import TYPES
 from tlsgate.core.keeping import ABSENT, Delete, Item, Put
@@ -63,7 +64,18 @@ async def beat(call: Call) -> dict[str, Any]:
         await _keep(call, key, value)
     now = parts.now()
     parts.following.take("agent", principal.name, body.authorities, now)
-    return {"next_seconds": BEAT_SECONDS, "expires": now + LIFE_SECONDS, "labels": labels}
+    return {
+        "next_seconds": BEAT_SECONDS,
+        "expires": now + LIFE_SECONDS,
+        "labels": labels,
+        "gateways": gateways_of(parts),
+    }
+
+
+def gateways_of(parts: Parts) -> list[str]:
+    """Where agents find gateways; the auth service's own port is none."""
+    found = parts.public_addresses() if parts.gateways is None else parts.gateways.addresses()
+    return list(dict.fromkeys(found))
 
 
 def _check(call: Call, roles: frozenset[str]) -> None:

@@ -39,9 +39,7 @@ async def _report(call: Call) -> Any:
     # Of a worker with very many agents there are several reports: "0", "0.1".
     worker = (body.worker or "").partition(".")[0]
     parts.following.take("gateway", principal.name, body.authorities, now, worker=worker)
-    # Without the auth service's own port, where no agent finds a gateway.
-    found = parts.public_addresses() if parts.gateways is None else parts.gateways.addresses()
-    return {"taken": len(rows), "gateways": list(dict.fromkeys(found))}
+    return {"taken": len(rows), "gateways": nodes.gateways_of(parts)}
 
 
 async def _mine(call: Call) -> Any:

@@ -121,6 +121,7 @@ class AgentCrew:
             reactor,
             renewed=self._renewed,
             relabelled=self._offers_changed,
+            told_of=lambda gateways: self.tunnels.told_of(gateways),
             offers=self.offers,
             hostname=hostname,
             now=now,

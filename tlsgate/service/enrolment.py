@@ -44,6 +44,10 @@ _BEAT_AGAIN_SECONDS: Final = 5.0
 #: A change of what is offered is told after so long, together with those that follow it.
 _SOON_SECONDS: Final = 0.2
 
+#: Of what the auth service says of gateways: one address, and how many.
+_ADDRESS: Final = 256
+_GATEWAYS: Final = 64
+
 _STATE: Final = "state.json"
 
 
@@ -75,6 +79,7 @@ class Enrolment:
         reactor: for its clock.
         renewed: called when there is another certificate, or authority.
         relabelled: called when `labels` are others, in what runs.
+        told_of: called with the gateways that the auth service knows.
         now: seconds since the epoch.
         offers: what is offered now.
         hostname: of the machine.
@@ -92,6 +97,7 @@ class Enrolment:
         *,
         renewed: Callable[[], None],
         relabelled: Callable[[], None],
+        told_of: Callable[[Sequence[str]], None],
         offers: Callable[[], Sequence[Offer]],
         hostname: str,
         now: Callable[[], float] = time.time,
@@ -105,6 +111,7 @@ class Enrolment:
         self._reactor = reactor
         self._renewed = renewed
         self._relabelled = relabelled
+        self._told_of = told_of
         self._offers = offers
         self._hostname = hostname
         self._now = now
@@ -369,6 +376,7 @@ class Enrolment:
             seconds = _seconds(said)
             self._beat_failed = False
             self._take_labels(said)
+            self._told_of(_gateways(said))
         except GateError as error:
             if not self._beat_failed:
                 self._beat_failed = True
@@ -402,6 +410,13 @@ def _labels(answer: Any) -> Mapping[str, str] | None:
         return None
     words = all(isinstance(word, str) for pair in told.items() for word in pair)
     return dict(told) if words else None
+
+
+def _gateways(said: Any) -> Sequence[str]:
+    """Where gateways are; one of an older version does not say it."""
+    told = said.get("gateways") if isinstance(said, Mapping) else None
+    found = told if isinstance(told, list) else ()
+    return [one for one in found if isinstance(one, str) and 0 < len(one) <= _ADDRESS][:_GATEWAYS]
 
 
 def _seconds(said: Any) -> float:

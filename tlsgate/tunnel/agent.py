@@ -87,6 +87,8 @@ class Agent:
         #: Every session that is not over, those that drain too.
         self.tethers: set[Tether] = set()
         self._drained: list[Deferred[None]] = []
+        #: Gateways, as the auth service knows them.
+        self._known: tuple[str, ...] = ()
         for server in servers:
             self._routes[server, None] = Route(self, server)
 
@@ -104,6 +106,20 @@ class Agent:
         for tether in list(self.tethers):
             if not tether.draining:
                 tether.offer(inventory)
+
+    def told_of(self, gateways: Sequence[str]) -> None:
+        """The auth service says where gateways are, for who is configured with it alone."""
+        self._known = tuple(gateways)
+        self.seek()
+
+    def seek(self) -> None:
+        """Try the gateways that the auth service knows, where the servers are none."""
+        if self.draining or self.tethers or not any(one.failed for one in self._routes.values()):
+            return
+        for address in self._known:
+            if (address, None) not in self._routes and len(self._routes) < _MOST_ROUTES:
+                made = self._routes[address, None] = Route(self, address, learnt=True)
+                made.begin()
 
     def renewed(self) -> None:
         """There is a new certificate: use it everywhere, and lose nobody."""
@@ -280,6 +296,11 @@ class Route:
         self._again: IDelayedCall | None = None
         self._met: tuple[GatewayHello, Speaking] | None = None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it was tried last in vain."""
+        return self._failures > 0
+
     def begin(self) -> None:
         """Look for the gateway."""
         self._reach.begin()
@@ -350,6 +371,7 @@ class Route:
                 "no tunnel to {server}: {why}; trying on", server=self.server, why=str(error)
             )
         self._reach.failed()
+        self._agent.seek()
 
     def dial(self) -> None:
         """See `reach.Effects`."""
