@@ -168,7 +168,8 @@ class ReachTests(SynchronousTestCase):
     def test_closed(self) -> None:
         """While nobody may reach a target, nobody does here either."""
         self.alice.context.why = AuditFailed()
-        self.assertEqual(self.refused(self.client.direct(b"db1"))[0], 2)
+        code, text = self.refused(self.client.direct(b"db1"))
+        self.assertEqual((code, text), (2, "the gateway failed; its log says why"))
         self.assertEqual(self.rig.tunnels.reaches, [])
 
     def test_both_ways(self) -> None:

@@ -44,6 +44,7 @@ from tlsgate.protocols.jump.channel import PACKET, WINDOW, Channel
 from tlsgate.protocols.jump.login import Bearer
 from tlsgate.protocols.jump.transport import JumpTransport
 from tlsgate.protocols.nodes import Found, find_node
+from tlsgate.protocols.words import told
 
 #: Of one connection at once, with those that are being opened.
 CHANNELS: Final = 64
@@ -179,7 +180,7 @@ class Channels:
         def missed(error: GateError) -> None:
             if self._opening.pop(number, None) is not None:
                 code = _PROHIBITED if isinstance(error, TargetDenied | BadCertificate) else _FAILED
-                self._refuse(asked, code, str(error))
+                self._refuse(asked, code, told(error))
 
         def reached(end: End, target: str, limits: Decision) -> None:
             if self._opening.pop(number, None) is None:
@@ -234,7 +235,7 @@ class Channels:
 
         def missed(error: GateError) -> None:
             if not channel.closed:
-                channel.complain(str(error))
+                channel.complain(told(error))
                 if purpose.wants_answer:
                     channel.answer(good=False)
                 channel.exit(1)
