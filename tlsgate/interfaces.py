@@ -1,6 +1,7 @@
 """The doors of tlsgate: what a protocol, an arrival, an audit sink must offer.
 
-Interfaces only; built-in protocols and drop-ins go through the same ones.
+Interfaces only; built-in protocols and drop-ins go through the same ones. They are in one
+file, though a long one, since authors look for all of them in one place.
 """
 
 from __future__ import annotations

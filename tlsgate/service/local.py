@@ -238,11 +238,6 @@ class LocalGateway:
 
     # -- inside ----------------------------------------------------------------------------
 
-    @property
-    def accepting_waits(self) -> bool:
-        """True while descriptors are short and clients wait in the kernel's queue."""
-        return self._descriptors.full
-
     def _ended(self, cut: int | Failure) -> None:
         if self._tunnels is not None:
             self._tunnels.stop()

@@ -7,6 +7,8 @@
 3. The target is dialled; bytes flow until one side ends.
 4. When a lock, a role, a user or a label changes, everybody who is served, or about to be, is
    decided about again, in the same turn of the reactor.
+
+More than 400 lines: that second decision looks at every step of the first one.
 """
 
 from __future__ import annotations

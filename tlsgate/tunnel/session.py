@@ -138,7 +138,7 @@ class Session:
     def rank(self) -> tuple[bool, bool, int]:
         """How well it can serve somebody now, the smallest best."""
         pool = self.pool
-        return self._link.missed() > 0, not pool.idle, len(pool.busy) + pool.waiting
+        return not self.healthy, not pool.idle, len(pool.busy) + pool.waiting
 
     @property
     def healthy(self) -> bool:
