@@ -35,6 +35,13 @@ class HostFilesTests(SynchronousTestCase):
         self.assertEqual((mode, self.folder.stat().st_mode & 0o777), (0o600, 0o700))
         self.assertIsNone(self.files.joined())
 
+    def test_sshd_gets_through(self) -> None:
+        """An agent's folder may be passed by anybody, since sshd reads below it; no more."""
+        folder = self.folder.parent / "agent"
+        HostFiles(folder, "node").public_key()
+        modes = [one.stat().st_mode & 0o777 for one in (folder, folder / "host.key")]
+        self.assertEqual(modes, [0o711, 0o600])
+
     def test_what_is_kept(self) -> None:
         """The certificate says who we are and where, and when the next one is due."""
         joined = self.keep()

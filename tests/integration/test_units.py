@@ -23,7 +23,7 @@ def unit(name: str) -> configparser.ConfigParser:
 
 
 class UnitsTests(GateCase):
-    """tlsgate.service and tlsgate.socket."""
+    """tlsgate.service, tlsgate.socket and tlsgate-agent.service."""
 
     def test_systemd_accepts_them(self) -> None:
         """No key is unknown or misspelt, wherever tlsgate is installed."""
@@ -31,7 +31,7 @@ class UnitsTests(GateCase):
         for name in ("twistd", "tgctl"):
             (folder / name).write_text("#!/bin/sh\n")
             (folder / name).chmod(0o755)
-        for name in ("tlsgate.service", "tlsgate.socket"):
+        for name in ("tlsgate.service", "tlsgate.socket", "tlsgate-agent.service"):
             text = (ROOT / "etc" / name).read_text().replace("/opt/tlsgate/bin", str(folder))
             (folder / name).write_text(text)
         analyze = program("systemd-analyze", "systemd")
@@ -41,7 +41,7 @@ class UnitsTests(GateCase):
                 "verify",
                 "--man=no",
                 "--recursive-errors=no",
-                *sorted(folder.glob("tlsgate.*")),
+                *sorted(folder.glob("tlsgate*.*")),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -93,7 +93,15 @@ class UnitsTests(GateCase):
         """`systemctl stop` never cuts connections that the daemon still drains."""
         text = "version: v2\nteleport: {data_dir: .}\nproxy_service: {web_listen_addr: ':0'}\n"
         drain = read_text(text).timeouts.drain_seconds
-        self.assertGreater(int(unit("tlsgate.service")["Service"]["TimeoutStopSec"]), drain)
+        for name in ("tlsgate.service", "tlsgate-agent.service"):
+            self.assertGreater(int(unit(name)["Service"]["TimeoutStopSec"]), drain)
+
+    def test_an_agent_is_root_s(self) -> None:
+        """Its folder lets sshd in, as whoever logs in; nobody else writes there."""
+        service = unit("tlsgate-agent.service")["Service"]
+        self.assertNotIn("User", service)
+        self.assertEqual(service["StateDirectoryMode"], "0711")
+        self.assertEqual((service["Type"], service["CapabilityBoundingSet"]), ("notify", ""))
 
     def test_what_is_hardened_and_what_is_not(self) -> None:
         """The hardening that tlsgate cannot live with is left out, and the file says why."""

@@ -69,7 +69,7 @@ class HostFiles:
     """See the module.
 
     Args:
-        folder: DATA/gateway, or DATA/agent; made with mode 0700.
+        folder: DATA/gateway, made with mode 0700; or DATA/agent, with 0711.
         role: the system role that the certificate has to have.
     """
 
@@ -113,7 +113,10 @@ class HostFiles:
             BadKeyPair: what is there is no key of ours.
         """
         file = self._pair.key_file
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.folder.is_dir():
+            self.folder.mkdir(parents=True, mode=0o700)
+            if self.role != "gateway":  # sshd reads below it as whoever logs in
+                self.folder.chmod(0o711)
         if not file.exists():
             made = ec.generate_private_key(ec.SECP256R1())
             pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
