@@ -104,7 +104,7 @@ class SshNode:
     def keep(self, certificate: str | None) -> None:
         """Keep the host key's certificate, see `SshFiles.keep`."""
         if self.files.keep(certificate, ()):
-            self.log.info("sshd's host certificate is another one")
+            self.log.info("there is a host certificate for sshd to show")
 
     def start(self) -> None:
         """Follow the cluster."""

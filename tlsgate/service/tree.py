@@ -167,7 +167,7 @@ class Daemon(Service):
                 for name, bound in self.process.sockets.open.items()
                 if name == DIAG or not is_inside(name)
             )
-            or "no listener",
+            or "no listener of its own",
         )
         self._tell_listeners(list(self._sockets_of_listeners()), ())
         for warning in self.warnings():
