@@ -91,6 +91,7 @@ class AgentCase(ClusterCase):
         env: Mapping[str, str] | None = None,
         may_log: Sequence[str] = _MAY_LOG,
         before: Sequence[str] = (),
+        timeouts: Mapping[str, object] | None = None,
         **keys: Any,
     ) -> Gate:
         """Start an agent that joins the cluster of *gate*, and has its tunnel.
@@ -100,6 +101,7 @@ class AgentCase(ClusterCase):
             ready: wait until the agent's admin socket says so.
             tunnel: and until it has a tunnel.
             before: a command in front, such as `ip netns exec …`.
+            timeouts: of what it carries.
             keys: `token`, `pin`, or more keys of the blocks `ssh` and `teleport`.
         """
         keys.setdefault("token", self.node_token(gate))
@@ -112,7 +114,7 @@ class AgentCase(ClusterCase):
             "version": "v3",
             "teleport": {"data_dir": str(folder / "data"), "log": log, **blocks["teleport"]},
             "auth_service": {"enabled": "no"},
-            "proxy_service": {"enabled": "no"},
+            "proxy_service": {"enabled": "no", **({"timeouts": timeouts} if timeouts else {})},
             "ssh_service": blocks["ssh"],
         }
         made = Gate(folder, text, env=env, before=before)

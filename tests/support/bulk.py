@@ -151,6 +151,7 @@ class BulkClient:
 
     Args:
         raw: a connected socket, which it owns.
+        context: somebody else's; in place of *cert* and *version*.
     """
 
     def __init__(
@@ -162,12 +163,13 @@ class BulkClient:
         cert: str | None = "alice",
         version: int = SSL.TLS1_3_VERSION,
         seconds: float = 60.0,
+        context: SSL.Context | None = None,
     ) -> None:
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.raw = raw
         self._patience = seconds
-        self.tls = tls = SSL.Connection(_context(version, cert), raw)
+        self.tls = tls = SSL.Connection(context or _context(version, cert), raw)
         tls.set_tlsext_host_name(name.encode())
         if alpn is not None:
             tls.set_alpn_protos([alpn.encode()])
@@ -178,6 +180,17 @@ class BulkClient:
                 return
             except SSL.WantReadError:
                 self._wait(select.POLLIN)
+
+    def ask(self, words: bytes, end: bytes) -> bytes:
+        """Say a few words; gives what comes up to *end*, and takes no byte more."""
+        self.tls.send(words)
+        got = b""
+        while not got.endswith(end):
+            try:
+                got += self.tls.recv(1)
+            except SSL.WantReadError:
+                self._wait(select.POLLIN)
+        return got
 
     def exchange(
         self, up: int, sizes: Sequence[int], *, after_target: bool = False, read_size: int = _READ
