@@ -79,7 +79,7 @@ class AuthTestCase(SynchronousTestCase):
             self.seal,
             self.now,
             issuer="example.com",
-            unsafe_no_second_factor=self.unsafe_no_second_factor,
+            unsafe_no_second_factor=lambda: self.unsafe_no_second_factor,
         )
         self.users = Users(
             self.store,
@@ -91,7 +91,7 @@ class AuthTestCase(SynchronousTestCase):
             sessions=self.sessions,
             lockout=self.lockout,
             locks=self.locks,
-            unsafe_no_second_factor=self.unsafe_no_second_factor,
+            unsafe_no_second_factor=lambda: self.unsafe_no_second_factor,
         )
         for role in ("access", "editor"):
             self.run_now(self.store.commit([Put(f"roles/{role}", pack({"kind": "role"}))]))

@@ -105,6 +105,15 @@ class HeardTests(ViewCase):
         self.assertEqual(after.state, self.view.state)
         self.assertEqual(self.revision(), 13)
 
+    def test_second_factor(self) -> None:
+        """It is the auth service's word, as long as there is one."""
+        self.assertIsNone(self.view.second_factor)
+        self.begin()
+        self.assertIsNone(self.view.second_factor)
+        for spec, said in (({"second_factor": "off"}, "off"), ({}, None)):
+            self.door.live.say(event("cluster_auth_preference", "x", {"spec": spec}))
+            self.assertEqual(self.view.second_factor, said)
+
     def test_what_signs(self) -> None:
         """The keys that sign what hosts show are told, as a snapshot and as events name them."""
         self.assertEqual(self.view.signing, "")

@@ -233,6 +233,46 @@ class StaticTokenTests(AuthServiceCase):
         self.assertEqual(mode(), ("best_effort", "defaults"))
 
 
+class PreferenceTests(AuthServiceCase):
+    """cluster_auth_preference, from the file and while it runs."""
+
+    def factor(self) -> bool:
+        """Whether a new user is asked for a second factor."""
+        made = self.ask("POST", "/v1/users", {"name": f"u{self.number}", "roles": ["access"]})
+        self.number += 1
+        begun = self.ask("POST", "/v1/invites/begin", {"token": made.body["invite"]["token"]})
+        return begun.body["secret"] is not None
+
+    def put(self, **spec: object) -> None:
+        """Change it."""
+        body = {"kind": "cluster_auth_preference", "version": "v2", "spec": spec}
+        path = "/v1/resources/cluster_auth_preference/cluster-auth-preference"
+        reply = self.ask("PUT", path, body, force="1", confirm="1")
+        self.assertEqual(reply.status, 200, reply.body)
+        self.stores[-1].turn()
+
+    def test_at_run_time(self) -> None:
+        """What is changed counts for the next login, without a restart."""
+        self.number = 1
+        self.successResultOf(self.start())
+        self.assertTrue(self.factor())
+        self.put(second_factor="off", unsafe_second_factor_off=True)
+        self.assertFalse(self.factor())
+        self.put(second_factor="otp")
+        self.assertTrue(self.factor())
+
+    def test_of_the_file(self) -> None:
+        """What the file says is the cluster's; another word than off is a one-time code."""
+        self.number = 1
+        self.settings = evolve(self.settings, authentication={"second_factor": "off"})
+        self.successResultOf(self.start())
+        self.assertFalse(self.factor())
+        self.again(authentication={"second_factor": "webauthn"})
+        self.assertTrue(self.factor())
+        self.again(authentication={})
+        self.assertTrue(self.factor())
+
+
 class DoorTests(AuthServiceCase):
     """The door of the gateway beside it."""
 

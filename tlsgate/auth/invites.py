@@ -103,7 +103,7 @@ class Invites:
     Args:
         issuer: what authenticators show beside the user: the cluster's name.
         now: seconds since the epoch.
-        unsafe_no_second_factor: take a password alone.
+        unsafe_no_second_factor: whether a password alone is enough, now.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Invites:
         now: Callable[[], float],
         *,
         issuer: str,
-        unsafe_no_second_factor: bool = False,
+        unsafe_no_second_factor: Callable[[], bool] = bool,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -158,7 +158,7 @@ class Invites:
         for _ in range(_TRIES):
             link = await self._find(token)
             begun = Begun(user=link.user, kind=link.kind, expires=link.item.expires or 0.0)
-            if self._one_factor:
+            if self._one_factor():
                 return begun
             if link.sealed is None:
                 secret = otp.new_otp_secret()
@@ -225,7 +225,7 @@ class Invites:
 
     def _proved(self, link: _Link, code: str | None) -> int | None:
         """The step of the code; None where no second factor is asked for."""
-        if self._one_factor:
+        if self._one_factor():
             return None
         if link.sealed is None:
             raise WrongCode  # nobody was shown a secret yet

@@ -82,7 +82,7 @@ class Logins:
 
     Args:
         now: seconds since the epoch.
-        unsafe_no_second_factor: let in by a password alone.
+        unsafe_no_second_factor: whether a password alone is enough, now.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Logins:
         now: Callable[[], float],
         lockout: Lockout,
         *,
-        unsafe_no_second_factor: bool = False,
+        unsafe_no_second_factor: Callable[[], bool] = bool,
     ) -> None:
         self._store = store
         self._passwords = passwords
@@ -141,7 +141,7 @@ class Logins:
         right = await self._passwords.verify(asked.credentials.password, shown.password)
         # Both are always worked out: which of them is wrong must not show.
         device, step = self._matched(asked, shown.code)
-        if not right or asked.item is None or (step is None and not self._one_factor):
+        if not right or asked.item is None or (step is None and not self._one_factor()):
             return False
         renewed = None
         if new is not None:

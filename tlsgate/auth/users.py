@@ -70,7 +70,7 @@ class Users:
     Args:
         now: seconds since the epoch.
         locks: who is shut out although the password is right; None: nobody.
-        unsafe_no_second_factor: let in by a password alone.
+        unsafe_no_second_factor: whether a password alone is enough, now.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Users:
         sessions: Sessions,
         lockout: Lockout,
         locks: Locks | None = None,
-        unsafe_no_second_factor: bool = False,
+        unsafe_no_second_factor: Callable[[], bool] = bool,
     ) -> None:
         self._store = store
         self._now = now
@@ -255,7 +255,7 @@ class Users:
         accepted = await self._invites.accept(token, password, code)
         await self._sessions.end_all(accepted.user)
         self._audit.emit("user.password_change", {"user": accepted.user, "success": True})
-        if not self._one_factor:
+        if not self._one_factor():
             self._audit.emit(
                 "mfa.add", {"user": accepted.user, "success": True, "mfa_device": DEVICE}
             )

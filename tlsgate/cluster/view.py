@@ -168,6 +168,13 @@ class ClusterView:
         return said or self.default_mode
 
     @property
+    def second_factor(self) -> str | None:
+        """What a login asks for beside the password; None: nothing is known."""
+        said = {} if self.snapshot is None else self.snapshot.get("auth_preference") or {}
+        factor = said.get("spec", {}).get("second_factor")
+        return factor if isinstance(factor, str) else None
+
+    @property
     def ping_seconds(self) -> float | None:
         """See `ICluster.ping_seconds`."""
         return None if self.state is None else self.state.ping_seconds

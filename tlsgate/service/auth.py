@@ -29,6 +29,7 @@ from tlsgate.auth.lockout import Lockout
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.passwords import Passwords
+from tlsgate.auth.preference import Preference
 from tlsgate.auth.presets import presets
 from tlsgate.auth.resources import key_of, packed
 from tlsgate.auth.seal import Seal
@@ -121,7 +122,10 @@ class AuthService:
         self._followers.append(authorities)
         await self._make_presets(store)
         remarks = list(await self._take_settings(store, settings))
-        one_factor = settings.authentication.get("second_factor") == "off"
+        preference = Preference(store)
+        await preference.start()
+        self._followers.append(preference)
+        one_factor = preference.one_factor
         passwords = Passwords(self._in_thread)
         invites = Invites(
             store, passwords, seal, now, issuer=cluster, unsafe_no_second_factor=one_factor
@@ -295,8 +299,13 @@ def _is_empty(folder: Path) -> bool:
 
 def _preference(settings: Settings) -> Mapping[str, object] | None:
     """What the file says of how people log in and are locked out; None: nothing."""
-    mode = settings.auth.locking_mode
-    return None if mode is None else {"locking_mode": mode}
+    mode, factor = settings.auth.locking_mode, settings.authentication.get("second_factor")
+    said: dict[str, object] = {} if mode is None else {"locking_mode": mode}
+    if factor == "off":
+        said |= {"second_factor": "off", "unsafe_second_factor_off": True}
+    elif factor is not None:  # whatever it is called: one-time codes are what is served
+        said["second_factor"] = "otp"
+    return said or None
 
 
 def _read_token(written: str) -> str:

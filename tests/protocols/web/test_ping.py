@@ -17,7 +17,7 @@ from tlsgate.protocols.base import GateProtocol
 from tlsgate.protocols.web import ping
 from tlsgate.protocols.web.protocol import Web
 from tlsgate.protocols.web.site import listeners_of
-from tlsgate.testing import FakeContext, connect, listener, settings
+from tlsgate.testing import FakeCluster, FakeContext, connect, listener, settings
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "ping"
 CASES = sorted(path.stem for path in VECTORS.glob("*.yaml"))
@@ -38,6 +38,31 @@ def answer(value: Settings, path: str) -> tuple[int, dict[str, Any]]:
     found = get(connect(Web(), FakeContext(settings=value, protocols=PROTOCOLS)), path)
     assert found.headers[b"content-type"] == b"application/json"
     return found.code, json.loads(found.body)
+
+
+class Changing(FakeCluster):
+    """A cluster whose second factor somebody changes."""
+
+    second_factor: str | None = None
+
+
+class ClusterTests(SynchronousTestCase):
+    """What a cluster says wins over the file of a gateway."""
+
+    def test_second_factor(self) -> None:
+        """Clients are told what logins ask for now, and the mode that is set."""
+        cluster, web = Changing(), Web()
+        context = FakeContext(settings=read(CASES[0])[0], protocols=PROTOCOLS, cluster=cluster)
+
+        def told() -> tuple[str, bool]:
+            said = json.loads(get(connect(web, context), "/webapi/ping").body)
+            return said["auth"]["second_factor"], said["proxy"]["tls_routing_enabled"]
+
+        before = told()
+        cluster.second_factor = "off"
+        self.assertEqual((told(), before[1]), (("off", True), True))
+        cluster.second_factor, cluster.mode = "otp", "separate"
+        self.assertEqual(told(), ("otp", False))
 
 
 class DocumentTests(SynchronousTestCase):

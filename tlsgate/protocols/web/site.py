@@ -44,21 +44,32 @@ class GateSite(Site):
         cluster: ICluster | None = None,
     ) -> None:
         self.settings = settings
-        self._mode: Any = settings.mode if cluster is None else cluster.mode
         self._cluster = cluster
+        self._said = self._says()
         self._grow = functools.partial(
             _tree, protocols=protocols, web_address=web_address, show_routes=show_routes
         )
         super().__init__(self._tree(), reactor=clock, parsePOSTFormSubmission=False)
 
     def _tree(self) -> Resource:
-        settings = attrs.evolve(self.settings, mode=self._mode)
+        mode, factor = self._said
+        settings = attrs.evolve(self.settings, mode=mode)
+        if factor is not None:
+            told = {**settings.authentication, "second_factor": factor}
+            settings = attrs.evolve(settings, authentication=told)
         return self._grow(settings, cluster=self._cluster)
 
+    def _says(self) -> tuple[Any, str | None]:
+        """The mode, and the second factor, as the cluster has them now."""
+        if self._cluster is None:
+            return self.settings.mode, None
+        return self._cluster.mode, getattr(self._cluster, "second_factor", None)
+
     def getResourceFor(self, request: Any) -> Any:
-        """Find what answers; the documents follow the cluster's mode, reload or not."""
-        if self._cluster is not None and self._cluster.mode != self._mode:
-            self._mode = self._cluster.mode
+        """Find what answers; the documents follow the cluster, reload or not."""
+        said = self._says()
+        if said != self._said:
+            self._said = said
             self.resource = self._tree()
         return super().getResourceFor(request)
 
