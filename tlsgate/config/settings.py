@@ -199,6 +199,11 @@ class Settings:
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)
 
     @property
+    def joins(self) -> str:
+        """The addresses of the auth service elsewhere, for messages; `service.reload.FIXED`."""
+        return "none" if self.join is None else ", ".join(self.join.servers)
+
+    @property
     def is_agent(self) -> bool:
         """Whether this process dials out to gateways, and listens nowhere."""
         return self.agent is not None
