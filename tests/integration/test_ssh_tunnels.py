@@ -218,8 +218,9 @@ class TunnelTests(SshCase):
 
     def test_who_came_by_what(self) -> None:
         """Operators see the agent with listener and transport."""
-        said = self.program_says("tgctl", "inventory", "ls", "--data-dir", self.hub.data_dir)
-        self.assertIn("db1", said)
-        self.assertIn("web", said)
+        words = ("tgctl", "inventory", "ls", "--data-dir", self.hub.data_dir)
+        # A gateway tells the auth service in batches, some seconds apart.
+        until(lambda: " web " in self.program_says(*words), "the gateway has told of db1")
+        self.assertIn("db1", self.program_says(*words))
         said = self.program_says("tgctl", "nodes", "ls", "--data-dir", self.hub.data_dir)
         self.assertIn("env=prod", said)
