@@ -33,12 +33,12 @@ class JumpHostTests(SynchronousTestCase):
         return found.principals
 
     def test_what_a_jump_host_shows(self) -> None:
-        """An OpenSSH certificate for the public hosts, an address too, and for its own name."""
+        """A certificate for the public hosts, addresses too, its cluster, and its own name."""
         own = "gw1.gateway.gate.example.com"
         self.assertEqual(self.jump_names(self.cluster), ("gate.example.com", own))
         public = ("Gate.Test:443", "192.0.2.1:443")
         other = Cluster(self, public_addresses=lambda: public)
-        self.assertEqual(self.jump_names(other), ("gate.test", "192.0.2.1", own))
+        self.assertEqual(self.jump_names(other), ("gate.test", "192.0.2.1", NAME, own))
         plain = {"names": ["gate.example.com"], "tls_public_key": PEM}
         answer = self.cluster.ask(self.cluster.gateway, "POST", PATH, plain)
         self.assertIsNone(answer.body["ssh_certificate"])
@@ -52,5 +52,5 @@ class JumpHostTests(SynchronousTestCase):
         self.assertEqual(cluster.ask(nobody(ADDRESS), "POST", "/v1/join", body).status, 200)
         told = ("gate.test:443", "db1.gate.test:443", f"db1.{NAME}:443", "eu.gate.test:443")
         names = self.jump_names(cluster, *told)
-        self.assertEqual(set(names), {"gate.test", "eu.gate.test", f"gw1.gateway.{NAME}"})
+        self.assertEqual(set(names), {"gate.test", "eu.gate.test", NAME, f"gw1.gateway.{NAME}"})
         self.assertEqual(set(self.jump_names(cluster, *told)), set(names))

@@ -49,9 +49,10 @@ async def _certificates(call: Call) -> Any:
 
 
 async def _jump_names(call: Call) -> Sequence[str]:
-    """What clients of SSH may call a gateway: its public hosts, and no node's name.
+    """What clients of SSH may call a gateway: its public hosts, its cluster, and no node's name.
 
-    A gateway between a client and a node must not be able to show the node's certificate.
+    Who dials an address that is no public host asks for the cluster (`HostKeyAlias`). A gateway
+    between a client and a node must not be able to show the node's certificate.
     """
     parts, body = call.parts, call.body
     if body.ssh_public_key is None:
@@ -61,6 +62,8 @@ async def _jump_names(call: Call) -> Sequence[str]:
         told = dict.fromkeys((*public, *certify.hosts_of(body.public)))
         zones = {parts.cluster, *told}
         public = tuple([host for host in told if not await _is_a_nodes(call, host, zones)])
+    if not await _is_a_nodes(call, parts.cluster, public):
+        public = tuple(dict.fromkeys((*public, parts.cluster)))
     own = f"{call.principal.name}.{GATEWAY}.{parts.cluster}"
     return (*public, own) if call.principal.kind == "host" else public
 
