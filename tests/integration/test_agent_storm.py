@@ -82,7 +82,7 @@ class StormTests(AgentCase):
         self.addCleanup(herd.stop)
         herd.start()
         herd.until(_AGENTS, 120)
-        herd.child.until(lambda: herd.said()["beats"] == _AGENTS, "all have told of themselves")
+        herd.child.until(lambda: herd.said()["beats"] == _AGENTS, "all have told", 120)
         self.until_held(hub, _AGENTS)
         began = self.revision(hub)
         self.kill(hub)
@@ -95,7 +95,7 @@ class StormTests(AgentCase):
         seconds = visits.end()
         took = sorted([one for each in logins for one in each.end()])
         self.assertEqual([each.failed for each in (visits, *logins)], [[], [], []])
-        herd.child.until(lambda: herd.said()["beats"] == 2 * _AGENTS, "all have told it again")
+        herd.child.until(lambda: herd.said()["beats"] == 2 * _AGENTS, "all tell it again", 120)
         self.until_held(hub, _AGENTS)
         # A login uses a code up: that is written, too.
         written = self.revision(hub) - began - 1 - len(took)
