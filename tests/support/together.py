@@ -2,7 +2,8 @@
 
     python -m tests.support.together [ARGUMENTS OF TRIAL]
 
-Most of these tests wait more than they work, so two processes share them. A module that says
+Most of these tests wait a good part of their time, so there is one process more than there are
+processors. A module that says
 `ALONE = "why"` measures the machine or loads it, and runs afterwards, with nothing beside it.
 Names of tests among the arguments are run as they are.
 
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         runs = [rest]
     else:
         beside, lonely = parts()
-        jobs = str(min(os.cpu_count() or 1, 4))
+        jobs = str(min((os.cpu_count() or 1) + 1, 4))  # they wait a quarter of their time
         runs = [["-j", jobs, *rest, *beside], [*rest, *lonely]]
     codes, names = [], []
     for number, one in enumerate(runs):
