@@ -181,7 +181,7 @@ class SeparatePortTests(WebCase):
     def test_ssh(self) -> None:
         """ssh prints the sentence, on the SSH port and on the tunnel port."""
         for listener, words, more in (
-            ("ssh", "SSH jump host", "not part of this release"),
+            ("ssh", "SSH jump host", "this gateway is in none"),
             ("tunnel", "reverse tunnels", "ask the web port for everything else"),
         ):
             done = run(
