@@ -257,7 +257,9 @@ class Gate:
 
     def connect(self, listener: str = "web") -> socket.socket:
         """A plain connection to a listener, with a timeout for each call."""
-        return socket.create_connection(("127.0.0.1", self.port(listener)), CLIENT_SECONDS)
+        host, _, port = self.address(listener).rpartition(":")
+        host = "127.0.0.1" if host in ("", "*", "0.0.0.0", "[::]", "::") else host.strip("[]")
+        return socket.create_connection((host, int(port)), CLIENT_SECONDS)
 
     def dial(self, *, listener: str = "web", **how: Any) -> ssl.SSLSocket:
         """A TLS connection to a listener; see `secure`."""

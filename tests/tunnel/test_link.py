@@ -16,8 +16,8 @@ class Recorder:
     def ping(self) -> None:
         self.did.append("ping")
 
-    def tick_later(self) -> None:
-        self.did.append("later")
+    def tick_later(self, periods: float) -> None:
+        self.did.append(f"later {periods:g}")
 
     def tick_never(self) -> None:
         self.did.append("never")
@@ -45,15 +45,16 @@ class LinkTests(SynchronousTestCase):
             self.assertEqual(self.link.missed(), 1)
             self.link.answered()
             self.assertEqual(self.link.missed(), 0)
-            self.assertEqual(self.take(), ["later", "ping"] * 2)
+            self.assertEqual(self.take(), ["later 1", "ping", "later 0.5", "ping"])
 
     def test_silent(self) -> None:
-        """The third ping without an answer is the end, one period after it was sent."""
+        """R15: the third ping without an answer is the end, three periods after the last one."""
         missed = []
         for _ in range(3):
             self.link.ticked()
             missed.append(self.link.missed())
-        self.assertEqual(self.take(), ["later", "ping"] * 3)
+        asked = ["later 1", "ping", "later 0.5", "ping", "later 0.5", "ping"]
+        self.assertEqual(self.take(), asked)
         self.link.ticked()
         self.assertEqual(self.take(), ["silent"])
         self.assertEqual([*missed, self.link.missed()], [0, 1, 2, 3])
@@ -68,7 +69,7 @@ class LinkTests(SynchronousTestCase):
         self.link.ticked()
         self.take()
         self.link.paced()
-        self.assertEqual((self.take(), self.link.missed()), (["later"], 1))
+        self.assertEqual((self.take(), self.link.missed()), (["later 0.5"], 1))
 
     def test_ended(self) -> None:
         """After the end nothing is asked for."""

@@ -1,6 +1,8 @@
 """Whether the other side of a control connection is still there: a ping each period.
 
-1. `ticked` sends a ping, and asks for the next tick after a period.
+1. `ticked` sends a ping, and asks for the next tick after a period. Behind a ping that was
+   not answered the next two come half a period apart, so that the other side is silent for
+   three periods at most before it is given up (R15).
 2. `answered` is the answer to the newest ping: what comes by itself, or late, says nothing
    of the way there, so the shell does not tell of it.
 3. A tick that finds the third ping in a row without an answer is the end of the link.
@@ -15,6 +17,9 @@ from typing import Final, Protocol
 
 from attrs import define
 from automat import TypeMachineBuilder
+
+#: Between pings behind one without an answer, in periods.
+_AGAIN: Final = 0.5
 
 
 class Link(Protocol):
@@ -42,8 +47,8 @@ class Effects(Protocol):
     def ping(self) -> None:
         """Send one."""
 
-    def tick_later(self) -> None:
-        """Call `ticked` a period from now, and not when it was asked for before."""
+    def tick_later(self, periods: float) -> None:
+        """Call `ticked` so many periods from now, and not when it was asked for before."""
 
     def tick_never(self) -> None:
         """Call it no more."""
@@ -66,7 +71,12 @@ _over = _builder.state("over")
 
 
 def _ping(link: Link, core: _Core) -> None:
-    core.effects.tick_later()
+    core.effects.tick_later(1.0)
+    core.effects.ping()
+
+
+def _ping_again(link: Link, core: _Core) -> None:
+    core.effects.tick_later(_AGAIN)
     core.effects.ping()
 
 
@@ -75,7 +85,11 @@ def _silent(link: Link, core: _Core) -> None:
 
 
 def _pace(link: Link, core: _Core) -> None:
-    core.effects.tick_later()
+    core.effects.tick_later(1.0)
+
+
+def _pace_again(link: Link, core: _Core) -> None:
+    core.effects.tick_later(_AGAIN)
 
 
 def _stop(link: Link, core: _Core) -> None:
@@ -83,13 +97,13 @@ def _stop(link: Link, core: _Core) -> None:
 
 
 _heard.upon(Link.ticked).to(_first)(_ping)
-_first.upon(Link.ticked).to(_second)(_ping)
-_second.upon(Link.ticked).to(_third)(_ping)
+_first.upon(Link.ticked).to(_second)(_ping_again)
+_second.upon(Link.ticked).to(_third)(_ping_again)
 _third.upon(Link.ticked).to(_over)(_silent)
 
 for _state, _missed in ((_heard, 0), (_first, 0), (_second, 1), (_third, 2)):
     _state.upon(Link.answered).to(_heard).returns(None)
-    _state.upon(Link.paced).loop()(_pace)
+    _state.upon(Link.paced).loop()(_pace_again if _missed else _pace)
     _state.upon(Link.ended).to(_over)(_stop)
     _state.upon(Link.missed).loop().returns(_missed)
 

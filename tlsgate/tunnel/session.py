@@ -241,9 +241,9 @@ class Session:
         self._number += 1
         self._wire.write(frame(FrameKind.PING, self._newest()))
 
-    def tick_later(self) -> None:
+    def tick_later(self, periods: float) -> None:
         """See `link.Effects`."""
-        self._wheel.arm(self, self._pace())
+        self._wheel.arm(self, self._pace() * periods)
 
     def tick_never(self) -> None:
         """See `link.Effects`."""

@@ -283,9 +283,9 @@ class Tether:
         self._number += 1
         self._speaking.write(frame(FrameKind.PING, self._newest()))
 
-    def tick_later(self) -> None:
+    def tick_later(self, periods: float) -> None:
         """See `link.Effects`."""
-        self._wheel.arm(self, self._seconds)
+        self._wheel.arm(self, self._seconds * periods)
 
     def tick_never(self) -> None:
         """See `link.Effects`."""
