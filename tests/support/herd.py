@@ -2,7 +2,7 @@
 
 `Herd` has each of them join, and `start` the process; `python -m tests.support.herd FOLDER` is
 that process. Its agents offer a node each and refuse every client; they keep no view of the
-cluster. Whoever has a tunnel again sends the heartbeat that a whole agent would.
+cluster. Whoever has a tunnel again sends a heartbeat when its turn comes, as a whole agent would.
 """
 
 from __future__ import annotations
@@ -46,6 +46,8 @@ _LOOK_SECONDS = 0.2
 _CONNECT_SECONDS = 5.0
 #: Who begin in a second.
 _FIRST_A_SECOND = 80
+#: Heartbeats in a second: agents send theirs each minute, and not all at once.
+_BEATS_A_SECOND = 60
 #: After a heartbeat without an answer.
 _AGAIN_SECONDS = 8.0
 #: Who join at a time, in the test's own process.
@@ -153,7 +155,7 @@ class _Light:
         """Whether it has a tunnel with a stream; each time it has one again, it says so."""
         here = any(one.streams and not one.draining for one in self.agent.tethers)
         if here and self._away and self._herd.beats:
-            self._tell()
+            self._herd.later(self._tell, self._herd.minute)
         self._away = not here
         return here
 
@@ -166,7 +168,7 @@ class _Light:
         try:
             status, answer = await self._door.ask("POST", "/v1/agent/heartbeat", body)
         except GateError:
-            self._herd.later(self._tell)
+            self._herd.later(self._tell, _AGAIN_SECONDS)
             raise
         if status == 200:
             self._herd.beaten += 1
@@ -218,9 +220,14 @@ class _Process:
         """A heartbeat has had no answer."""
         print("no beat:", failure.getErrorMessage(), flush=True)
 
-    def later(self, call: Callable[[], object]) -> None:
-        """Have another try in some seconds, which nobody else has."""
-        self.reactor.callLater(_AGAIN_SECONDS * random.random(), call)
+    @property
+    def minute(self) -> float:
+        """Seconds in which each has its turn to send a heartbeat."""
+        return len(self._lights) / _BEATS_A_SECOND
+
+    def later(self, call: Callable[[], object], seconds: float) -> None:
+        """Have *call* made within so many seconds, at a moment that nobody else has."""
+        self.reactor.callLater(seconds * random.random(), call)
 
     def _look(self) -> None:
         now = (sum(one.here() for one in self._lights), self.beaten)
