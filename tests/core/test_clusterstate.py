@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.core.clusterstate`."""
+"""Tests for `tlsgate.core.clusterstate`.
+
+One file, since a state is decided about as a whole: roles, locks and people stand in each case.
+"""
 
 from __future__ import annotations
 

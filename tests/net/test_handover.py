@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.net.handover`: from a served protocol to the relay, in every stage."""
+"""Tests for `tlsgate.net.handover`: from a served protocol to the relay, in every stage.
+
+One file: each stage is tested for each way in which client, target and gateway can leave it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.service.membership`: a gateway follows its cluster, by the clock."""
+"""Tests for `tlsgate.service.membership`: a gateway follows its cluster, by the clock.
+
+One file, since a membership is followed through one life on one clock.
+"""
 
 from __future__ import annotations
 

@@ -3,9 +3,8 @@
     python -m tests.support.together [ARGUMENTS OF TRIAL]
 
 Most of these tests wait a good part of their time, so there is one process more than there are
-processors. A module that says
-`ALONE = "why"` measures the machine or loads it, and runs afterwards, with nothing beside it.
-Names of tests among the arguments are run as they are.
+processors. A module that says `ALONE = "why"` measures the machine or loads it, and runs
+afterwards, with nothing beside it. Names of tests among the arguments are run as they are.
 
 A test that fails is asked again, alone, when all others are through: what measures time or
 waits for a process may fail for the machine's sake. It counts as passed if it passes then, and
@@ -86,7 +85,7 @@ def again(names: Sequence[str], options: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run trial once or twice; gives the first exit code that is not 0."""
+    """Run trial, and once more what failed; gives the first exit code that is not 0."""
     folder = next((one for one in arguments if one.startswith("--temp-directory=")), None)
     rest = [one for one in arguments if one != folder]
     if any(one.startswith("tests.") for one in rest):

@@ -1,4 +1,7 @@
-"""How clients of a stream end other than in order, and what ends the stream itself."""
+"""How clients of a stream end other than in order, and what ends the stream itself.
+
+One file, so that every way in which a client ends is found beside the others.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@
 4. Each minute, and on each change of what it offers, it tells the auth service.
 
 More than 400 lines: joining, renewal and heartbeats share their timers and their end.
+
+One file, though a long one: joining, renewing and heartbeats share one identity and one clock.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@
 4. When a lock comes, the connections that it is on end within the same turn of the reactor.
 
 More than 400 lines: what is kept, trusted, shown and cut off changes in one order, told here.
+
+One file, though a long one: what is kept, shown and renewed has to change together.
 """
 
 from __future__ import annotations

@@ -9,6 +9,9 @@
    decided about again, in the same turn of the reactor.
 
 More than 400 lines: that second decision looks at every step of the first one.
+
+Judging, dialling and cutting stand in one file, so that a reader sees that nothing is carried
+which was not judged, and that whatever is carried is judged again.
 """
 
 from __future__ import annotations

@@ -7,6 +7,8 @@
 3. `tunnel.reach` says when each dials; `tunnel.tether` is the session that comes of it.
 4. `offer` tells every gateway what is offered now; `renewed` dials each anew with a new
    certificate; `drain` ends all of it in order.
+
+`Route` stands beside `Agent` in this long file: each calls the other at every step of a route.
 """
 
 from __future__ import annotations
