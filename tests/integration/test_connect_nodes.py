@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import ssl
-import threading
 import time
 
 from tests.support.agent import AgentCase
+from tests.support.bulk import digest, echoed
 from tests.support.cluster import Holder
 from tests.support.echo import Echo
 from tests.support.harness import Gate, drain, receive
@@ -66,24 +64,7 @@ class ConnectTests(AgentCase):
     def test_bulk_both_ways(self) -> None:
         """64 MiB go to the node and come back as they were; then the end, in order."""
         connection = self.session()
-        data = os.urandom(1 << 20)
-        sent, got = hashlib.sha256(), hashlib.sha256()
-
-        def send() -> None:
-            for _ in range(BULK >> 20):
-                connection.sendall(data)
-                sent.update(data)
-
-        sender = threading.Thread(target=send, daemon=True)
-        sender.start()
-        left = BULK
-        while left:
-            some = connection.recv(min(left, 1 << 18))
-            self.assertTrue(some)
-            got.update(some)
-            left -= len(some)
-        sender.join(30)
-        self.assertEqual(got.digest(), sent.digest())
+        self.assertEqual(echoed(connection, BULK), digest(BULK))
         # Python's unwrap says close_notify, and reads the other side's.
         connection.unwrap().close()
 

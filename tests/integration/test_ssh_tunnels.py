@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import select
 import socket
 import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+from tests.support.bulk import digest, echoed
 from tests.support.child import sized, until
 from tests.support.cluster import Holder
 from tests.support.echo import Echo
@@ -124,31 +123,7 @@ class TunnelTests(SshCase):
     def test_integrity(self) -> None:
         """64 MiB and half-close: what was sent comes back whole, and then the end (R11)."""
         connection = self.connect(self.alice)
-        connection.setblocking(False)
-        block = os.urandom(1 << 20)
-        blocks = (number.to_bytes(8, "big") + block[8:] for number in range(_BULK_BYTES >> 20))
-        sent, got = hashlib.sha256(), hashlib.sha256()
-        left, rest = _BULK_BYTES, memoryview(b"")
-        # One thread for both directions: two would share OpenSSL's object without a lock.
-        while left:
-            if not rest and (piece := next(blocks, b"")):
-                sent.update(piece)
-                rest = memoryview(piece)
-            moved = 0
-            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                moved += (done := connection.send(rest) if rest else 0)
-                rest = rest[done:]
-            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                data = connection.recv(min(left, 1 << 18))
-                self.assertTrue(data, f"{left} bytes are missing")
-                got.update(data)
-                moved += len(data)
-                left -= len(data)
-            if not moved:
-                waits = select.select([connection], [connection] if rest else [], [], 30)
-                self.assertTrue(any(waits), f"nothing moves, {left} bytes are missing")
-        self.assertEqual(got.digest(), sent.digest())
-        connection.settimeout(CLIENT_SECONDS)
+        self.assertEqual(echoed(connection, _BULK_BYTES), digest(_BULK_BYTES))
         connection.unwrap().close()
 
     # -- who is refused ----------------------------------------------------------------

@@ -73,13 +73,48 @@ class Seen:
         self.count += len(data)
         self.ended = self.ended or not data
 
+    @property
+    def hash(self) -> str:
+        """Of all that came so far."""
+        return self._hash.hexdigest()
+
     def __str__(self) -> str:
-        return f"{self.count} {self._hash.hexdigest()} {'end' if self.ended else 'no end'}"
+        return f"{self.count} {self.hash} {'end' if self.ended else 'no end'}"
 
 
 def whole(total: int) -> str:
     """What `str(Seen)` is when all of *total* bytes and the end arrived."""
     return f"{total} {digest(total)} end"
+
+
+def echoed(connection: ssl.SSLSocket, total: int, *, seconds: float = 30.0) -> str:
+    """Send *total* bytes of noise to an echo; gives the hash of as many that come back.
+
+    Both directions in one thread: OpenSSL's object, without a lock, bears no two.
+
+    Args:
+        seconds: for so long, nothing may move.
+    """
+    again = (ssl.SSLWantReadError, ssl.SSLWantWriteError)
+    limit = connection.gettimeout()
+    connection.setblocking(False)
+    seen, todo = Seen(), pieces(total, (1 << 20,))
+    rest = memoryview(b"")
+    while seen.count < total:
+        rest = rest or next(todo, rest)
+        before = len(rest), seen.count
+        with contextlib.suppress(*again):
+            rest = rest[connection.send(rest) if rest else 0 :]
+        with contextlib.suppress(*again):
+            seen.take(connection.recv(min(total - seen.count, _READ)))
+            if seen.ended:
+                raise AssertionError(f"it ended after {seen.count} of {total} bytes")
+        if before == (len(rest), seen.count):
+            ready = select.select([connection], [connection] if rest else [], [], seconds)
+            if not any(ready):
+                raise AssertionError(f"nothing moved for {seconds:g} s after {seen.count} bytes")
+    connection.settimeout(limit)
+    return seen.hash
 
 
 class Bulk(Target):
