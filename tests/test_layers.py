@@ -26,12 +26,24 @@ MAY: dict[str, set[str]] = {
     "auth": _EDGE | {"tls"},
     "cluster": _EDGE | {"tls", "net"},
     "tunnel": _EDGE | {"tls", "net"},
+    "targets": _EDGE | {"tls", "net", "tunnel"},
     "protocols": _EDGE | {"net", "tls", "auth", "cluster", "tunnel"},
     "registry": _VALUES | {"interfaces", "plugins"},
     "testing": _EDGE | {"registry"},
     "plugins": _EDGE | {"protocols"},
     "service": _EDGE
-    | {"tls", "store", "net", "auth", "cluster", "tunnel", "protocols", "plugins", "registry"},
+    | {
+        "tls",
+        "store",
+        "net",
+        "auth",
+        "cluster",
+        "tunnel",
+        "targets",
+        "protocols",
+        "plugins",
+        "registry",
+    },
     "cli": _EDGE | {"tls", "registry", "service"},
 }
 

@@ -12,7 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tlsgate.core.offers import KINDS, Answered, Asked, Offer
 from tlsgate.errors import BadBytes
 
-OFFER = Offer(kind="node", name="db1", labels={"env": "prod"}, addresses=("127.0.0.1:22",))
+OFFER = Offer(
+    kind="node",
+    name="db1",
+    labels={"env": "prod"},
+    addresses=("127.0.0.1:22",),
+    facts={"protocol": "x"},
+)
 ASKED = Asked(
     kind="node",
     name="db1",
@@ -25,6 +31,7 @@ ASKED = Asked(
     listener="web",
     route="ssh",
     trace="00" * 8,
+    details={"db_user": "app"},
 )
 
 
@@ -66,6 +73,8 @@ class OffersTests(SynchronousTestCase):
                 {**offer, "labels": {"a": None}},
                 {**offer, "addresses": {}},
                 {**offer, "addresses": ["", "a"]},
+                {**offer, "facts": {"a": "x" * 4097}},
+                {**offer, "facts": {str(one): "x" * 4000 for one in range(5)}},
             ],
         )
         said += self._whys(
@@ -96,6 +105,8 @@ class OffersTests(SynchronousTestCase):
                 "labels is no text of at most 1024 characters",
                 "addresses is no list of at most 64 entries",
                 "addresses is no text of at most 256 characters",
+                "facts is no text of at most 4096 characters",
+                "facts has more than 16384 characters",
                 "address is no text of at most 256 characters",
                 "certificate is no base64",
                 "certificate is no base64",

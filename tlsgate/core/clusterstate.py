@@ -18,6 +18,7 @@ from attrs import evolve, frozen
 from tlsgate.core import durations, sshidentity
 from tlsgate.core import roles as rules
 from tlsgate.core.access import Decision, Identity, Kind, decide
+from tlsgate.core.certroutes import is_narrow, misfit
 from tlsgate.core.claims import Claims
 from tlsgate.core.locks import Lock, LockTable, facts_of, lock_of
 from tlsgate.core.roles import Options, Person, Role, Target, effective, parse_role, unreadable
@@ -28,6 +29,7 @@ from tlsgate.errors import BadBytes, BadResource
 #: Authorities whose certificates gateways verify.
 _NEEDED: Final = ("user", "host")
 #: The authority of users' OpenSSH certificates.
+_NARROW: Final = "the certificate is for one service only, and not for this one"
 _SSH: Final = "ssh_user"
 #: The label that says where a cluster's setting comes from.
 _ORIGIN: Final = "teleport.dev/origin"
@@ -185,6 +187,8 @@ class ClusterState:
         claims = identity.claims
         if (refused := self._refused(identity, claims, address, now)) is not None:
             return refused
+        if is_narrow(claims.routes):
+            return Decision(False, _NARROW)
         if (person := self._person(claims)) is None:
             return self._gone(claims)
         if (odd := self._unreadable(person.roles)) is not None:
@@ -220,6 +224,8 @@ class ClusterState:
             return Decision(False, "the certificate is none of the cluster's")
         if (refused := self._refused(identity, claims, address, now)) is not None:
             return refused
+        if why := misfit(claims.routes, target):
+            return Decision(False, why)
         if (person := self._person(claims)) is None:
             return self._gone(claims)
         if (odd := self._unreadable(person.roles)) is not None:
@@ -261,8 +267,6 @@ class ClusterState:
             return Decision(False, f"{lock}: {lock.message}" if lock.message else str(lock))
         if claims.pinned_address is not None and claims.pinned_address != address:
             return Decision(False, f"the certificate is good from {claims.pinned_address} only")
-        if claims.routes.keys() - {"cluster"}:
-            return Decision(False, "the certificate is for one service only, and not for this one")
         return None
 
     def _person(self, claims: Claims) -> Person | None:

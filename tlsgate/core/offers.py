@@ -25,6 +25,9 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _WORD: Final = 256
 #: Of a label's value and of a sentence.
 _TEXT: Final = 1024
+#: Of a fact's or a detail's value, and of all of them together, in characters.
+_FACT: Final = 4096
+_FACTS: Final = 16 * 1024
 #: Of labels, and of the addresses of one offer.
 _ENTRIES: Final = 64
 #: Of a certificate, in bytes before base64.
@@ -50,12 +53,18 @@ class Offer:
         labels: static ones, and what commands have said last.
         addresses: "host:port" that the agent dials for it, and no other; the first one where
             a client names none.
+        facts: what gateways and users want to know beside that, by the kind:
+            db: "protocol" ("postgres"), "description";
+            app: "protocol" ("http" or "tcp"), "public_addr" (a host name; "" where it is
+            <name>.<public>), "description", "rewrite_redirect" (a JSON list of hosts),
+            "rewrite_headers" (a JSON list of "Name: value"), "jwt_claims".
     """
 
     kind: Kind
     name: str
     labels: Mapping[str, str] = field(factory=dict, converter=_frozen, hash=False)
     addresses: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(factory=dict, converter=_frozen, hash=False)
 
     def told(self) -> dict[str, Any]:
         """This as JSON types."""
@@ -64,6 +73,7 @@ class Offer:
             "name": self.name,
             "labels": dict(self.labels),
             "addresses": list(self.addresses),
+            "facts": dict(self.facts),
         }
 
     @classmethod
@@ -73,12 +83,13 @@ class Offer:
         Raises:
             BadBytes: it is nothing of the kind.
         """
-        reader = _Reader("offer", told, {"kind", "name", "labels", "addresses"})
+        reader = _Reader("offer", told, {"kind", "name", "labels", "addresses", "facts"})
         return cls(
             kind=reader.kind("kind"),
             name=reader.text("name", _WORD),
             labels=reader.labels("labels"),
             addresses=reader.words("addresses"),
+            facts=reader.facts("facts"),
         )
 
 
@@ -97,6 +108,8 @@ class Asked:
         cluster: the gateway's.
         listener, route: where the client came, for logs and audit.
         trace: 16 hexadecimal digits that gateway and agent both log.
+        details: what the kind adds; db: "db_user", "db_name", "key" (see
+            `core.cancelkeys`), or "cancel", the key of the client whose query is cancelled.
     """
 
     kind: Kind
@@ -110,6 +123,7 @@ class Asked:
     listener: str = ""
     route: str = ""
     trace: str = ""
+    details: Mapping[str, str] = field(factory=dict, converter=_frozen, hash=False, repr=False)
 
     def told(self) -> dict[str, Any]:
         """This as JSON types."""
@@ -125,6 +139,7 @@ class Asked:
             "listener": self.listener,
             "route": self.route,
             "trace": self.trace,
+            "details": dict(self.details),
         }
 
     @classmethod
@@ -136,7 +151,7 @@ class Asked:
         """
         names = {
             *("kind", "name", "address", "user", "certificate", "ssh_certificate"),
-            *("client", "cluster", "listener", "route", "trace"),
+            *("client", "cluster", "listener", "route", "trace", "details"),
         }
         reader = _Reader("request", told, names)
         address = reader.get("address")
@@ -152,6 +167,7 @@ class Asked:
             listener=reader.text("listener", _WORD, empty=True),
             route=reader.text("route", _WORD, empty=True),
             trace=reader.text("trace", _WORD, empty=True),
+            details=reader.facts("details"),
         )
 
 
@@ -223,6 +239,16 @@ class _Reader:
             self._text(key, name, _WORD): self._text(value, name, _TEXT, empty=True)
             for key, value in values.items()
         }
+
+    def facts(self, name: str) -> Mapping[str, str]:
+        values = self._all(name, dict)
+        found = {
+            self._text(key, name, _WORD): self._text(value, name, _FACT, empty=True)
+            for key, value in values.items()
+        }
+        if sum(map(len, (*found, *found.values()))) > _FACTS:
+            self._bad(f"{name} has more than {_FACTS} characters")
+        return found
 
     def octets(self, name: str, limit: int) -> bytes:
         text = self.text(name, 2 * limit, empty=True)
