@@ -16,7 +16,7 @@ from tests.cluster.states import FakeDoor, event, lock, role, snapshot
 from tests.net.rig import FakeReactor
 from tests.support.authorities import Cluster, p256, spki, ssh_line
 from tlsgate.cluster.view import ClusterView
-from tlsgate.config.settings import Timeouts
+from tlsgate.config.settings import OfferSettings, Timeouts
 from tlsgate.core.offers import Answered, Asked, Offer
 from tlsgate.errors import TargetDenied
 from tlsgate.interfaces import IAudit
@@ -25,7 +25,9 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.net.poller import Poller
 from tlsgate.net.wheel import Wheel
-from tlsgate.service.requests import Judge, Requests
+from tlsgate.service.judging import Judge
+from tlsgate.service.requests import Requests
+from tlsgate.targets import openings
 from tlsgate.tls.fast import Slab
 from tlsgate.tunnel.dialling import Means
 
@@ -113,8 +115,22 @@ class RequestsCase(SynchronousTestCase):
         judge = Judge(
             self.view, lambda kind, name: self.offers.get((kind, name)), self.cluster.clock
         )
-        self.requests = Requests(self.means, judge, lambda: TIMEOUTS, self.resolve, self.audit)
+        self.requests = Requests(
+            self.means,
+            judge,
+            lambda: TIMEOUTS,
+            self.resolve,
+            self.audit,
+            self.settings,
+            self.door,
+            openings(),
+        )
         self.view.on_change(lambda _: self.requests.look())
+
+    def settings(self, kind: str, name: str) -> OfferSettings:
+        """What the file says of an offer."""
+        offer = self.offers[kind, name]
+        return OfferSettings(kind=offer.kind, name=name, addresses=offer.addresses)
 
     def resolve(self, host: str, port: int) -> Deferred[Any]:
         """Look a name up; the test knows what it means."""

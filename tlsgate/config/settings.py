@@ -130,14 +130,42 @@ class LabelCommand:
 
 
 @frozen(kw_only=True)
+class TargetTls:
+    """How the certificate of a target is verified.
+
+    Attributes:
+        mode: "verify-full": by whom it is issued, and its name; "verify-ca": by whom only;
+            "insecure": not at all.
+        server_name: that it has to be for, and the SNI; None: the host that is dialled.
+        ca_file: of the authorities that may have issued it; None: of a database the cluster's
+            database authority, of an application those of the system.
+        system_roots: those of the system too.
+    """
+
+    mode: Literal["verify-full", "verify-ca", "insecure"] = "verify-full"
+    server_name: str | None = None
+    ca_file: str | None = None
+    system_roots: bool = False
+
+
+@frozen(kw_only=True)
 class OfferSettings:
-    """One thing that an agent serves, as the file has it."""
+    """One thing that an agent serves, as the file has it.
+
+    Attributes:
+        protocol: what is spoken there: "ssh", "postgres", "http", "tcp".
+        facts: what gateways and users are told of it, see `core.offers.Offer`.
+        tls: None: it is reached without; a database always has it.
+    """
 
     kind: Literal["node", "db", "app", "kube"]
     name: str
     labels: Mapping[str, str] = field(factory=dict)
     commands: tuple[LabelCommand, ...] = ()
     addresses: tuple[str, ...] = ()  #: "host:port" each; no other one is dialled
+    protocol: str = "ssh"
+    facts: Mapping[str, str] = field(factory=dict)
+    tls: TargetTls | None = None
 
 
 @frozen(kw_only=True)

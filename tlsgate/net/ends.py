@@ -6,7 +6,7 @@ import fcntl
 import socket
 import termios
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from tlsgate.net.lease import Lease
 from tlsgate.net.poller import READ, TROUBLE, WRITE
@@ -223,3 +223,51 @@ class SecureEnd(End):
     def pending(self) -> int:
         """See `End.pending`."""
         return self._met or self.session.pending()
+
+
+class NoEnd(End):
+    """Nobody: it has ended, and what is written to it is gone.
+
+    A pair with it gives the other end its last words, and waits for that one's end.
+    """
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__(cast(Lease, _NoLease()))
+
+    def fill(self, slab: Slab, size: int) -> int:
+        """See `End.fill`."""
+        return ENDED
+
+    def put(self, slab: Slab, size: int) -> int:
+        """See `End.put`."""
+        return size
+
+    def finish(self) -> int:
+        """See `End.finish`."""
+        return ENDED
+
+    def queued(self) -> int:
+        """See `End.queued`."""
+        return 0
+
+    def step(self) -> int:
+        """See `End.step`."""
+        return CHUNK
+
+
+class _NoLease:
+    """What a pair asks of nobody's socket."""
+
+    __slots__ = ("on_ready",)
+
+    on_ready: Any
+
+    def want(self, mask: int) -> None:
+        """Nothing ever comes."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    abort = close

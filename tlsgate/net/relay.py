@@ -58,12 +58,17 @@ class Waits:
 class Flow:
     """One direction of a pair."""
 
-    __slots__ = ("_since", "_taken", "ended", "held", "moved", "pair", "said", "sink", "source")
+    __slots__ = (
+        *("_since", "_taken", "ended", "fill", "held"),
+        *("moved", "pair", "said", "sink", "source"),
+    )
 
     def __init__(self, pair: Pair, source: End, sink: End) -> None:
         self.pair = pair
         self.source = source
         self.sink = sink
+        #: Of the source; who watches puts himself before it.
+        self.fill: Callable[[Slab, int], int] = source.fill
         self.held: bytes | None = None  #: read, and not yet taken by the sink
         self.moved = 0  #: bytes read so far
         self.ended = False  #: the source will send no more
@@ -75,12 +80,12 @@ class Flow:
         """Carry what the source has, until one side has to be waited for."""
         if self.held is not None or self.ended:
             return
-        source, sink, pair = self.source, self.sink, self.pair
+        source, sink, pair, fill = self.source, self.sink, self.pair, self.fill
         slab = pair.slab
         turn = self.moved + TURN
         size = CHUNK
         while True:
-            count = source.fill(slab, size)
+            count = fill(slab, size)
             if count <= 0:
                 break
             self.moved += count
@@ -166,6 +171,23 @@ class Flow:
             self.pair.broke(self.sink)
         else:
             self.pair.maybe_done()
+
+
+def watched(source: End, see: Callable[[memoryview], None]) -> Callable[[Slab, int], int]:
+    """Give a `Flow.fill` that shows *see* what it has read, before anybody writes it on.
+
+    Args:
+        see: must not raise; the memory is the slab's, and not its own to keep.
+    """
+    fill = source.fill
+
+    def look(slab: Slab, size: int) -> int:
+        count = fill(slab, size)
+        if count > 0:
+            see(slab.view[:count])
+        return count
+
+    return look
 
 
 FlowKind = Callable[["Pair", End, End], Flow]

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from tlsgate.cluster.hostfiles import HostFiles
 from tlsgate.cluster.joining import Joining
 from tlsgate.cluster.view import ClusterView
-from tlsgate.config.settings import AgentSettings, Join, Settings
+from tlsgate.config.settings import AgentSettings, Join, OfferSettings, Settings
 from tlsgate.core.offers import Offer
 from tlsgate.errors import NotServed, ReloadRefused
 from tlsgate.interfaces import IAudit
@@ -35,10 +35,12 @@ from tlsgate.net.wheel import Wheel
 from tlsgate.service import counts
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.enrolment import Enrolment
+from tlsgate.service.judging import Judge
 from tlsgate.service.labels import Labels
 from tlsgate.service.memory import Trimmer
-from tlsgate.service.requests import Judge, Requests
+from tlsgate.service.requests import Requests
 from tlsgate.service.sshnode import SshNode
+from tlsgate.targets import openings
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
 from tlsgate.tunnel import finding
@@ -128,7 +130,14 @@ class AgentCrew:
         )
         judge = Judge(view, self._offer, now)
         self.requests = Requests(
-            self.means, judge, lambda: self._settings.timeouts, self._resolve, audit
+            self.means,
+            judge,
+            lambda: self._settings.timeouts,
+            self._resolve,
+            audit,
+            self._offered,
+            view.door,
+            openings(),
         )
         view.on_change(self._changed)
         self.tunnels = Agent(
@@ -241,6 +250,10 @@ class AgentCrew:
     def _offer(self, kind: str, name: str) -> Offer | None:
         found = (one for one in self.offers() if (one.kind, one.name) == (kind, name))
         return next(found, None)
+
+    def _offered(self, kind: str, name: str) -> OfferSettings:
+        ours = (one.settings for one in self._labels)
+        return next(one for one in ours if (one.kind, one.name) == (kind, name))
 
     def _node_labels(self) -> Mapping[str, str]:
         node = (one.labels for one in self.offers() if one.kind == "node")

@@ -64,6 +64,7 @@ class Labels:
             name=self.settings.name,
             labels=self.now(),
             addresses=self.settings.addresses,
+            facts=self.settings.facts,
         )
 
     def keep(self, older: Labels) -> None:
