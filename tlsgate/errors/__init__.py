@@ -63,6 +63,13 @@ from tlsgate.errors.identity import (
     WouldBreak,
     WrongCode,
 )
+from tlsgate.errors.target import (
+    StartupRefused,
+    TargetAsks,
+    TargetBroken,
+    TargetSaid,
+    TargetWithoutTls,
+)
 from tlsgate.errors.tunnel import (
     AgentBusy,
     AgentRefused,
@@ -121,11 +128,16 @@ __all__ = [
     "Problem",
     "ProcessGone",
     "ReloadRefused",
+    "StartupRefused",
     "StoreFailed",
+    "TargetAsks",
+    "TargetBroken",
     "TargetDenied",
     "TargetRefused",
+    "TargetSaid",
     "TargetSilent",
     "TargetUntrusted",
+    "TargetWithoutTls",
     "TooLate",
     "TooMany",
     "TunnelBroken",
