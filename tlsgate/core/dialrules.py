@@ -13,6 +13,7 @@ and Alibaba Cloud (https://www.alibabacloud.com/help/en/ecs/user-guide/view-inst
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
@@ -62,6 +63,7 @@ def may_mean(host: str, found: str) -> bool:
     return not special and not address.is_reserved and address not in _METADATA
 
 
+@lru_cache(1024)  # of the configuration's own words, and of what names come to
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text.partition("%")[0])

@@ -192,8 +192,7 @@ def message(kind: FrameKind, mapping: Mapping[str, Any]) -> bytes:
     Raises:
         BadBytes: it would be too long.
     """
-    text = json.dumps(mapping, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return frame(kind, text.encode("utf-8"))
+    return frame(kind, _encode(mapping).encode("utf-8"))
 
 
 def read_message(whole: Frame) -> dict[str, Any]:
@@ -205,9 +204,7 @@ def read_message(whole: Frame) -> dict[str, Any]:
     """
     what = whole.kind.name
     try:
-        told = json.loads(
-            whole.body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant
-        )
+        told = _decode(whole.body.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         why = "its keys" if isinstance(error, _Twice) else "it"
         raise BadBytes(what, f"{why} cannot be read as JSON") from error
@@ -231,6 +228,11 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(word: str) -> Any:
     raise ValueError(word)
+
+
+#: Made once: `json.dumps` and `json.loads` make one for each call that wants what these do.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_decode = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant).decode
 
 
 def _too_deep(told: Any) -> bool:

@@ -214,7 +214,8 @@ class _Reader:
         if not isinstance(told, dict):
             self._bad("it is no object")
         self._told: dict[str, Any] = told
-        if odd := sorted(set(map(str, told)) ^ names):
+        if told.keys() != names:
+            odd = sorted(set(map(str, told)) ^ names)
             self._bad(f"{odd[0][:64]!r} is {'unknown' if odd[0] in told else 'missing'}")
 
     def get(self, name: str) -> Any:
@@ -269,7 +270,7 @@ class _Reader:
     def _text(self, value: object, name: str, limit: int, *, empty: bool = False) -> str:
         if not isinstance(value, str) or len(value) > limit or not (value or empty):
             self._bad(f"{name} is no text of at most {limit} characters")
-        if _ODD.search(value) is not None:
+        if not value.isprintable() and _ODD.search(value) is not None:
             self._bad(f"{name} has a control character")
         return value
 
