@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from tlsgate.core import access
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.allowed import Allowed
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.locks import Lock
 from tlsgate.core.rolevalues import Target
@@ -79,6 +80,7 @@ class ClusterView:
         self.door = door
         self.snapshot: Mapping[str, Any] | None = None
         self.state: ClusterState | None = None
+        self._allowed = Allowed()
         self._clock = clock
         self._now = now
         #: How old what is known may be where locks are strict.
@@ -185,7 +187,7 @@ class ClusterView:
             return Decision(False, "the auth service has not been heard yet")
         if (stale := self._too_stale(identity)) is not None:
             return Decision(False, stale)
-        return self.state.decide_target(identity, target, address, self._now())
+        return self._allowed.decide(self.state, identity, target, address, self._now())
 
     def ssh_identity(self, certificate: SshCertificate) -> Identity:
         """See `ICluster.ssh_identity`."""
