@@ -28,7 +28,7 @@ from tlsgate.errors import BadKeyPair, BadSettings
 from tlsgate.tls import binding
 from tlsgate.tls.authority import Authority
 from tlsgate.tls.certs import CertificateStore
-from tlsgate.tls.contexts import ContextStore, TlsPolicy
+from tlsgate.tls.contexts import ContextStore, Shown, TlsPolicy, target_context
 
 ANYONE = TlsPolicy(CertRule.NONE)
 
@@ -527,3 +527,41 @@ class ClientContextTests(SynchronousTestCase):
     def test_a_ca_file_at_fault(self) -> None:
         """A target's CA file that cannot be used is an error, not the system's trust."""
         self.assertRaises(BadKeyPair, contexts().client, ("/nowhere/ca.pem",))
+
+
+class TargetContextTests(SynchronousTestCase):
+    """Tests for `target_context`, for what an agent dials."""
+
+    def dial(self, client: SSL.Context, policy: TlsPolicy = ANYONE) -> Wire:
+        """Shake hands with a target of *policy*."""
+        server = contexts().server(policy, None)
+        return Wire(client_end(client), server_end(server, b"postgresql")).handshake()
+
+    def test_trust(self) -> None:
+        """Only the given authorities are trusted; nobody where none is given."""
+        for good, client in (
+            (True, target_context([pki().ca.certificate], alpn=(b"postgresql",))),
+            (True, target_context(ca_file=ca(), alpn=(b"postgresql",))),
+            (True, target_context(alpn=(b"postgresql",), unsafe_unverified=True)),
+            (False, target_context([pki().other_ca.certificate], alpn=(b"postgresql",))),
+            (False, target_context(alpn=(b"postgresql",))),
+            (False, target_context(system=True, alpn=(b"postgresql",))),
+        ):
+            self.assertIs(self.dial(client).done, good)
+
+    def test_shown(self) -> None:
+        """What is shown is a certificate from memory, which the target verifies."""
+        pair = pki().file("alice.pem"), pki().file("alice-key.pem")
+        key = Authority.load(*pair).key
+        shown = Shown(pair[0].read_bytes(), key)
+        for given, good in ((shown, True), (None, False)):
+            client = target_context(ca_file=ca(), alpn=(b"postgresql",), shown=given)
+            self.assertIs(self.dial(client, required()).done, good)
+        self.assertNotIn("BEGIN", repr(shown))
+
+    def test_at_fault(self) -> None:
+        """A file, or a pair, that cannot be used is an error of ours."""
+        self.assertRaises(BadKeyPair, target_context, ca_file="/nowhere/ca.pem")
+        alice = pki().file("alice.pem").read_bytes()
+        shown = Shown(alice, ec.generate_private_key(ec.SECP256R1()))
+        self.assertRaises(BadKeyPair, target_context, shown=shown)

@@ -3,6 +3,8 @@
 A context never changes after its first connection, and a connection never changes
 its context: verify modes do not follow a context switch (F1), so the policy is
 chosen from the peeked hello and the TLS object is made from that policy's own.
+
+More than 400 lines: contexts of every side share their trust, their pairs and their last calls.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from OpenSSL.crypto import X509, X509StoreFlags
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import BadKeyPair, BadSettings
 from tlsgate.tls import binding, reasons, verify
+from tlsgate.tls.authority import PrivateKey
 from tlsgate.tls.certs import CertificateStore, CertSet, problem
 from tlsgate.tls.keypair import LoadedPair, read_certificates
 from tlsgate.tls.select import confirm
@@ -293,6 +296,48 @@ def _client_context(trust: _Trust | None, alpn: Sequence[bytes]) -> SSL.Context:
     return context
 
 
+@frozen(eq=False)
+class Shown:
+    """A certificate that is shown to a target, with its key, both from memory."""
+
+    chain_pem: bytes = field(repr=False)
+    key: PrivateKey = field(repr=False)
+
+
+def target_context(
+    cas: Sequence[x509.Certificate] = (),
+    *,
+    ca_file: str | None = None,
+    system: bool = False,
+    alpn: Sequence[bytes] = (),
+    shown: Shown | None = None,
+    unsafe_unverified: bool = False,
+) -> SSL.Context:
+    """The context to dial an agent's target with; it verifies the chain.
+
+    The name is for `Handshake.check_server`, after the handshake and before the first byte.
+
+    Args:
+        cas, ca_file: whom to trust; the file in place of the others.
+        system: the system's CAs as well.
+        alpn: what to offer.
+        shown: the certificate that is shown.
+        unsafe_unverified: believe anybody.
+
+    Raises:
+        BadKeyPair: the file, or what is shown, cannot be used.
+    """
+    trust = _Trust(tuple(cas)) if ca_file is None else _read_trust((ca_file,))
+    context = _client_context(trust, alpn)
+    if system:
+        context.set_default_verify_paths()
+    if shown is not None:
+        _show(context, shown)
+    if unsafe_unverified:
+        context.set_verify(SSL.VERIFY_NONE)
+    return context
+
+
 def member_context(
     alpn: bytes, pair: LoadedPair | None = None, *, before: bytes | None = None
 ) -> SSL.Context:
@@ -348,6 +393,16 @@ def _use_pair(context: SSL.Context, pair: LoadedPair) -> None:
     except SSL.Error as error:
         why = f"OpenSSL does not take it: {reasons.quoted(error)}"
         raise BadKeyPair(os.fspath(pair.files.cert_file), why) from error
+
+
+def _show(context: SSL.Context, shown: Shown) -> None:
+    try:
+        _use_chain(context, shown.chain_pem)
+        context.use_privatekey(shown.key)
+        context.check_privatekey()
+    except SSL.Error as error:
+        why = f"OpenSSL does not take it: {reasons.quoted(error)}"
+        raise BadKeyPair("the certificate for the target", why) from error
 
 
 def _use_chain(context: SSL.Context, chain_pem: bytes) -> None:
