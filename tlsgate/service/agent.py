@@ -51,6 +51,8 @@ from tlsgate.tunnel.stream import AgentStream
 #: What a change of these can mean to somebody who is served.
 _CONCERNS = frozenset({"lock", "role", "user", "cert_authority", "cluster_auth_preference"})
 
+_Offered = tuple[Offer, OfferSettings]
+
 
 @implementer(ICrew)
 class AgentCrew:
@@ -104,6 +106,8 @@ class AgentCrew:
         view.stale_limit_seconds = settings.strict_stale_seconds
         self.view = view
         self._labels = self._make_labels(agent)
+        self._known: dict[tuple[str, str], _Offered] | None = None
+        self._given: Mapping[str, str] = {}
         #: What the host's own sshd shows and reads, and what it tells of.
         self.ssh = SshNode(
             folder / "ssh",
@@ -243,17 +247,25 @@ class AgentCrew:
 
     def offers(self) -> tuple[Offer, ...]:
         """What is offered now, with the labels of the join token."""
+        return tuple(offer for offer, _ in self._offering().values())
+
+    def _offering(self) -> Mapping[tuple[str, str], _Offered]:
+        """What is offered, and what the file says of it; made anew when a label is another."""
         given = self.enrolment.labels
-        offers = (one.offer() for one in self._labels)
-        return tuple(evolve(one, labels={**one.labels, **given}) for one in offers)
+        if self._known is None or given is not self._given:
+            self._given, self._known = given, {}
+            for one in self._labels:
+                offer = one.offer()
+                offer = evolve(offer, labels={**offer.labels, **given})
+                self._known[offer.kind, offer.name] = offer, one.settings
+        return self._known
 
     def _offer(self, kind: str, name: str) -> Offer | None:
-        found = (one for one in self.offers() if (one.kind, one.name) == (kind, name))
-        return next(found, None)
+        found = self._offering().get((kind, name))
+        return None if found is None else found[0]
 
     def _offered(self, kind: str, name: str) -> OfferSettings:
-        ours = (one.settings for one in self._labels)
-        return next(one for one in ours if (one.kind, one.name) == (kind, name))
+        return self._offering()[kind, name][1]
 
     def _node_labels(self) -> Mapping[str, str]:
         node = (one.labels for one in self.offers() if one.kind == "node")
@@ -264,6 +276,7 @@ class AgentCrew:
 
     def _offers_changed(self) -> None:
         """A label, or an address, is another one."""
+        self._known = None
         if self._over:
             return
         self.requests.look()
