@@ -19,7 +19,6 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Final
-from urllib.parse import parse_qsl
 
 from attrs import field, frozen
 
@@ -40,6 +39,10 @@ LAUNCHES: Final = 8
 
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]{32,128}")
 _STATE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
+#: The address that the console leads back to, as it writes it.
+_RETURN: Final = re.compile(
+    re.escape(AUTH) + rb"\?code=([A-Za-z0-9_-]{32,128})&state=([A-Za-z0-9_-]{43})"
+)
 #: What a page's address has, and how much of it is kept; a longer one becomes "/".
 _PAGE: Final = re.compile(rb"/[\x21-\x7e]{0,2047}")
 _SAFE: Final = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -143,18 +146,8 @@ def stale_launches(headers: Headers) -> list[bytes]:
 
 def returned(target: bytes) -> Return | None:
     """What is in the address that the console leads back to; None: something else."""
-    path, _, query = target.partition(b"?")
-    if path != AUTH:
-        return None
-    try:
-        pairs = parse_qsl(query.decode("ascii"), strict_parsing=True, max_num_fields=2)
-    except ValueError:
-        return None
-    found = dict(pairs)
-    if sorted(key for key, _ in pairs) != ["code", "state"]:
-        return None
-    code, state = found["code"], found["state"]
-    return Return(code, state) if _WORD.fullmatch(code) and is_state(state) else None
+    found = _RETURN.fullmatch(target)
+    return None if found is None else Return(found[1].decode(), found[2].decode())
 
 
 def origin_of(host: str) -> bytes:

@@ -1,0 +1,1 @@
+"""Applications: HTTP parsed once, at the gateway, and carried to agents."""
