@@ -39,10 +39,12 @@ class CrewTests(SynchronousTestCase):
         self.beats: list[Any] = []
         self.labels: dict[str, str] = {}
         self.patch(Joining, "_dial", lambda *_: self.door)
+        self.journal: list[Any] = []
         self.audit = Audit()
         self.crew = AgentCrew(
             self.reactor,
             self.settings(),
+            journal=self.journal.append,
             audit=self.audit,
             in_thread=lambda function, *args, **more: succeed(function(*args, **more)),
             environ={},

@@ -110,6 +110,7 @@ class RequestsCase(SynchronousTestCase):
                 addresses=("127.0.0.1:1", "db.internal:22"),
             )
         }
+        self.journal: list[Any] = []
         self.audit = Audit()
         self.found: Any = []
         judge = Judge(
@@ -120,6 +121,7 @@ class RequestsCase(SynchronousTestCase):
             judge,
             lambda: TIMEOUTS,
             self.resolve,
+            self.journal.append,
             self.audit,
             self.settings,
             self.door,
@@ -370,6 +372,7 @@ class ServedTests(RequestsCase):
         self.assertEqual(self.requests.served, set())
         name, fields = self.audit.events[-1]
         self.assertEqual((name, fields["to_target"], fields["to_client"]), ("agent.end", 5, 14))
+        self.assertEqual([one["event"] for one in self.journal], ["agent.end"])
 
     def cut(self, line: Any) -> None:
         """After this change the client is gone in the same turn."""

@@ -14,7 +14,7 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -48,6 +48,9 @@ from tlsgate.tunnel.agent import Agent
 from tlsgate.tunnel.dialling import Badge, Means
 from tlsgate.tunnel.stream import AgentStream
 
+if TYPE_CHECKING:
+    from tlsgate.net.gateway import Journal
+
 #: What a change of these can mean to somebody who is served.
 _CONCERNS = frozenset({"lock", "role", "user", "cert_authority", "cluster_auth_preference"})
 
@@ -61,6 +64,7 @@ class AgentCrew:
     Args:
         reactor: Twisted's.
         settings: the first ones, of an agent.
+        journal: gets a line for each client that was served.
         audit: where events go.
         in_thread: `twisted.internet.threads.deferToThread`.
         environ: of the process, for an HTTP proxy.
@@ -75,6 +79,7 @@ class AgentCrew:
         reactor: Any,
         settings: Settings,
         *,
+        journal: Journal,
         audit: IAudit,
         in_thread: Callable[..., Deferred[Any]],
         environ: Mapping[str, str] | None = None,
@@ -138,6 +143,7 @@ class AgentCrew:
             judge,
             lambda: self._settings.timeouts,
             self._resolve,
+            journal,
             audit,
             self._offered,
             view.door,

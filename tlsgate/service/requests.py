@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,6 +23,9 @@ from tlsgate.service.served import Found, Served, fields_of
 from tlsgate.targets.base import Openings
 from tlsgate.tunnel.dialling import Means
 
+if TYPE_CHECKING:
+    from tlsgate.net.gateway import Journal
+
 Resolve = Callable[[str, int], Deferred[Found]]
 
 
@@ -34,6 +37,7 @@ class Requests:
         judge: who decides.
         timeouts: of dials and of what is carried.
         resolve: `socket.getaddrinfo` in a thread.
+        journal: gets a line for each client that was served.
         audit: where who came and went is recorded.
         settings: what the file says of a kind's target, by name; only of what is offered.
         door: how the agent asks the auth service.
@@ -48,6 +52,7 @@ class Requests:
         judge: Judge,
         timeouts: Callable[[], Timeouts],
         resolve: Resolve,
+        journal: Journal,
         audit: IAudit,
         settings: Callable[[str, str], OfferSettings],
         door: IAuthDoor,
@@ -57,6 +62,7 @@ class Requests:
         self.judge = judge
         self.timeouts = timeouts
         self.resolve = resolve
+        self.journal = journal
         self.audit = audit
         self.settings = settings
         self.door = door

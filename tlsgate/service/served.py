@@ -242,7 +242,6 @@ class Served:
         self._couple(client, target, watch)
         requests = self._requests
         fields = fields_of(self.case.asked)
-        requests.log.debug("{user} has reached {target}", **fields)
         requests.audit.emit("agent.connect", {**fields, "target": self._where})
         assert self._pair is not None
         self._pair.start(to_target, to_client)
@@ -320,15 +319,17 @@ class Served:
         pair = self._pair
         assert pair is not None
         self._requests.served.discard(self)
-        summary = {**self._summary(), "cause": pair.cause}
+        summary = {
+            "event": "agent.end",
+            "time": self._requests.means.time(),
+            **self._summary(),
+            "cause": pair.cause,
+        }
         self._pair = None
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.over()
-        self._requests.log.info(
-            "{identity} has left {target}: {cause}, {to_target} bytes to it, {to_client} from it",
-            **summary,
-        )
+        self._requests.journal(summary)
         self._requests.audit.emit("agent.end", summary)
 
     def _stop(self) -> None:

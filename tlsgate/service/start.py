@@ -115,7 +115,13 @@ class Base:
     def _agent_crew(self, settings: Settings) -> ICrew:
         from tlsgate.service.agent import AgentCrew
 
-        return AgentCrew(self.reactor, settings, audit=self.audit, in_thread=self.in_thread)
+        return AgentCrew(
+            self.reactor,
+            settings,
+            journal=Journal(self.log),
+            audit=self.audit,
+            in_thread=self.in_thread,
+        )
 
     def auth_door(self, settings: Settings) -> HttpDoor:
         """To the auth process beside us."""
