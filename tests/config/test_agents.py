@@ -43,7 +43,7 @@ class AgentTests(SynchronousTestCase):
         )
         self.assertTrue(read.is_agent and read.in_cluster)
         assert read.agent is not None and read.join is not None
-        self.assertEqual(read.agent.role, "node")
+        self.assertEqual(read.agent.roles, ("node",))
         self.assertEqual(read.join.servers, ("gate.example.com:443",))
 
     def test_everything(self) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlsgate.config.agents import SERVICES
 from tlsgate.config.known import File
 from tlsgate.config.read import read_text
 from tlsgate.errors import BadSettings
 
 UNBUILT = (
     "kubernetes_service",
-    "db_service",
-    "app_service",
     "windows_desktop_service",
     "discovery_service",
     "okta_service",
@@ -28,7 +27,7 @@ class ServiceTests(SynchronousTestCase):
     def test_the_list_is_whole(self) -> None:
         """Every service of the schema that is not built is tried below."""
         names = tuple(name for name in File.model_fields if name.endswith("_service"))
-        built = ("auth_service", "proxy_service", "ssh_service")
+        built = ("auth_service", "proxy_service", *SERVICES)
         self.assertEqual(sorted(names), sorted((*UNBUILT, *built)))
 
     def test_only_a_written_yes_is_refused(self) -> None:

@@ -1,25 +1,25 @@
 """What an agent's services mean: what it offers, and by which gateways it joins.
 
-An agent is a process of its own: it has services such as `ssh_service`, and neither
-auth_service nor proxy_service.
+An agent is a process of its own: it has `ssh_service`, `db_service` and `app_service` in any
+mix, and neither auth_service nor proxy_service.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from tlsgate.config import known, ports, schema
+from tlsgate.config import known, ports, schema, targets
 from tlsgate.config.cluster import address, join_of
+from tlsgate.config.files import Files
 from tlsgate.config.findings import Findings
-from tlsgate.config.settings import AgentSettings, Join, LabelCommand, OfferSettings
+from tlsgate.config.settings import AgentSettings, Join, OfferSettings
 from tlsgate.core.claims import NAME_BYTES
 from tlsgate.core.names import normal
 from tlsgate.errors import BadName
 
-#: Services that an agent has in this version.
-SERVICES: Final = ("ssh_service",)
-#: As many as one offer carries (`core.offers`).
-_ENTRIES: Final = 64
+#: The services of an agent, and the system role that each of them has in the cluster.
+_ROLES: Final = {"ssh_service": "node", "db_service": "db", "app_service": "app"}
+SERVICES: Final = tuple(_ROLES)
 _OFF: Final = {"enabled": "no"}
 _BESIDE: Final = (
     "an agent runs in a process of its own: write auth_service and proxy_service "
@@ -70,59 +70,62 @@ def check_services(found: known.File, findings: Findings) -> None:
 
 
 def agent(
-    found: known.File, node: str, findings: Findings
+    found: known.File, node: str, files: Files, findings: Findings
 ) -> tuple[AgentSettings | None, Join | None]:
     """What the agent of *found* is, and where it joins; None where it is none."""
     if not is_agent(found):
         return None, None
-    ssh = found.ssh_service
-    assert ssh is not None
     try:
         if normal(node) != node or len(node) > NAME_BYTES:
             raise BadName(node, f"an agent's name has at most {NAME_BYTES} lower-case letters")
     except BadName as error:
         findings.wrong(("teleport", "nodename"), f"{node}: {error.why}; write one, such as db1")
+    offers: list[OfferSettings] = []
+    sshd_log = "none"
+    if (ssh := found.ssh_service) is not None and _on(ssh):
+        offers.append(_node(ssh, node, findings))
+        sshd_log = ssh.sshd_log
+    for name, entries, read in (
+        ("db_service", "databases", targets.databases),
+        ("app_service", "apps", targets.apps),
+    ):
+        service = getattr(found, name)
+        if not _on(service):
+            continue
+        offers += read(service, files, findings)
+        if not getattr(service, entries) and findings.trusts(name, entries):
+            findings.warn((name,), f"offers nothing: there are no {entries}")
+    if len(offers) > targets.ENTRIES:
+        at = next(name for name in reversed(SERVICES) if _on(getattr(found, name)))
+        findings.wrong(
+            (at,), f"the agent offers {len(offers)}; {targets.ENTRIES} are the most", key=True
+        )
+    roles = tuple(kind for name, kind in _ROLES.items() if _on(getattr(found, name)))
+    made = AgentSettings(offers=tuple(offers), roles=roles, sshd_log=sshd_log)
+    return made, _join(found, findings)
+
+
+def _node(ssh: known.SshService, node: str, findings: Findings) -> OfferSettings:
+    """What ssh_service offers."""
     wanted = (ssh.sshd_addr, *ssh.targets)
     addresses = tuple(dict.fromkeys(address(one, ports.SSHD) for one in wanted))
-    for name, entries in (
-        ("labels", {*ssh.labels, *(one.name for one in ssh.commands)}),
-        ("targets", addresses),
-    ):
-        if len(entries) > _ENTRIES:
-            findings.wrong(("ssh_service", name), f"are {len(entries)}; {_ENTRIES} are the most")
-    offer = OfferSettings(
-        kind="node",
-        name=node,
-        labels=ssh.labels,
-        commands=_commands(ssh, findings),
-        addresses=addresses,
-    )
+    if len(addresses) > targets.ENTRIES:
+        findings.wrong(
+            ("ssh_service", "targets"), f"are {len(addresses)}; {targets.ENTRIES} are the most"
+        )
     if ssh.sshd_log not in ("journal", "none") and not ssh.sshd_log.startswith("/"):
         findings.wrong(
             ("ssh_service", "sshd_log"), "is journal, none, or a file such as /var/log/auth.log"
         )
-    return AgentSettings(offers=(offer,), sshd_log=ssh.sshd_log), _join(found, findings)
-
-
-def _commands(ssh: known.SshService, findings: Findings) -> tuple[LabelCommand, ...]:
-    made: list[LabelCommand] = []
-    seen = set(ssh.labels)
-    for index, one in enumerate(ssh.commands):
-        if one.name in seen:
-            findings.wrong(
-                ("ssh_service", "commands", index, "name"), f"there is a label {one.name} already"
-            )
-        seen.add(one.name)
-        if not one.command:
-            findings.wrong(("ssh_service", "commands", index, "command"), "is empty")
-        period = schema.COMMAND_SECONDS if one.period is None else one.period
-        if period < schema.LEAST_COMMAND_SECONDS:
-            findings.wrong(
-                ("ssh_service", "commands", index, "period"),
-                f"has to be at least {schema.LEAST_COMMAND_SECONDS:g}s",
-            )
-        made.append(LabelCommand(name=one.name, command=one.command, period_seconds=period))
-    return tuple(made)
+    offer = OfferSettings(
+        kind="node",
+        name=node,
+        labels=ssh.labels,
+        commands=targets.commands(ssh.commands, ssh.labels, ("ssh_service", "commands"), findings),
+        addresses=addresses,
+    )
+    targets.bounded(offer, ("ssh_service", "labels"), findings)
+    return offer
 
 
 def _join(found: known.File, findings: Findings) -> Join | None:
@@ -137,8 +140,7 @@ def _join(found: known.File, findings: Findings) -> Join | None:
     if not servers:
         if findings.trusts("version") and findings.trusts("teleport", "proxy_server"):
             key = "proxy_server" if found.version == "v3" else "auth_servers"
-            findings.wrong(
-                ("ssh_service",), f"needs teleport.{key}, the address of a gateway", key=True
-            )
+            at = next(name for name in SERVICES if _on(getattr(found, name)))
+            findings.wrong((at,), f"needs teleport.{key}, the address of a gateway", key=True)
         return None
     return join_of(teleport, found.auth_service, servers, findings)

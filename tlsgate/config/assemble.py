@@ -51,7 +51,7 @@ class Assembly:
         listeners = reader.read()
         diag = self._diag(teleport, reader)
         auth_port = auth_listeners(auth, proxy, reader, self.findings)
-        agent, join = agents.agent(found, node, self.findings)
+        agent, join = agents.agent(found, node, self.files, self.findings)
         if agent is None:
             join = joined(teleport, auth, proxy, self.files, self.findings)
         public = self._public(proxy, listeners)

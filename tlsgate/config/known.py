@@ -2,12 +2,13 @@
 
 A file that runs a service elsewhere that is not built still loads: its keys are checked, a
 mistyped one is an error, and the service is one warning. Only a written `enabled: yes` is
-refused. What `ssh_service` means is `config.agents`' to say.
+refused. What an agent's services mean is `config.agents`' to say.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
@@ -21,8 +22,11 @@ from tlsgate.config.fields import (
     TextList,
     Unserved,
     a_list,
+    identifier,
+    kind,
     labels,
     one_or_more,
+    server_name,
     text,
     words,
 )
@@ -33,6 +37,17 @@ from tlsgate.config.schema import (
     ProxyService,
     Teleport,
 )
+from tlsgate.config.uris import Uri, app_uri
+
+#: Databases that are served, and those that Teleport knows beside them.
+DATABASES: Final = ("postgres",)
+LATER_DATABASES: Final = (
+    *("mysql", "mongodb", "redis", "sqlserver", "cockroachdb", "snowflake", "cassandra"),
+    *("elasticsearch", "opensearch", "dynamodb", "clickhouse", "clickhouse-http", "oracle"),
+    *("spanner",),
+)
+
+_NOTHING_LISTENS: Final = Unserved("nothing listens; clients come through the gateway")
 
 
 class Service(Block):
@@ -69,6 +84,15 @@ class Command(Block):
     period: Duration | None = None
 
 
+def _description(value: Any) -> str:
+    """A line for people."""
+    written = text(value)
+    if len(written) > 1024 or not written.isprintable():
+        raise ValueError("has to be one line of at most 1024 characters")
+    return written
+
+
+Description = Annotated[str, BeforeValidator(_description)]
 Commands = Annotated[tuple[Command, ...], BeforeValidator(a_list)]
 
 
@@ -145,33 +169,91 @@ class SshService(Service):
     ] = ()
 
 
+def _host(value: Any) -> str:
+    """A host, with a port or without."""
+    written = text(value)
+    public_address(written)
+    return written
+
+
+def _own_host(value: Any) -> str:
+    """The host name of one application; any scheme and path are not its own."""
+    written = text(value)
+    if "*" in written or "/" in written or ":" in written:
+        raise ValueError(f"has to be a host name such as wiki.example.com, not {kind(value)}")
+    return server_name(written)
+
+
+#: RFC 9110 section 5.6.2, and what a value may be without a line's end.
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
+#: What says how a message is carried is the gateway's alone (RFC 9110 section 7.6.1, S20).
+_HOP = frozenset(
+    {
+        *("connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("content-length", "expect", "http2-settings", "proxy-connection"),
+        *("proxy-authenticate", "proxy-authorization"),
+    }
+)
+
+
+def _header(value: Any) -> str:
+    """A header that goes to an application, as "Name: value"."""
+    written = text(value)
+    found = _HEADER.fullmatch(written)
+    if found is None:
+        raise ValueError(f'has to be "Name: value", not {kind(value)}')
+    if found.group(1).lower() in _HOP:
+        raise ValueError(f"{found.group(1)} is between gateway and application, and not written")
+    return f"{found.group(1)}: {found.group(2).strip()}"
+
+
+TargetName = Annotated[
+    str,
+    BeforeValidator(
+        identifier(
+            "[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+            "small letters, digits and -, at most 63, such as orders (it is part of a host name)",
+        )
+    ),
+]
+
+
 class Rewrite(Block):
     """app_service.apps[].rewrite."""
 
-    redirect: Later = None
-    headers: Later = None
-    jwt_claims: Later = None
+    redirect: Annotated[
+        tuple[Annotated[str, BeforeValidator(_host)], ...], BeforeValidator(one_or_more)
+    ] = ()
+    headers: Annotated[
+        tuple[Annotated[str, BeforeValidator(_header)], ...], BeforeValidator(one_or_more)
+    ] = ()
+    jwt_claims: Annotated[
+        str | None, BeforeValidator(words("roles-and-traits", "roles", "traits", "none"))
+    ] = None
 
 
 class App(Block):
     """One entry of app_service.apps."""
 
-    name: Text
-    uri: Later = None
-    public_addr: Later = None
+    name: TargetName
+    uri: Annotated[Uri, BeforeValidator(app_uri)]
+    public_addr: Annotated[str | None, BeforeValidator(_own_host)] = None
     labels: Labels = Field(default_factory=dict)
     commands: Commands = ()
-    insecure_skip_verify: Later = None
+    insecure_skip_verify: Flag = False
     rewrite: Rewrite | None = None
-    description: Later = None
+    description: Description = ""
     cloud: Later = None
     aws: Later = None
+    # Our own.
+    #: Of the authorities that an https target's certificate may be of.
+    ca_cert_file: Text | None = None
 
 
 class AppService(Service):
-    """app_service."""
+    """app_service: applications, reached through tunnels."""
 
-    listen_addr: Later = None
+    listen_addr: Annotated[Any, _NOTHING_LISTENS] = None
     debug_app: Later = None
     apps: Annotated[tuple[App, ...], BeforeValidator(a_list)] = ()
     resources: Matchers = ()
@@ -183,9 +265,9 @@ class DatabaseTls(Block):
     mode: Annotated[str | None, BeforeValidator(words("verify-full", "verify-ca", "insecure"))] = (
         None
     )
-    server_name: Later = None
-    ca_cert_file: Later = None
-    trust_system_cert_pool: Later = None
+    server_name: Annotated[str | None, BeforeValidator(_own_host)] = None
+    ca_cert_file: Text | None = None
+    trust_system_cert_pool: Flag = False
 
 
 class DatabaseMysql(Block):
@@ -197,11 +279,11 @@ class DatabaseMysql(Block):
 class Database(Block):
     """One entry of db_service.databases."""
 
-    name: Text
-    description: Later = None
-    protocol: Later = None
-    uri: Later = None
-    ca_cert_file: Later = None
+    name: TargetName
+    description: Description = ""
+    protocol: Annotated[str, BeforeValidator(words(*DATABASES, *LATER_DATABASES))]
+    uri: Text
+    ca_cert_file: Text | None = None
     static_labels: Labels = Field(default_factory=dict)
     dynamic_labels: Commands = ()
     tls: DatabaseTls | None = None
@@ -215,9 +297,9 @@ class Database(Block):
 
 
 class DbService(Service):
-    """db_service."""
+    """db_service: databases, reached through tunnels."""
 
-    listen_addr: Later = None
+    listen_addr: Annotated[Any, _NOTHING_LISTENS] = None
     databases: Annotated[tuple[Database, ...], BeforeValidator(a_list)] = ()
     resources: Matchers = ()
     aws: Later = None

@@ -173,16 +173,18 @@ class AgentSettings:
     """What a process is that only has an agent's services; where it joins is `Settings.join`.
 
     Attributes:
+        roles: its system roles, one for each service; a join token has to be for all of them.
         sshd_log: where the host's sshd tells of logins: "journal", "none", or a file's path.
     """
 
     offers: tuple[OfferSettings, ...]
+    roles: tuple[str, ...] = ("node",)
     sshd_log: str = "journal"
 
     @property
     def role(self) -> str:
-        """Its system role, which a join token has to be for."""
-        return self.offers[0].kind
+        """The first of them."""
+        return self.roles[0]
 
 
 @frozen(kw_only=True)
