@@ -37,6 +37,20 @@ class Seen:
         self.ends += 1
 
 
+class Ending:
+    """A watch that sees nothing."""
+
+    to_target = None
+    to_client = None
+
+    def __init__(self) -> None:
+        self.ends = 0
+
+    def over(self) -> None:
+        """Nothing more comes."""
+        self.ends += 1
+
+
 class OpeningTests(RequestsCase):
     """An opening that the test does by hand."""
 
@@ -117,6 +131,17 @@ class OpeningTests(RequestsCase):
         self.target.close()
         self.turn()
         self.assertEqual((seen.ends, self.stopped, self.requests.served), (1, 0, set()))
+
+    def test_a_watch_for_the_end(self) -> None:
+        """Directions that it leaves out go as without it; it hears of the end, once."""
+        self.begin()
+        ending = Ending()
+        self.arrived.carry(self.arrived.accept(), PlainEnd(self.arrived.lease), watch=ending)
+        self.client.sendall(b"select")
+        self.turn()
+        self.assertEqual((self.target.recv(100), ending.ends), (b"select", 0))
+        self.lock()
+        self.assertEqual(ending.ends, 1)
 
     def test_refused(self) -> None:
         """The client hears why; the target is closed, and nothing is stopped."""

@@ -8,19 +8,39 @@ own offer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from attrs import frozen
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.addresses import split
+from tlsgate.core.certroutes import DB_NAME, DB_USER
 from tlsgate.core.dialrules import address_of
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.rolevalues import Target as Wanted
 from tlsgate.core.wire.sshcert import parse_line
 from tlsgate.errors import BadBytes, BadCertificate, GateError, TargetDenied
 from tlsgate.tls.holder import Users
+
+
+@frozen
+class _Details:
+    """What a request of one kind says beside the rest."""
+
+    needed: frozenset[str] = frozenset()
+    more: frozenset[str] = frozenset()
+
+    @property
+    def both(self) -> frozenset[str]:
+        """All that is known."""
+        return self.needed | self.more
+
+
+_NO_DETAILS: Final = _Details()
+_DETAILS: Final[Mapping[str, _Details]] = {
+    "db": _Details(frozenset({DB_USER, DB_NAME}), frozenset({"key", "cancel"}))
+}
 
 
 @frozen(eq=False, kw_only=True)
@@ -69,6 +89,7 @@ class Judge:
         claims = identity.claims
         if claims is None or claims.kind != "user" or claims.name != asked.user:
             raise TargetDenied(asked.user, where, "the certificate is somebody else's")
+        self._check_details(asked)
         decision = self.decide(asked, identity, offer)
         if not decision.allowed:
             raise TargetDenied(asked.user, where, decision.why)
@@ -100,9 +121,30 @@ class Judge:
         """What the agent's own view of the cluster says."""
         if not again and identity.not_after <= self._now():
             return Decision(False, "the certificate has ended; log in again: tgsh login")
-        wanted = Wanted(kind=offer.kind, name=offer.name, labels=offer.labels)
+        wanted = Wanted(
+            kind=offer.kind,
+            name=offer.name,
+            labels=offer.labels,
+            db_user=asked.details.get(DB_USER),
+            db_name=asked.details.get(DB_NAME),
+        )
         decision: Decision = self._view.decide_target(identity, wanted, _host(asked.client))
         return decision
+
+    def _check_details(self, asked: Asked) -> None:
+        """Take no detail for granted that is missing, and none that is not known.
+
+        Roles name the users and databases inside; who asks for none would be asked about none.
+        """
+        known = _DETAILS.get(asked.kind, _NO_DETAILS)
+        odd = sorted(asked.details.keys() - known.both)
+        lacks = sorted(known.needed - {key for key, value in asked.details.items() if value})
+        if odd or lacks:
+            where = f"{asked.kind} {asked.name}"
+            why = f"the gateway says {odd[0]}, which the agent does not know" if odd else ""
+            raise TargetDenied(
+                asked.user, where, why or f"the gateway does not say {' and '.join(lacks)}"
+            )
 
     def _identity(self, asked: Asked) -> Identity:
         """Whose certificate the gateway has seen."""

@@ -306,9 +306,10 @@ class Served:
         flow = functools.partial(_Flow, over=self._over)
         self._pair = Pair(client, target, means.slab, waits, means.wheel, means.now, flow)
         self._watch = watch
-        if watch is not None:
-            self._pair.to_target.fill = watched(client, watch.to_target)
-            self._pair.to_client.fill = watched(target, watch.to_client)
+        if watch is not None and (see := watch.to_target) is not None:
+            self._pair.to_target.fill = watched(client, see)
+        if watch is not None and (see := watch.to_client) is not None:
+            self._pair.to_client.fill = watched(target, see)
 
     # -- the end --
 

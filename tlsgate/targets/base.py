@@ -23,19 +23,25 @@ from tlsgate.net.ends import End
 from tlsgate.net.lease import Lease
 from tlsgate.tunnel.dialling import Means
 
+#: Sees some bytes.
+See = Callable[[memoryview], None]
+
 
 class Watch(Protocol):
     """Who sees what a relay carries, each byte once and in order, before it is written on.
 
     The views are of the relay's own memory: they are over when the call is. Nothing here may
     raise or wait, and what it keeps has a limit of its own.
+
+    Attributes:
+        to_target: gets what the client has sent; None: that is not watched, and costs nothing.
+        to_client: the same of what the target has sent.
     """
 
-    def to_target(self, some: memoryview) -> None:
-        """The client has sent *some*."""
-
-    def to_client(self, some: memoryview) -> None:
-        """The target has sent *some*."""
+    @property
+    def to_target(self) -> See | None: ...
+    @property
+    def to_client(self) -> See | None: ...
 
     def over(self) -> None:
         """The relay has ended; nothing more comes."""
