@@ -1,0 +1,240 @@
+"""What a PostgreSQL client has its server do, read beside the relay.
+
+It goes from header to header: of most messages only the five bytes are looked at, and of those
+that carry a query no more than its beginning is kept. Rows and COPY data are never copied.
+
+1. Simple protocol: a Query is one event.
+2. Extended protocol: Parse gives a text its name, Bind makes a portal of it, and the first
+   Execute of a portal is the event; parameters are counted, their values are not looked at.
+
+What a client keeps in its names is bounded: of the oldest only the name is told. Lengths or
+types that no server takes end the reading, since nobody knows any more where messages begin.
+https://www.postgresql.org/docs/18/protocol-message-formats.html
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final, Literal
+
+from attrs import define, field, frozen
+
+#: Of one query's text, in bytes.
+TEXT: Final = 4096
+#: Of the name of a statement or a portal; a longer one is not remembered.
+NAME: Final = 256
+#: Statements and portals that are remembered, and their texts together.
+STATEMENTS: Final = 256
+PORTALS: Final = 64
+TEXTS: Final = 256 << 10
+
+_HEAD: Final = 5
+_Q, _P, _B, _E, _C, _F = b"QPBECF"
+
+#: How much of each message is kept; of the others, nothing.
+_KEPT: Final = {
+    _Q: TEXT + 1,
+    _P: NAME + 1 + TEXT + 1,
+    _B: TEXT,
+    _E: NAME + 1,
+    _C: NAME + 2,
+    _F: 4,
+}
+#: Describe, Flush, Sync, Terminate; COPY's data, end and failure; a password.
+_PASSED: Final = frozenset(b"DHSXdcfp")
+
+Kind = Literal["simple", "extended", "function", "unreadable"]
+
+
+@frozen
+class Query:
+    """One thing that the server is to do.
+
+    Attributes:
+        kind: by which part of the protocol; "unreadable": it is broken, and the last one.
+        text: its beginning.
+        cut: whether there was more.
+        statement: the name of the prepared one; "" where it has none.
+        parameters: how many values came with it; None: nobody counted.
+    """
+
+    kind: Kind
+    text: str = field(repr=False)
+    cut: bool = False
+    statement: str = ""
+    parameters: int | None = None
+
+
+@frozen
+class _Statement:
+    text: bytes
+    cut: bool
+
+
+@define
+class _Portal:
+    statement: bytes
+    known: _Statement | None
+    parameters: int | None
+    told: bool = False
+
+
+class Audit:
+    """See the module.
+
+    Args:
+        tell: called with each query; it must not raise.
+    """
+
+    __slots__ = (
+        *("_body", "_cut", "_head", "_kind", "_lacks", "_over"),
+        *("_portals", "_size", "_skip", "_statements", "_tell"),
+    )
+
+    def __init__(self, tell: Callable[[Query], None]) -> None:
+        self._tell = tell
+        self._over = False
+        self._head = b""  #: of a message whose header has come in part
+        self._skip = 0  #: bytes that nobody looks at
+        self._lacks = 0  #: bytes that are kept, and have not come
+        self._kind = 0
+        self._cut = False
+        self._body = bytearray()
+        self._size = 0  #: of all texts
+        self._statements: OrderedDict[bytes, _Statement] = OrderedDict()
+        self._portals: OrderedDict[bytes, _Portal] = OrderedDict()
+
+    def to_target(self, some: memoryview | bytes) -> None:
+        """Read on."""
+        at, end = 0, len(some)
+        while at < end and not self._over:
+            if self._lacks:
+                part = some[at : at + self._lacks]
+                self._body += part
+                self._lacks -= len(part)
+                at += len(part)
+                if not self._lacks:
+                    self._take(self._kind, bytes(self._body), self._cut)
+                continue
+            if self._skip:
+                step = min(self._skip, end - at)
+                self._skip -= step
+                at += step
+                continue
+            if self._head or end - at < _HEAD:
+                part = some[at : at + _HEAD - len(self._head)]
+                self._head += part
+                at += len(part)
+                if len(self._head) < _HEAD:
+                    return
+                head, self._head = self._head, b""
+                self._begin(head[0], int.from_bytes(head[1:], "big") - 4)
+                continue
+            kind, size = some[at], int.from_bytes(some[at + 1 : at + _HEAD], "big") - 4
+            at += _HEAD
+            keep = _KEPT.get(kind)
+            if keep is not None and 0 <= size <= end - at:
+                # The usual message is short, and here whole: it needs no buffer.
+                self._take(kind, bytes(some[at : at + min(size, keep)]), size > keep)
+                at += size
+            else:
+                self._begin(kind, size)
+
+    def _begin(self, kind: int, size: int) -> None:
+        keep = _KEPT.get(kind)
+        if size < 0 or (keep is None and kind not in _PASSED):
+            self._over = True
+            self._statements.clear()
+            self._portals.clear()
+            self._tell(Query("unreadable", ""))
+            return
+        self._lacks = min(size, keep or 0)
+        self._skip = size - self._lacks
+        if keep is None:
+            return
+        self._kind, self._cut, self._body = kind, self._skip > 0, bytearray()
+        if not self._lacks:
+            self._take(kind, b"", self._cut)
+
+    def _take(self, kind: int, body: bytes, cut: bool) -> None:
+        """One message is there, as far as it is kept."""
+        if kind == _Q:
+            text, cut = _text(body, cut)
+            self._tell(Query("simple", _told(text), cut))
+        elif kind == _P:
+            self._parse(body, cut)
+        elif kind == _B:
+            self._bind(body)
+        elif kind == _E:
+            self._execute(body)
+        elif kind == _C:
+            self._close(body)
+        else:
+            oid = int.from_bytes(body, "big")
+            self._tell(Query("function", f"function call of OID {oid}"))
+
+    def _parse(self, body: bytes, cut: bool) -> None:
+        name, end, rest = body.partition(b"\0")
+        self._forget(name)
+        if end and len(name) <= NAME:
+            text, cut = _text(rest, cut)
+            self._statements[name] = _Statement(text, cut)
+            self._size += len(text)
+            while len(self._statements) > STATEMENTS or self._size > TEXTS:
+                self._forget(next(iter(self._statements)))
+
+    def _forget(self, name: bytes) -> None:
+        gone = self._statements.pop(name, None)
+        if gone is not None:
+            self._size -= len(gone.text)
+
+    def _bind(self, body: bytes) -> None:
+        portal, _, rest = body.partition(b"\0")
+        name, end, rest = rest.partition(b"\0")
+        if not end or len(portal) > NAME:
+            return
+        at = 2 + 2 * int.from_bytes(rest[:2], "big")
+        count = rest[at : at + 2]
+        self._portals.pop(portal, None)
+        self._portals[portal] = _Portal(
+            name[:NAME],
+            self._statements.get(name),
+            int.from_bytes(count, "big") if len(count) == 2 else None,
+        )
+        if len(self._portals) > PORTALS:
+            self._portals.popitem(last=False)
+
+    def _execute(self, body: bytes) -> None:
+        portal = self._portals.get(body.partition(b"\0")[0])
+        if portal is None:
+            self._tell(Query("extended", "", cut=True))
+        elif not portal.told:  # the next rows of the same are no other query
+            portal.told = True
+            known = portal.known or _Statement(b"", cut=True)
+            self._tell(
+                Query(
+                    "extended",
+                    _told(known.text),
+                    known.cut,
+                    _told(portal.statement),
+                    portal.parameters,
+                )
+            )
+
+    def _close(self, body: bytes) -> None:
+        name = body[1:].partition(b"\0")[0]
+        if body[:1] == b"S":
+            self._forget(name)
+        else:
+            self._portals.pop(name, None)
+
+
+def _text(body: bytes, cut: bool) -> tuple[bytes, bool]:
+    """The query at the beginning of *body*, and whether there was more of it."""
+    text, end, _ = body.partition(b"\0")
+    return text[:TEXT], len(text) > TEXT or (cut and not end)
+
+
+def _told(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
