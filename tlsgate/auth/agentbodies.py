@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from tlsgate.auth.bodies import Body, Line, Query
+from tlsgate.auth.bodies import Address, Body, Line, Pem, Query
 
 OfferKind = Literal["node", "db", "app", "kube"]
 
@@ -19,6 +19,11 @@ def _one_line(text: str) -> str:
 
 Word = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_one_line)]
 Value = Annotated[str, StringConstraints(max_length=1024), AfterValidator(_one_line)]
+Fact = Annotated[str, StringConstraints(max_length=4096), AfterValidator(_one_line)]
+#: A certificate's DER in base64.
+Der = Annotated[
+    str, StringConstraints(min_length=4, max_length=24 * 1024, pattern=r"^[A-Za-z0-9+/]+={0,2}$")
+]
 
 
 #: By type of authority, the revision that is in force at a host.
@@ -35,6 +40,9 @@ class OfferBody(Body):
     name: Word
     labels: Annotated[dict[Word, Value], Field(max_length=64)] = Field(default_factory=dict)
     addresses: Annotated[list[Word], Field(max_length=64)] = Field(default_factory=list)
+    facts: Annotated[dict[Word, Fact], Field(max_length=64)] = Field(
+        default_factory=dict, description="what the kind adds: protocol, description, public_addr"
+    )
 
 
 class Heartbeat(Body):
@@ -72,6 +80,21 @@ class AgentsBody(Body):
         None, description="whose agents these are all; without it, of each worker that they name"
     )
     authorities: Revisions = Field(default_factory=dict)
+
+
+class DatabaseCertificate(Body):
+    """As whom an agent opens a session at a database server, and for whom."""
+
+    database: Word = Field(description="that this agent offers")
+    db_user: Word = Field(description="the certificate's common name")
+    db_name: Word | None = Field(None, description="of the database inside, where it is known")
+    user_certificate: Der = Field(
+        description="of the user who asks: DER in base64, as the gateway has sent it"
+    )
+    address: Address | None = Field(
+        None, description="of the user; certificates that are pinned are good with it only"
+    )
+    public_key: Pem = Field(description="PEM, SubjectPublicKeyInfo")
 
 
 class NodesAsked(Query):

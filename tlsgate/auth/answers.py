@@ -380,6 +380,86 @@ class MyNodes(Answer):
     nodes: list[MyNode]
 
 
+class DatabaseCertificates(Answer):
+    """A certificate of the database authority, and whom to trust at the other end."""
+
+    certificate: str = Field(description="PEM")
+    cas: list[str] = Field(description="PEM, the one that signs first")
+    not_before: float = Field(description="seconds since the epoch")
+    not_after: float
+
+
+class Target(Answer):
+    """A database or an application that agents offer."""
+
+    name: str
+    protocol: str
+    description: str
+    labels: Labels
+    addresses: list[str]
+    facts: Labels = Field(description="what the agent says of it beside that")
+    hostname: str = Field(description="of the agent's host")
+
+
+class Place(Answer):
+    """Where an application is for browsers; null where that is not known."""
+
+    public_addr: str = Field(description='"" where it is a name below the gateway\'s')
+    host: str | None
+    url: str | None
+
+
+class Held(Answer):
+    """Which agent says so."""
+
+    agent: str
+    version: str
+    last_seen: float
+
+
+class MyDatabase(Target):
+    """A database that one may reach."""
+
+    db_users: list[str] = Field(description="as whom; a word with * or ^…$ is a pattern")
+    db_names: list[str] = Field(description="which databases inside; the same")
+
+
+class MyDatabases(Answer):
+    """Databases, by name."""
+
+    databases: list[MyDatabase]
+
+
+class MyApp(Target, Place):
+    """An application that one may reach."""
+
+
+class MyApps(Answer):
+    """Applications, by name."""
+
+    apps: list[MyApp]
+
+
+class Database(Target, Held):
+    """A database at one agent."""
+
+
+class Databases(Answer):
+    """All databases, by name and agent."""
+
+    items: list[Database]
+
+
+class App(Target, Place, Held):
+    """An application at one agent."""
+
+
+class Apps(Answer):
+    """All applications, by name and agent."""
+
+    items: list[App]
+
+
 class AgentRow(Answer):
     """An agent, and its tunnel."""
 

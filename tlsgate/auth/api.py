@@ -26,6 +26,7 @@ from tlsgate.auth import (
     verbs_open,
     verbs_operator,
     verbs_resources,
+    verbs_targets,
 )
 from tlsgate.auth.bodies import merged, take
 from tlsgate.auth.calls import Ask, Call, Reply, Verb
@@ -47,6 +48,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_gateway.VERBS,
     *verbs_agents.VERBS,
     *verbs_agent_events.VERBS,
+    *verbs_targets.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

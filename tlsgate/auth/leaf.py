@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from attrs import frozen
@@ -19,6 +20,9 @@ from tlsgate.tls.publickeys import PublicKey
 #: What a reader takes (`tls.verify`).
 _LEAF_BYTES: Final = 16 * 1024
 
+#: RFC 5280 appendix A.1, ub-common-name.
+_COMMON_NAME: Final = 64
+
 _CLAIMS: Final = x509.ObjectIdentifier(CLAIMS_OID)
 
 
@@ -29,16 +33,21 @@ class Leaf:
     Attributes:
         not_before: seconds since the epoch.
         not_after: the same.
+        claims: None: the certificate says nothing of the cluster, and *common_name* is there.
+        common_name: instead of the name in *claims*.
         organizations: O of the subject; for people who read it, nobody decides by it.
+        addresses: IP addresses beside the names.
         purposes: extended key usages.
     """
 
-    claims: Claims
+    claims: Claims | None
+    common_name: str = ""
     key: PublicKey
     not_before: int
     not_after: int
     organizations: tuple[str, ...] = ()
     dns_names: tuple[str, ...] = ()
+    addresses: tuple[IPv4Address | IPv6Address, ...] = ()
     purposes: tuple[x509.ObjectIdentifier, ...]
 
 
@@ -48,8 +57,13 @@ def sign_leaf(authority: X509Authority, leaf: Leaf) -> str:
     Raises:
         BadBytes: it says more than a certificate carries.
     """
-    said = x509.UnrecognizedExtension(_CLAIMS, encode(leaf.claims))  # bounds every name first
-    names = [x509.NameAttribute(NameOID.COMMON_NAME, leaf.claims.name)]
+    said = None
+    if leaf.claims is not None:  # bounds every name first
+        said = x509.UnrecognizedExtension(_CLAIMS, encode(leaf.claims))
+    common_name = leaf.common_name or (leaf.claims.name if leaf.claims else "")
+    if not 0 < len(common_name) <= _COMMON_NAME or not common_name.isprintable():
+        raise BadBytes("common name", f"has to have 1 to {_COMMON_NAME} characters")
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
     names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, one) for one in leaf.organizations]
     own = x509.SubjectKeyIdentifier.from_public_key(leaf.key)
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
@@ -66,11 +80,13 @@ def sign_leaf(authority: X509Authority, leaf: Leaf) -> str:
         .add_extension(x509.ExtendedKeyUsage(leaf.purposes), critical=False)
         .add_extension(own, critical=False)
         .add_extension(above, critical=False)
-        .add_extension(said, critical=False)
     )
-    if leaf.dns_names:
-        san = x509.SubjectAlternativeName([x509.DNSName(name) for name in leaf.dns_names])
-        builder = builder.add_extension(san, critical=False)
+    if said is not None:
+        builder = builder.add_extension(said, critical=False)
+    if leaf.dns_names or leaf.addresses:
+        others: list[x509.GeneralName] = [x509.DNSName(name) for name in leaf.dns_names]
+        others += [x509.IPAddress(address) for address in leaf.addresses]
+        builder = builder.add_extension(x509.SubjectAlternativeName(others), critical=False)
     certificate = builder.sign(authority.key, hashes.SHA256())
     if len(certificate.public_bytes(Encoding.DER)) > _LEAF_BYTES:
         raise BadBytes("certificate claims", f"they make a certificate above {_LEAF_BYTES} bytes")

@@ -4,7 +4,8 @@
    certificate's roles alone (S41). What is new is written at once; what is known is written
    again when half of its life is over. So an agent costs a write a minute at most, and those
    that all come back at once cost none (R07).
-2. A node is gone two minutes after the last word.
+   Databases and applications stand beside the nodes (`offered`).
+2. What was offered is gone two minutes after the last word.
 3. An operator who removes a node locks its agent: its tunnels, its watch and its right to
    the next certificate end within a second. It comes back under a new name, or when the lock
    is removed.
@@ -12,10 +13,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
-from tlsgate.auth import certify
+from tlsgate.auth import certify, offered
 from tlsgate.auth.agentbodies import Heartbeat, OfferBody
 from tlsgate.auth.calls import Call
 from tlsgate.auth.opaque import pack, unpack
@@ -28,7 +29,7 @@ from tlsgate.errors import BadResource, Conflict, Forbidden, Locked, NoSuch
 
 #: Between two heartbeats, and how long the last one is good for.
 BEAT_SECONDS: Final = 60.0
-LIFE_SECONDS: Final = 120.0
+LIFE_SECONDS: Final = offered.LIFE_SECONDS
 
 #: Of a node as it is kept.
 _BYTES: Final = 128 * 1024
@@ -55,13 +56,15 @@ async def beat(call: Call) -> dict[str, Any]:
         raise Forbidden(str(principal), "send heartbeats", "it is no agent")
     _check(call, roles)
     own = next((one for one in body.offers if one.kind == "node"), None)
-    labels = await given_labels(call, principal.name)
-    key = _PREFIX + principal.name
+    labels = await given_labels(call, principal.name, roles)
     if own is not None:
-        value = pack(_resource(body, own, labels))
-        if len(value) > _BYTES:
-            raise BadResource([("offers", f"come to more than {_BYTES} bytes")])
-        await _keep(call, key, value)
+        await _keep(call, _PREFIX + principal.name, pack(_resource(body, own, labels)))
+    for kind in offered.KINDS:
+        if kind in roles:
+            value = offered.packed(
+                kind, body.offers, hostname=body.hostname, version=body.version, given=labels
+            )
+            await _keep(call, offered.key_of(kind, principal.name), value)
     now = parts.now()
     parts.following.take("agent", principal.name, body.authorities, now)
     return {
@@ -92,6 +95,7 @@ def _check(call: Call, roles: frozenset[str]) -> None:
         if (offer.kind, offer.name) in seen:
             raise BadResource([(f"offers.{number}", "is there twice")])
         seen.add((offer.kind, offer.name))
+        offered.check(call.parts, number, offer)
 
 
 def _resource(body: Heartbeat, own: OfferBody, given: Mapping[str, str]) -> dict[str, Any]:
@@ -110,10 +114,17 @@ def _resource(body: Heartbeat, own: OfferBody, given: Mapping[str, str]) -> dict
     }
 
 
-async def _keep(call: Call, key: str, value: bytes) -> None:
+async def _keep(call: Call, key: str, value: bytes | None) -> None:
+    """Keep *value* for a while; None: nothing, of who has offered something before."""
     store, now = call.parts.store, call.parts.now()
+    if value is not None and len(value) > _BYTES:
+        raise BadResource([("offers", f"come to more than {_BYTES} bytes")])
     for left in reversed(range(_TRIES)):
         item = await store.get(key)
+        if value is None:
+            if item is not None:
+                await store.commit([Delete(key)])
+            return
         if item is not None and item.value == value and (item.expires or 0.0) - now > BEAT_SECONDS:
             return
         claims = call.principal.claims
@@ -130,11 +141,14 @@ async def _keep(call: Call, key: str, value: bytes) -> None:
             return
 
 
-async def given_labels(call: Call, name: str) -> dict[str, str]:
-    """The labels of the token by which the node *name* has joined."""
-    key = certify.host_key("node", name)
-    item = await call.parts.store.get(key)
-    return {} if item is None else dict(unpack(key, item.value).get("labels") or {})
+async def given_labels(call: Call, name: str, roles: Iterable[str] = ("node",)) -> dict[str, str]:
+    """The labels of the token by which the agent *name* has joined."""
+    found: dict[str, str] = {}
+    for role in sorted(roles):
+        key = certify.host_key(role, name)
+        item = await call.parts.store.get(key)
+        found |= {} if item is None else dict(unpack(key, item.value).get("labels") or {})
+    return found
 
 
 async def every(call: Call) -> AsyncIterator[tuple[Item, dict[str, Any]]]:

@@ -60,6 +60,7 @@ _ROLES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
                         "verbs": ["list", "readnosecrets", "rotate", "use"],
                     },
                     {"resources": ["node"], "verbs": ["list", "read", "delete"]},
+                    {"resources": ["db", "app"], "verbs": ["list", "read"]},
                     {"resources": ["event", "session"], "verbs": ["list", "read"]},
                 ],
             },

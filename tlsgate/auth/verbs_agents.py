@@ -44,7 +44,7 @@ async def _report(call: Call) -> Any:
 
 async def _mine(call: Call) -> Any:
     asked: NodesAsked = call.query
-    wanted = _pairs(asked.labels)
+    wanted = pairs(asked.labels)
     word = asked.search.lower()
     found: list[dict[str, Any]] = []
     count = 0
@@ -54,7 +54,7 @@ async def _mine(call: Call) -> Any:
         if not count % _TURN:
             await deferLater(call.parts.clock, 0)
         row = _row(resource)
-        if not _fits(row, word, wanted):
+        if not fits(row, word, wanted):
             continue
         logins = sight(row)
         if logins is not None:
@@ -110,7 +110,8 @@ async def _sight(call: Call) -> Callable[[Mapping[str, Any]], list[str] | None]:
     return logins
 
 
-def _fits(row: Mapping[str, Any], word: str, wanted: Mapping[str, str]) -> bool:
+def fits(row: Mapping[str, Any], word: str, wanted: Mapping[str, str]) -> bool:
+    """Whether *row* has the *word*, in lower case, and all labels that are *wanted*."""
     labels: Mapping[str, str] = row["labels"]
     if any(labels.get(key) != value for key, value in wanted.items()):
         return False
@@ -118,8 +119,8 @@ def _fits(row: Mapping[str, Any], word: str, wanted: Mapping[str, str]) -> bool:
     return not word or any(word in text.lower() for text in texts)
 
 
-def _pairs(written: str) -> dict[str, str]:
-    """Read "a=b,c=d".
+def pairs(written: str) -> dict[str, str]:
+    """Read labels: "a=b,c=d".
 
     Raises:
         BadAsk: it is written in another way.

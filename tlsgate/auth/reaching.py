@@ -1,0 +1,90 @@
+"""What somebody may reach, as the auth service knows it: the answers of gateways and agents.
+
+Roles that a certificate names and the user still has allow; any role that the user has now
+denies; a narrow certificate is good for its one thing (`ClusterState.decide_target`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from attrs import evolve, field, frozen
+
+from tlsgate.auth.parts import Parts
+from tlsgate.auth.resources import roles_of
+from tlsgate.core.access import Decision
+from tlsgate.core.certroutes import misfit
+from tlsgate.core.claims import Claims
+from tlsgate.core.locks import agent_name
+from tlsgate.core.roles import Person, Role, Target, decide_target, granted
+
+Inside = Literal["db_users", "db_names"]
+_ASKED: Mapping[Inside, str] = {"db_users": "db_user", "db_names": "db_name"}
+
+
+@frozen(kw_only=True)
+class Sight:
+    """One person, looking at targets.
+
+    Attributes:
+        shown: with the roles that count; None: the admin socket, which sees all and reaches
+            nothing.
+        person: the same with all roles that the user has now.
+        roles: all of those.
+        routes: what the certificate is narrowed to.
+    """
+
+    parts: Parts = field(repr=False)
+    shown: Person | None
+    person: Person | None
+    roles: Sequence[Role] = ()
+    routes: Mapping[str, str] = field(factory=dict)
+
+    def decide(self, target: Target) -> Decision:
+        """Decide as a gateway does of which the state is that of now."""
+        if self.shown is None or self.person is None:
+            return Decision(True, "the admin socket sees everything")
+        if (lock := self.parts.locks.matches(self.person)) is not None:
+            return Decision(False, f"{lock}: {lock.message}" if lock.message else str(lock))
+        if why := misfit(self.routes, target):
+            return Decision(False, why)
+        decision = decide_target(self.roles, self.shown, target)
+        if decision.allowed and self.shown.roles != self.person.roles:
+            decision = decide_target(self.roles, self.person, target)
+        return decision
+
+    def inside(self, target: Target, what: Inside) -> list[str]:
+        """The users or the names of databases that are allowed in *target*; patterns stay so."""
+        if self.shown is None or self.person is None:
+            return []
+        return [
+            value
+            for value in granted(self.roles, self.shown, what)
+            if self._allows(target, _ASKED[what], value)
+        ]
+
+    def _allows(self, target: Target, key: str, value: str) -> bool:
+        asked: Any = {key: value}
+        return self.decide(evolve(target, **asked)).allowed
+
+
+async def sight_of(parts: Parts, shown: Person | None, claims: Claims | None = None) -> Sight:
+    """See as *shown* does.
+
+    Args:
+        shown: a user, with the roles that the certificate names and the user still has.
+        claims: of the certificate; None: none is looked at.
+    """
+    if shown is None:
+        return Sight(parts=parts, shown=None, person=None)
+    person = await parts.users.get(shown.name) or evolve(shown, roles=())
+    roles = await roles_of(parts.store, person.roles)
+    routes = {} if claims is None else claims.routes
+    return Sight(parts=parts, shown=shown, person=person, roles=roles, routes=routes)
+
+
+def is_shut(parts: Parts, agent: str, kind: str) -> bool:
+    """Whether a lock holds on the agent *agent* of that kind."""
+    facts = {("agent", agent), ("agent", agent_name(agent, kind, parts.cluster))}
+    return parts.locks.table.matches(frozenset(facts), parts.now()) is not None
