@@ -166,6 +166,14 @@ class Cluster:
         self.turn()
         return reply
 
+    def offer(self, kind: str, name: str, agent: str = "offerer", **labels: str) -> None:
+        """Let an agent say that it offers this alone."""
+        claims = Claims(cluster=NAME, kind="host", name=agent, system_roles=(kind,))
+        who = Principal(kind="host", name=agent, claims=claims, serial=9)
+        offer = {"kind": kind, "name": name, "labels": labels}
+        body = {"version": "1", "offers": [offer]}
+        assert self.ask(who, "POST", "/v1/agent/heartbeat", body).status == 200
+
     def user(self, name: str, *roles: str, **more: Any) -> Principal:
         """Add a user with a password and a second factor; give who it is by certificate."""
         traits = more.pop("traits", {})

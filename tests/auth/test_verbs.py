@@ -190,6 +190,18 @@ class OpenTests(VerbsTestCase):
             self.cluster.audit.take(), ["cert.create", "instance.join"] * 2 + ["instance.join"]
         )
 
+    def test_join_with_several_roles(self) -> None:
+        """An agent with several services joins once; its token is for all of them."""
+        token = self.ask(self.edgar, "POST", "/v1/tokens", {"types": ["node", "db", "gateway"]})
+        body = {"token": token["secret"], "type": "node", "name": "in1", "tls_public_key": PEM}
+        more = {**body, "also": ["db", "app"]}
+        self.assertEqual(self.refused(self.nobody, "POST", "/v1/join", more), (401, "bad_token"))
+        gateway = {**body, "type": "gateway", "also": ["db"]}
+        self.assertEqual(self.refused(self.nobody, "POST", "/v1/join", gateway)[0], 400)
+        answer = self.ask(self.nobody, "POST", "/v1/join", {**body, "also": ["db", "node"]})
+        self.assertEqual(claims_in(answer["certificate"]).system_roles, ("node", "db"))
+        self.assertEqual(answer["names"], [f"in1.node.{NAME}", f"in1.db.{NAME}"])
+
     def test_a_name_that_another_has(self) -> None:
         """Joining never gives a name that another host holds, or that is the gateway's."""
         made = self.ask(self.edgar, "POST", "/v1/tokens", {"types": ["node"], "uses": 9})
@@ -255,6 +267,7 @@ class MeTests(VerbsTestCase):
 
     def test_the_next_certificate(self) -> None:
         """It never outlives the one shown, keeps its address, and may be narrower (S55)."""
+        self.cluster.offer("db", "orders")
         pinned = self.cluster.holder("alice", "access", pinned_address=ADDRESS, generation=3)
         body = {"tls_public_key": PEM, "ttl_seconds": 86400, "routes": {"db": "orders"}}
         answer = self.ask(pinned, "POST", "/v1/me/certificates", body)

@@ -475,5 +475,6 @@ class NamesTests(AgentCase):
         path = "/v1/me/certificates"
         whole = self.ask(self.alice, "POST", path, body)
         self.assertIsNotNone(whole["ssh_certificate"])
+        self.cluster.offer("db", "orders")
         narrow = self.ask(self.alice, "POST", path, {**body, "routes": {"db": "orders"}})
         self.assertIsNone(narrow["ssh_certificate"])

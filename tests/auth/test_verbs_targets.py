@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tests.auth.cluster import ADDRESS, NAME, PEM, new_pem
+from tests.auth.test_verbs import claims_in
 from tests.auth.test_verbs_agents import BEAT, AgentCase
 from tlsgate.auth import nodes, offered, reaching, verbs_targets
 from tlsgate.auth.principal import Principal
@@ -269,3 +270,54 @@ class CertificateTests(TargetCase):
         self.usual()
         found = self.ask(self.pg, "POST", DB, body)
         self.assertEqual(found["not_after"], self.cluster.clock.seconds() + 60)
+
+
+class NarrowTests(TargetCase):
+    """Tests for certificates that are for one thing only."""
+
+    def narrow(self, who: Principal, **routes: str) -> Any:
+        """Ask for one."""
+        body = {"tls_public_key": new_pem(), "routes": routes}
+        return self.cluster.ask(who, "POST", "/v1/me/certificates", body)
+
+    def test_for_what_roles_allow(self) -> None:
+        """S43: a database, with its user and name or without, or an application."""
+        self.usual()
+        for routes in (
+            {"db": "orders"},
+            {"db": "orders", "db_user": "read_all", "db_name": "shop"},
+            {"app": "grafana", "cluster": NAME},
+        ):
+            reply = self.narrow(self.bob, **routes)
+            self.assertEqual(reply.status, 200, reply.body)
+            claims = claims_in(reply.body["certificate"])
+            self.assertEqual(dict(claims.routes), routes)
+
+    def test_s43_for_nothing_else(self) -> None:
+        """What no role allows, nobody offers or nothing knows is refused with a sentence."""
+        self.usual()
+        for status, routes in (
+            (403, {"db": "tests"}),
+            (403, {"db": "orders", "db_user": "postgres"}),
+            (403, {"db": "orders", "db_user": "app", "db_name": "other"}),
+            (403, {"app": "wiki"}),
+            (404, {"db": "grafana"}),
+            (404, {"app": "nothing"}),
+            (400, {"node": "db1"}),
+            (400, {"db": "orders", "app": "grafana"}),
+            (400, {"db_user": "app"}),
+            (400, {"app": "grafana", "db_user": "app"}),
+            (400, {"db": "orders", "cluster": "elsewhere"}),
+        ):
+            reply = self.narrow(self.bob, **routes)
+            self.assertEqual(reply.status, status, (routes, reply.body))
+        self.ask(self.cluster.local, "POST", "/v1/locks", {"target": {"agent": "pg"}})
+        self.assertEqual(self.narrow(self.bob, db="orders").status, 404)
+
+    def test_s55_it_stays_narrow(self) -> None:
+        """Nobody makes a narrow certificate another one, or asks the API with it."""
+        self.usual()
+        narrow = self.cluster.holder("bob", "ops", routes={"db": "orders"})
+        self.assertEqual(self.narrow(narrow).status, 403)
+        self.assertEqual(self.narrow(narrow, db="orders").status, 403)
+        self.assertEqual(self.refused(narrow, "GET", "/v1/me/databases"), (403, "access_denied"))

@@ -11,13 +11,16 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
+from tlsgate.auth import offered
+from tlsgate.auth.offered import KINDS, Kind
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.resources import roles_of
 from tlsgate.core.access import Decision
-from tlsgate.core.certroutes import misfit
+from tlsgate.core.certroutes import APP, CLUSTER, DB, DB_NAME, DB_USER, is_narrow, misfit
 from tlsgate.core.claims import Claims
 from tlsgate.core.locks import agent_name
 from tlsgate.core.roles import Person, Role, Target, decide_target, granted
+from tlsgate.errors import BadAsk, Forbidden, NoSuch
 
 Inside = Literal["db_users", "db_names"]
 _ASKED: Mapping[Inside, str] = {"db_users": "db_user", "db_names": "db_name"}
@@ -82,6 +85,42 @@ async def sight_of(parts: Parts, shown: Person | None, claims: Claims | None = N
     roles = await roles_of(parts.store, person.roles)
     routes = {} if claims is None else claims.routes
     return Sight(parts=parts, shown=shown, person=person, roles=roles, routes=routes)
+
+
+async def check_routes(parts: Parts, shown: Person, routes: Mapping[str, str]) -> None:
+    """Let the *routes* of a certificate pass that leads where *shown* may go now (S43).
+
+    Raises:
+        BadAsk: they are none that a certificate has.
+        NoSuch: nobody offers that.
+        Forbidden: no role allows it as it is asked.
+    """
+    if not is_narrow(routes):
+        return
+    unknown = sorted(routes.keys() - {DB, DB_USER, DB_NAME, APP, CLUSTER})
+    kinds: list[Kind] = [kind for kind in KINDS if kind in routes]
+    if unknown or len(kinds) != 1 or (kinds != [DB] and {DB_USER, DB_NAME} & routes.keys()):
+        raise BadAsk("routes are db with db_user and db_name, or app; and nothing beside them")
+    (kind,) = kinds
+    what = {"db": "database", "app": "application"}[kind]
+    sight = await sight_of(parts, shown)
+    why = None
+    async for one in offered.every(parts, kind):
+        if one.name == routes[kind] and not is_shut(parts, one.agent, kind):
+            target = Target(
+                kind=kind,
+                name=one.name,
+                labels=one.labels,
+                db_user=routes.get(DB_USER),
+                db_name=routes.get(DB_NAME),
+            )
+            decision = sight.decide(target)
+            if decision.allowed:
+                return
+            why = why or decision.why
+    if why is None:
+        raise NoSuch(what, routes[kind][:64])
+    raise Forbidden(shown.name, f"have a certificate for the {what} {routes[kind][:64]}", why)
 
 
 def is_shut(parts: Parts, agent: str, kind: str) -> bool:

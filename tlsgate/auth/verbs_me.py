@@ -9,6 +9,8 @@ from attrs import evolve
 from tlsgate.auth import certify
 from tlsgate.auth.bodies import Body, Certify, NewPassword
 from tlsgate.auth.calls import Call, Verb
+from tlsgate.auth.reaching import check_routes
+from tlsgate.core.certroutes import CLUSTER
 from tlsgate.core.roles import allowed_logins
 from tlsgate.errors import BadAsk, Forbidden
 
@@ -65,6 +67,11 @@ async def _certificates(call: Call) -> Any:
         )
     person = rights.person
     assert person is not None
+    # Routes narrow what the certificate is good for; what was narrow stays so (S55).
+    routes = {**body.routes, **claims.routes}
+    if routes.get(CLUSTER, claims.cluster) != claims.cluster:
+        raise BadAsk("routes name another cluster")
+    await check_routes(call.parts, person, routes)
     return await certify.for_user(
         call,
         person,
@@ -73,8 +80,7 @@ async def _certificates(call: Call) -> Any:
         ssh_public_key=body.ssh_public_key,
         ttl_seconds=body.ttl_seconds,
         pin_to=principal.address,
-        # Routes narrow what the certificate is good for; what was narrow stays so (S55).
-        base=evolve(claims, routes={**body.routes, **claims.routes}),
+        base=evolve(claims, routes=routes),
         not_after=principal.not_after,
     )
 
