@@ -34,8 +34,17 @@ class TokensTests(AuthTestCase):
         self.refused(token.secret, kind="app")
         self.assertEqual(
             self.use(token.secret, kind="db"),
-            TokenGrant(id=token.id, type="db", labels={"env": "prod"}),
+            TokenGrant(id=token.id, types=("db",), labels={"env": "prod"}),
         )
+
+    def test_several_types_at_once(self) -> None:
+        """One use lets one host in as all that it is for, and as nothing where one is missing."""
+        token = self.run_now(self.tokens.add(["node", "db", "app"]))
+        for types in ((), ("node", "kube"), ("node", "mainframe")):
+            self.fails(BadToken, self.tokens.use(token.secret, KEY, *types))
+        grant = self.run_now(self.tokens.use(token.secret, KEY, "node", "app"))
+        self.assertEqual(grant.types, ("node", "app"))
+        self.refused(token.secret, b"another key")
 
     def test_lists_show_the_id_and_nothing_that_lets_in(self) -> None:
         """The secret stands nowhere in the store, in no repr, and is no part of the resource."""
@@ -188,7 +197,7 @@ class StaticTokenTests(AuthTestCase):
         self.seconds += 1e9
         for key in (KEY, OTHER):
             grant = self.run_now(tokens.use("a long enough secret", key, "app"))
-            self.assertEqual(grant, TokenGrant(id="static-1", type="app", static=True))
+            self.assertEqual(grant, TokenGrant(id="static-1", types=("app",), static=True))
         self.assertEqual(self.run_now(tokens.use("short", KEY, "gateway")).id, "static-2")
         self.fails(BadToken, tokens.use("short", KEY, "node"))
         self.assertEqual(len(tokens.warnings), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,9 +166,9 @@ class EnterTests(JoiningCase):
 class AgentTests(JoiningCase):
     """Tests for agents, which join by the same steps under another role."""
 
-    def agent(self, name: str = "db1", **more: Any) -> Joining:
+    def agent(self, name: str = "db1", roles: Sequence[str] = ("node",), **more: Any) -> Joining:
         """The joining of an agent."""
-        files = HostFiles(self.folder / "agent", "node")
+        files = HostFiles(self.folder / "agent", *roles)
         made = Joining(evolve(JOIN, **more), name, files, Clock(), self.cluster.clock)
         self.patch(made, "_dial", lambda *_: self.door)
         return made
@@ -175,7 +176,8 @@ class AgentTests(JoiningCase):
     def issue(self, path: str, body: Any) -> tuple[int, Any]:
         """What the auth service issues to a node."""
         self.bodies.append((path, body))
-        claims = Claims(cluster=self.cluster.name, kind="host", name="db1", system_roles=("node",))
+        roles = (body["type"], *body.get("also", ()))
+        claims = Claims(cluster=self.cluster.name, kind="host", name="db1", system_roles=roles)
         issued = self.cluster.issuer.host_certificate(claims, body["tls_public_key"])
         cas = {kind: list(texts) for kind, texts in issued.cas.items()}
         return 200, {"certificate": issued.tls_pem, "cas": cas}
@@ -190,6 +192,24 @@ class AgentTests(JoiningCase):
         self.assertIn("it has joined as db1", self.refused(self.agent("db2")))
         self.assertEqual(len(self.bodies), 1)
         self.assertIn("--type=node", self.refused_without_token())
+
+    def test_several_roles(self) -> None:
+        """One join for all; an agent that gets a service more needs a token for it."""
+        self.door.reply = self.issue
+        self.assertEqual(self.enter(self.agent()).roles, ("node",))
+        self.assertNotIn("also", self.bodies[0][1])
+        self.assertEqual(
+            self.refused(self.agent(roles=("node", "db", "app"), token=None)),
+            "this host cannot join its cluster: its certificate is not for db and app; make one "
+            "with `tgctl tokens add --type=node,db,app`, for teleport.auth_token",
+        )
+        joined = self.enter(self.agent(roles=("node", "db", "app")))
+        self.assertEqual(joined.roles, ("node", "db", "app"))
+        said = self.bodies[1][1]
+        self.assertEqual((said["type"], said["also"]), ("node", ["db", "app"]))
+        self.assertEqual(said["tls_public_key"], self.bodies[0][1]["tls_public_key"])
+        self.enter(self.agent(roles=("db",), token=None))
+        self.assertEqual(len(self.bodies), 2)
 
     def refused_without_token(self) -> str:
         """What is said where there is none."""

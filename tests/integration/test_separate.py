@@ -215,7 +215,7 @@ class JoinTests(SeparateCase):
         token, pin = self.token(auth), self.pin(auth)
         first = self.joins(token, pin)
         said = self.refused(token, pin, name="gw2")
-        self.assertIn("this gateway cannot join its cluster", said)
+        self.assertIn("this host cannot join its cluster", said)
         self.assertIn("tgctl tokens add", said)
         self.assertNotIn(token, said)
         first.stop()

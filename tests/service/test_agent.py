@@ -14,7 +14,7 @@ from tests.service.test_requests import Audit
 from tests.support.authorities import Cluster
 from tlsgate.cluster.joining import Joining
 from tlsgate.config.read import read_text
-from tlsgate.config.settings import Settings
+from tlsgate.config.settings import Settings, TargetTls
 from tlsgate.errors import NotServed, ReloadRefused
 from tlsgate.service.agent import AgentCrew
 from tlsgate.service.crew import Orders
@@ -25,6 +25,14 @@ teleport: {nodename: db1, proxy_server: gate.example.com:443, auth_token: the-to
            ca_pin: "sha256:abababababababababababababababababababababababababababababababab"}
 ssh_service: {labels: {env: prod}, sshd_addr: 127.0.0.1:22, sshd_log: none}
 """
+
+TARGETS = (
+    FILE.partition("ssh_service")[0]
+    + """
+db_service: {databases: [{name: orders, protocol: postgres, uri: pg}]}
+app_service: {apps: [{name: wiki, uri: "https://wiki"}]}
+"""
+)
 
 
 class CrewTests(SynchronousTestCase):
@@ -37,13 +45,18 @@ class CrewTests(SynchronousTestCase):
         self.door = FakeDoor()
         self.door.reply = self.reply
         self.beats: list[Any] = []
+        self.joins: list[Any] = []
         self.labels: dict[str, str] = {}
         self.patch(Joining, "_dial", lambda *_: self.door)
         self.journal: list[Any] = []
         self.audit = Audit()
+        self.make()
+
+    def make(self, text: str = FILE) -> None:
+        """An agent with this file."""
         self.crew = AgentCrew(
             self.reactor,
-            self.settings(),
+            self.settings(text),
             journal=self.journal.append,
             audit=self.audit,
             in_thread=lambda function, *args, **more: succeed(function(*args, **more)),
@@ -69,10 +82,12 @@ class CrewTests(SynchronousTestCase):
         if path == "/v1/agent/heartbeat":
             self.beats.append(body)
             return 200, {"next_seconds": 60, "labels": self.labels}
+        self.joins.append(body)
+        roles = (body.get("type", "node"), *body.get("also", ()))
         issued = self.cluster.issuer.host_certificate(
-            self.cluster.host("db1", "node"),
+            self.cluster.host("db1", *roles),
             body["tls_public_key"],
-            ssh_public_key=body["ssh_public_key"],
+            ssh_public_key=body.get("ssh_public_key"),
         )
         cas = {kind: list(texts) for kind, texts in issued.cas.items()}
         return 200, {
@@ -151,6 +166,39 @@ class CrewTests(SynchronousTestCase):
         found = self.crew._offer("node", "db1")
         assert found is not None
         self.assertEqual(found.labels, self.labels)
+        self.end()
+
+    def test_without_an_sshd(self) -> None:
+        """An agent of databases and applications asks for no certificate for a host key."""
+        self.make(TARGETS)
+        self.begin()
+        self.reactor.advance(1)
+        (join,) = self.joins
+        self.assertEqual((join["type"], join["also"]), ("db", ["app"]))
+        self.assertNotIn("ssh_public_key", join)
+        (beat,) = self.beats
+        self.assertEqual(
+            [(one["kind"], one["name"], one["facts"]["protocol"]) for one in beat["offers"]],
+            [("db", "orders", "postgres"), ("app", "wiki", "http")],
+        )
+        self.assertEqual(self.crew.tunnels.hello("control").roles, ("db", "app"))
+        self.assertEqual(self.crew._node_labels(), {})
+        changed = self.orders(TARGETS.replace("wiki", "docs").replace("pg", "pg2"))
+        self.now(self.crew.prepare(changed))
+        self.now(self.crew.commit())
+        self.assertEqual(
+            [(one.name, one.addresses) for one in self.crew.tunnels.offers],
+            [("orders", ("pg2:5432",)), ("docs", ("docs:443",))],
+        )
+        self.assertEqual(self.crew._offered("app", "docs").tls, TargetTls())
+        self.end()
+
+    def test_another_service(self) -> None:
+        """The certificate names an agent's services, so that they change with a restart."""
+        self.begin()
+        refusing = Deferred.fromCoroutine(self.crew.prepare(self.orders(TARGETS)))
+        error = self.failureResultOf(refusing, ReloadRefused).value
+        self.assertIn("cannot be switched on or off while the agent runs", str(error))
         self.end()
 
     def test_who_is_looked_at_again(self) -> None:

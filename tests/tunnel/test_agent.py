@@ -78,7 +78,7 @@ class AgentTests(SynchronousTestCase):
         self.agent = Agent(
             means,
             servers,
-            "node",
+            ["node"],
             badge=lambda: Badge(pair=unused, cluster="c", cas=()),
             name=lambda: "db1",
             find=self.finds,

@@ -73,6 +73,7 @@ Traits = Annotated[dict[Name, Annotated[list[Line], Field(max_length=256)]], Fie
 Labels = Annotated[dict[Line, Line], Field(max_length=64)]
 Roles = Annotated[list[Name], Field(min_length=1, max_length=64)]
 SystemRole = Literal["gateway", "node", "db", "app", "kube"]
+AgentRole = Literal["node", "db", "app", "kube"]
 
 
 class Keys(Body):
@@ -109,6 +110,10 @@ class Join(Keys):
 
     token: Secret = Field(repr=False)
     type: SystemRole
+    also: Annotated[list[AgentRole], Field(max_length=4)] = Field(
+        default_factory=list,
+        description="further roles of an agent with several services; the token is for all",
+    )
     name: Name
 
 

@@ -48,13 +48,13 @@ class TokenGrant:
     """A join that a token allows.
 
     Attributes:
-        type: what may join.
+        types: as what its holder joins.
         labels: what the token gives to whoever joins by it.
         again: the same key has joined by it before.
     """
 
     id: str
-    type: str
+    types: tuple[str, ...]
     labels: Mapping[str, str] = field(factory=dict)
     again: bool = False
     static: bool = False
@@ -193,16 +193,18 @@ class Tokens:
         except Conflict:
             raise NoSuch("token", name) from None
 
-    async def use(self, secret: str, public_key_der: bytes, type: str) -> TokenGrant:  # noqa: A002
-        """Let the holder of *public_key_der* join as *type*.
+    async def use(self, secret: str, public_key_der: bytes, *types: str) -> TokenGrant:
+        """Let the holder of *public_key_der* join as all of *types*, which is one use.
 
         Raises:
-            BadToken: the token is unknown, used up, over, or not for *type*; never which.
+            BadToken: the token is unknown, used up, over, or not for each of *types*; never
+                which.
         """
-        if len(secret) > LONGEST or type not in TYPES:
+        wanted = set(types)
+        if len(secret) > LONGEST or not wanted or not wanted <= set(TYPES):
             raise BadToken("join token")
         given = digest(secret)
-        static = self._static_grant(given, type)
+        static = self._static_grant(given, types)
         if static is not None:
             return static
         shape = _TOKEN.fullmatch(secret)
@@ -217,9 +219,9 @@ class Tokens:
             if not right or item is None or kept is None or resource is None:
                 raise BadToken("join token")
             over = item.expires is None or item.expires <= self._now()
-            if over or type not in kept.types:
+            if over or not wanted <= set(kept.types):
                 raise BadToken("join token")
-            grant = TokenGrant(id=name, type=type, labels=kept.labels, again=key in kept.keys)
+            grant = TokenGrant(id=name, types=types, labels=kept.labels, again=key in kept.keys)
             if grant.again or kept.uses is None:
                 return grant
             if len(kept.keys) >= kept.uses:
@@ -239,12 +241,12 @@ class Tokens:
             return grant
         raise BadToken("join token")
 
-    def _static_grant(self, given: str, kind: str) -> TokenGrant | None:
+    def _static_grant(self, given: str, types: tuple[str, ...]) -> TokenGrant | None:
         """Compare with every static token, none of them earlier than another."""
         found = None
         for number, each in enumerate(self._static, 1):
-            if same(given, each.digest) and kind in each.types:
-                found = TokenGrant(id=f"static-{number}", type=kind, static=True)
+            if same(given, each.digest) and set(types) <= set(each.types):
+                found = TokenGrant(id=f"static-{number}", types=types, static=True)
         return found
 
 

@@ -9,7 +9,7 @@ from tlsgate.auth.bodies import InviteAccept, InviteBegin, Join, Login
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.resources import roles_of
 from tlsgate.core.claims import Claims
-from tlsgate.errors import GateError, Locked
+from tlsgate.errors import BadResource, GateError, Locked
 
 
 async def _login(call: Call) -> Any:
@@ -49,14 +49,15 @@ async def _invite_accept(call: Call) -> Any:
 async def _join(call: Call) -> Any:
     body: Join = call.body
     parts = call.parts
-    told = {"role": body.type, "host_id": body.name, "method": "token"}
+    roles = tuple(dict.fromkeys((body.type, *body.also)))
+    told = {"role": ", ".join(roles), "host_id": body.name, "method": "token"}
     try:
+        if "gateway" in roles and len(roles) > 1:
+            raise BadResource([("also", "a gateway has no other role")])
         der = certify.key_der(body.tls_public_key)
-        claims = Claims(
-            cluster=parts.cluster, kind="host", name=body.name, system_roles=(body.type,)
-        )
+        claims = Claims(cluster=parts.cluster, kind="host", name=body.name, system_roles=roles)
         certify.check_name(call, claims)
-        grant = await parts.tokens.use(body.token, der, body.type)
+        grant = await parts.tokens.use(body.token, der, *roles)
         if (lock := parts.locks.matches(claims)) is not None:  # removed: not by a new token
             raise Locked(body.name, lock.message)
         answer = await certify.for_host(

@@ -28,12 +28,15 @@ from twisted.logger import Logger
 
 from tlsgate.config.settings import KeyPair
 from tlsgate.core.access import Identity
+from tlsgate.core.offers import KINDS
 from tlsgate.errors import BadKeyPair, NotJoined
 from tlsgate.tls.keypair import LoadedPair, Stamp, load_pair, stamp
 from tlsgate.tls.peer import load_cas
 from tlsgate.tls.secretfile import replace_secret
 from tlsgate.tls.verify import judge_leaf
 
+#: Of which an agent has one or several.
+_AGENTS: Final = frozenset(KINDS)
 #: From which part of its life on the certificate is renewed.
 RENEW_AT: Final = 2 / 3
 
@@ -44,13 +47,14 @@ class Joined:
 
     Attributes:
         pair: what the host shows.
-        cluster, name: what its certificate says.
+        cluster, name, roles: what its certificate says.
         cas: the host authorities.
     """
 
     pair: LoadedPair
     cluster: str
     name: str
+    roles: tuple[str, ...]
     cas: tuple[x509.Certificate, ...]
 
     @property
@@ -70,14 +74,15 @@ class HostFiles:
 
     Args:
         folder: DATA/gateway, made with mode 0700; or DATA/agent, with 0711.
-        role: the system role that the certificate has to have.
+        roles: the system roles that this host has. Of an agent the certificate may have others
+            of agents, until it joins anew.
     """
 
     log = Logger()
 
-    def __init__(self, folder: Path, role: str = "gateway") -> None:
+    def __init__(self, folder: Path, *roles: str) -> None:
         self.folder = folder
-        self.role = role
+        self.roles = roles or ("gateway",)
         self._pair = KeyPair(cert_file=folder / "host.crt", key_file=folder / "host.key")
         self._cas = folder / "host.cas"
         self._seen: Stamp | None = None
@@ -115,7 +120,7 @@ class HostFiles:
         file = self._pair.key_file
         if not self.folder.is_dir():
             self.folder.mkdir(parents=True, mode=0o700)
-            if self.role != "gateway":  # sshd reads below it as whoever logs in
+            if "gateway" not in self.roles:  # sshd reads below it as whoever logs in
                 self.folder.chmod(0o711)
         if not file.exists():
             made = ec.generate_private_key(ec.SECP256R1())
@@ -147,10 +152,19 @@ class HostFiles:
         pair = load_pair(self._pair)
         leaf = judge_leaf(pair.chain[0].public_bytes(Encoding.DER))
         claims = leaf.claims if isinstance(leaf, Identity) else None
-        if claims is None or claims.kind != "host" or self.role not in claims.system_roles:
-            raise NotJoined(f"{self._pair.cert_file} is not the certificate of a {self.role}")
+        roles = frozenset() if claims is None else frozenset(claims.system_roles)
+        fitting = frozenset(self.roles) if "gateway" in self.roles else _AGENTS
+        if claims is None or claims.kind != "host" or not roles & fitting:
+            what = " or ".join(self.roles)
+            raise NotJoined(f"{self._pair.cert_file} is not the certificate of a {what}")
         try:
             cas = load_cas([self._cas.read_bytes()], str(self._cas))
         except OSError as error:
             raise BadKeyPair(str(self._cas), error.strerror or "cannot be read") from error
-        return Joined(pair=pair, cluster=claims.cluster, name=claims.name, cas=cas)
+        return Joined(
+            pair=pair,
+            cluster=claims.cluster,
+            name=claims.name,
+            roles=claims.system_roles,
+            cas=cas,
+        )

@@ -75,7 +75,7 @@ class Joining:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._environ = environ
-        self._role = files.role
+        self._roles = files.roles
         self._join = join
         self._name = name
         self._files = files
@@ -88,6 +88,12 @@ class Joining:
         self.more_keys: Callable[[], Mapping[str, str]] = dict
         self.issued: Callable[[Mapping[str, Any]], None] = lambda _: None
 
+    @property
+    def _advice(self) -> str:
+        """How to get a token that is for all that this host is."""
+        types = ",".join(self._roles)
+        return f"make one with `tgctl tokens add --type={types}`, for teleport.auth_token"
+
     # -- becoming a member --
 
     async def enter(self) -> Joined:
@@ -99,11 +105,17 @@ class Joining:
             Untrusted: somebody else answers.
         """
         known = self._files.joined()
-        if known is not None and known.not_after > self._now():
+        ended = known is not None and known.not_after <= self._now()
+        lacks = [] if known is None else [one for one in self._roles if one not in known.roles]
+        if known is not None and not ended and not lacks:
             self._check(known)
             return known
         if known is not None and self._join.token is None:
-            raise NotJoined("its certificate has ended while it was away; give it a new auth_token")
+            if ended:
+                why = "its certificate has ended while it was away; give it a new auth_token"
+            else:
+                why = f"its certificate is not for {' and '.join(lacks)}; {self._advice}"
+            raise NotJoined(why)
         if not self._writes:
             raise NotJoined("no other process of this daemon has joined it")
         token, pins = self._token(), self._pins()
@@ -114,7 +126,7 @@ class Joining:
         self.log.info(
             "joined the cluster {cluster} as {role} {name}",
             cluster=joined.cluster,
-            role=self._role,
+            role=", ".join(self._roles),
             name=joined.name,
         )
         return joined
@@ -122,7 +134,8 @@ class Joining:
     async def _ask_to_join(self, token: str, expected: Expected) -> Any:
         body = {
             "token": token,
-            "type": self._role,
+            "type": self._roles[0],
+            **({"also": list(self._roles[1:])} if self._roles[1:] else {}),
             "name": self._name,
             "tls_public_key": self._public_key(),
             **self.more_keys(),
@@ -133,10 +146,7 @@ class Joining:
             return answer
         said = _message(answer)
         if status == 401:
-            raise NotJoined(
-                f"{said}. Make one with `tgctl tokens add --type={self._role}`, and write it to "
-                "teleport.auth_token"
-            )
+            raise NotJoined(f"{said}; {self._advice}")
         if status == 409:
             raise NotJoined(f"{said}; set another teleport.nodename, or wait until that one ends")
         if status >= 500:
@@ -144,7 +154,7 @@ class Joining:
         raise NotJoined(said)
 
     def _check(self, joined: Joined) -> None:
-        if self._role != "gateway" and joined.name != self._name:
+        if "gateway" not in self._roles and joined.name != self._name:
             # A gateway's name stands nowhere but in logs; an agent is reached by it.
             raise NotJoined(
                 f"it has joined as {joined.name}, and teleport.nodename says {self._name}; write "
@@ -159,9 +169,7 @@ class Joining:
     def _token(self) -> str:
         written = self._join.token
         if written is None:
-            raise NotJoined(
-                f"teleport.auth_token is missing; `tgctl tokens add --type={self._role}` makes one"
-            )
+            raise NotJoined(f"teleport.auth_token is missing; {self._advice}")
         return _text_of(written, "teleport.auth_token")
 
     def _pins(self) -> tuple[str, ...]:

@@ -181,11 +181,6 @@ class AgentSettings:
     roles: tuple[str, ...] = ("node",)
     sshd_log: str = "journal"
 
-    @property
-    def role(self) -> str:
-        """The first of them."""
-        return self.roles[0]
-
 
 @frozen(kw_only=True)
 class Settings:

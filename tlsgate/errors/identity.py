@@ -268,11 +268,11 @@ class WrongCode(GateError):
 
 @define(eq=False)
 class NotJoined(GateError):
-    """A gateway cannot become, or is no more, a member of its cluster."""
+    """A gateway or an agent cannot become, or is no more, a member of its cluster."""
 
     fault = Fault.OPERATOR
     reason = "not_joined"
     why: str
 
     def __str__(self) -> str:
-        return f"this gateway cannot join its cluster: {self.why}"
+        return f"this host cannot join its cluster: {self.why}"

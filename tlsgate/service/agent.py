@@ -39,7 +39,7 @@ from tlsgate.service.judging import Judge
 from tlsgate.service.labels import Labels
 from tlsgate.service.memory import Trimmer
 from tlsgate.service.requests import Requests
-from tlsgate.service.sshnode import SshNode
+from tlsgate.service.sshnode import NoSsh, SshNode
 from tlsgate.targets import openings
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
@@ -105,7 +105,7 @@ class AgentCrew:
             environ=environ,
         )
         folder = settings.data_dir / "agent"
-        files = HostFiles(folder, agent.role)
+        files = HostFiles(folder, *agent.roles)
         joining = Joining(join, settings.node_name, files, reactor, now, environ=environ)
         view = ClusterView(settings.cluster_name, joining.door(), reactor, now, mode=settings.mode)
         view.stale_limit_seconds = settings.strict_stale_seconds
@@ -114,15 +114,17 @@ class AgentCrew:
         self._known: dict[tuple[str, str], _Offered] | None = None
         self._given: Mapping[str, str] = {}
         #: What the host's own sshd shows and reads, and what it tells of.
-        self.ssh = SshNode(
-            folder / "ssh",
-            view,
-            self._node_labels,
-            reactor,
-            name=settings.node_name,
-            log=agent.sshd_log,
-            now=now,
-        )
+        self.ssh: SshNode | NoSsh = NoSsh()
+        if "node" in agent.roles:
+            self.ssh = SshNode(
+                folder / "ssh",
+                view,
+                self._node_labels,
+                reactor,
+                name=settings.node_name,
+                log=agent.sshd_log,
+                now=now,
+            )
         hostname = socket.gethostname()[:256]
         self.enrolment = Enrolment(
             joining,
@@ -153,7 +155,7 @@ class AgentCrew:
         self.tunnels = Agent(
             self.means,
             join.servers,
-            agent.role,
+            agent.roles,
             badge=self._badge,
             name=lambda: self.enrolment.joined.name,
             find=lambda server: finding.find(reactor, server, environ),
@@ -183,6 +185,12 @@ class AgentCrew:
             raise ReloadRefused(
                 ["teleport.nodename cannot change while the agent runs; restart it"]
             )
+        if agent.roles != _parts(self._settings)[0].roles:
+            why = (
+                "ssh_service, db_service and app_service cannot be switched on or off while "
+                "the agent runs, since its certificate names them; restart it"
+            )
+            raise ReloadRefused([why])
         self._next = (settings, self._make_labels(agent))
         return ()
 

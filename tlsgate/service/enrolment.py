@@ -65,7 +65,7 @@ class Ssh(Protocol):
         """Whether sshd trusts the authorities that the cluster does."""
 
     def public_key(self) -> str:
-        """The key, as a line."""
+        """The key, as a line; "" where the agent is none of a node."""
 
     def keep(self, certificate: str | None) -> None:
         """Take its certificate."""
@@ -300,7 +300,8 @@ class Enrolment:
 
     def _ssh_key(self) -> Mapping[str, str]:
         try:
-            return {"ssh_public_key": self._ssh.public_key()}
+            key = self._ssh.public_key()
+            return {"ssh_public_key": key} if key else {}
         except (GateError, OSError) as error:
             # Who reaches this host by other ways need not know; the tunnel works without.
             self.log.error("there is no host key for sshd: {why}", why=str(error))

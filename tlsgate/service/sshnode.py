@@ -37,6 +37,26 @@ _VERSION = re.compile(r"OpenSSH_(\d{1,3})\.(\d{1,3})")
 _PROGRAM: Final = "/usr/bin/ssh"
 
 
+class NoSsh:
+    """What stands for it where an agent has databases and applications only."""
+
+    is_certified = True
+    is_following = True
+
+    def public_key(self) -> str:
+        """There is no key to be certified."""
+        return ""
+
+    def keep(self, certificate: str | None) -> None:
+        """There is no sshd to show one."""
+
+    def start(self) -> None:
+        """There is nothing to follow."""
+
+    stop = start
+    refresh = start
+
+
 class SshNode:
     """See the module.
 

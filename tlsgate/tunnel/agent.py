@@ -63,7 +63,7 @@ class Agent:
         self,
         means: Means,
         servers: Sequence[str],
-        role: str,
+        roles: Sequence[str],
         *,
         badge: Callable[[], Badge],
         name: Callable[[], str],
@@ -80,7 +80,7 @@ class Agent:
         self.offers: tuple[Offer, ...] = ()
         self.hostname = socket.gethostname()
         self._name = name
-        self._role = role
+        self._roles = tuple(roles)
         self._asked = asked
         self._make_stream = make_stream
         self._routes: dict[tuple[str, str | None], Route] = {}
@@ -136,7 +136,7 @@ class Agent:
             cluster=self.badge().cluster,
             version=tlsgate.__version__,
             session=session,
-            roles=(self._role,),
+            roles=self._roles,
             offers=self.offers if kind == "control" else (),
             hostname=self.hostname,
         )
