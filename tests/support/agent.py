@@ -43,9 +43,9 @@ class AgentCase(ClusterCase):
         os.kill(gate.child.pid, signal.SIGKILL)
         gate.child.wait(CLIENT_SECONDS)
 
-    def node_token(self, gate: Gate, uses: int = 1) -> str:
-        """A join token for nodes."""
-        made = gate.admin("POST", "/v1/tokens", {"types": ["node"], "uses": uses})
+    def node_token(self, gate: Gate, uses: int = 1, types: Sequence[str] = ("node",)) -> str:
+        """A join token for nodes, or for *types*."""
+        made = gate.admin("POST", "/v1/tokens", {"types": list(types), "uses": uses})
         return str(made["secret"])
 
     def agent_keys(
@@ -92,6 +92,9 @@ class AgentCase(ClusterCase):
         may_log: Sequence[str] = _MAY_LOG,
         before: Sequence[str] = (),
         timeouts: Mapping[str, object] | None = None,
+        db: Sequence[Mapping[str, object]] = (),
+        apps: Sequence[Mapping[str, object]] = (),
+        node: bool | None = None,
         **keys: Any,
     ) -> Gate:
         """Start an agent that joins the cluster of *gate*, and has its tunnel.
@@ -102,9 +105,15 @@ class AgentCase(ClusterCase):
             tunnel: and until it has a tunnel.
             before: a command in front, such as `ip netns exec …`.
             timeouts: of what it carries.
+            db, apps: entries of db_service.databases and of app_service.apps.
+            node: whether it has an ssh_service; None: where it has neither of these.
             keys: `token`, `pin`, or more keys of the blocks `ssh` and `teleport`.
         """
-        keys.setdefault("token", self.node_token(gate))
+        node = node if node is not None else not (db or apps)
+        on = {"node": node, "db": bool(db), "app": bool(apps)}
+        types = [name for name, is_on in on.items() if is_on]
+        if "token" not in keys:
+            keys["token"] = self.node_token(gate, types=types)
         keys.setdefault("pin", str(gate.admin("GET", "/v1/cas")["pins"][0]))
         where = server or f"localhost:{gate.port()}"
         blocks = self.agent_keys(where, name=name, labels=labels, sshd_addr=sshd_addr, **keys)
@@ -115,7 +124,9 @@ class AgentCase(ClusterCase):
             "teleport": {"data_dir": str(folder / "data"), "log": log, **blocks["teleport"]},
             "auth_service": {"enabled": "no"},
             "proxy_service": {"enabled": "no", **({"timeouts": timeouts} if timeouts else {})},
-            "ssh_service": blocks["ssh"],
+            **({"ssh_service": blocks["ssh"]} if node else {}),
+            **({"db_service": {"enabled": "yes", "databases": list(db)}} if db else {}),
+            **({"app_service": {"enabled": "yes", "apps": list(apps)}} if apps else {}),
         }
         made = Gate(folder, text, env=env, before=before)
         self.addCleanup(self._bugs, made, may_log)
