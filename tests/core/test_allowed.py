@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.allowed import Allowed
+from tlsgate.core.claims import Claims
 from tlsgate.core.clusterstate import ClusterState
 from tlsgate.core.rolevalues import Target
 
@@ -60,7 +61,6 @@ class AllowedTests(SynchronousTestCase):
         for number, again in enumerate(
             (
                 lambda: self.decide(),
-                lambda: self.decide(address="192.0.2.1"),
                 lambda: self.decide(evolve(NODE, name="db2")),
                 lambda: self.decide(evolve(NODE, labels={"env": "dev"})),
                 lambda: self.decide(evolve(NODE, login="root")),
@@ -72,6 +72,19 @@ class AllowedTests(SynchronousTestCase):
             1,
         ):
             self.assertEqual(again(), f"answer {number}")
+
+    def test_address(self) -> None:
+        """Where a client is counts for a certificate that is good from one address only."""
+        self.decide(address="192.0.2.1")
+        self.assertEqual(self.decide(address="192.0.2.2"), "answer 1")
+        claims = Claims(
+            kind="user", name="alice", roles=(), traits={}, cluster="root",
+            pinned_address="192.0.2.1",
+        )  # fmt: skip
+        pinned = Identity(common_names=("alice",), claims=claims)
+        self.assertEqual(self.decide(identity=pinned, address="192.0.2.1"), "answer 2")
+        self.assertEqual(self.decide(identity=pinned, address="192.0.2.1"), "answer 2")
+        self.assertEqual(self.decide(identity=pinned, address="192.0.2.2"), "answer 3")
 
     def test_labels_in_place(self) -> None:
         """Labels that somebody changes in place are others."""

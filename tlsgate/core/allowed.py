@@ -45,7 +45,10 @@ class Allowed:
         if state is not self._state:
             self._state = state
             self._kept.clear()
-        key = id(identity), address, target.kind, target.name, target.login, target.db_user
+        # Where a client is counts for those who are pinned to an address.
+        pinned = identity.claims is not None and identity.claims.pinned_address is not None
+        where = address if pinned else None
+        key = id(identity), where, target.kind, target.name, target.login, target.db_user
         known = self._kept.get(key)
         if known is not None and known[0] is identity and known[1] == target:
             return known[2]
