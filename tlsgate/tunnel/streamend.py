@@ -372,11 +372,10 @@ class Loan:
         "fd",
         "mask",
         "on_ready",
-        "socket",
     )
 
     def __init__(self, end: StreamEnd, stream: Stream, wire: Wire, lease: Lease) -> None:
-        self._end = end
+        self._end: StreamEnd | None = end
         self._stream = stream
         self._wire = wire
         self._lease = lease
@@ -385,16 +384,21 @@ class Loan:
         #: OpenSSL held bytes for the client before there was one: no socket wakes us for them.
         self.early = wire.session.pending() > 0
         self.on_ready: Callable[[int], None] = _nobody
-        self.socket = StreamSocket(end, lease.socket)
+
+    @property
+    def socket(self) -> StreamSocket:
+        """Made when it is asked for, which is seldom."""
+        return StreamSocket(self._end, self._lease.socket)
 
     def want(self, mask: int) -> None:
         """See `Lease.want`."""
-        if self.fd == -1:
+        end = self._end
+        if end is None:
             return
         self.mask = mask
         if (self.early and mask & READ) or (self._wire.late and not mask & WRITE):
             mask |= READ if self._wire.write_again else WRITE
-        if self._end.watching:
+        if end.watching:
             mask |= READ
         self._lease.want(mask)
 
@@ -409,10 +413,12 @@ class Loan:
 
     def close(self) -> None:
         """End the client on the stream: in order when both directions have ended, or reset."""
-        if self.fd != -1:
+        # The cycle of end and loan would wait for the collector (S57).
+        end, self._end = self._end, None
+        if end is not None:
             self.fd = -1
             self.on_ready = _nobody
-            self._stream.give_back(self._end)
+            self._stream.give_back(end)
 
     #: How the client's own socket ended never decides what becomes of the stream.
     abort = close
@@ -423,7 +429,7 @@ class StreamSocket:
 
     __slots__ = ("_end", "family", "getsockopt", "setsockopt")
 
-    def __init__(self, end: StreamEnd, sock: socket.socket) -> None:
+    def __init__(self, end: StreamEnd | None, sock: socket.socket) -> None:
         self._end = end
         self.family = sock.family
         self.getsockopt = sock.getsockopt
@@ -431,11 +437,13 @@ class StreamSocket:
 
     def shutdown(self, how: int) -> None:
         """Say END, where that has not been said."""
-        if self._end.finish() != ENDED:
+        if self._end is None or self._end.finish() != ENDED:
             raise BrokenPipeError
 
     def recv(self, size: int) -> bytes:
         """Read what still comes for the client."""
+        if self._end is None:
+            raise ConnectionResetError
         slab = Slab(RECORD)
         count = self._end.fill(slab, min(size, RECORD))
         if count in (AGAIN, BLOCKED):
