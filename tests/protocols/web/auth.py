@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tests.protocols.web.clients import Answer, H2Client, answers, visit
 from tlsgate.auth.sessions import bearer_of
 from tlsgate.errors import Unreachable
-from tlsgate.interfaces import IAuthDoor, IWatch
+from tlsgate.interfaces import IAuthDoor, ITunnels, IWatch
 from tlsgate.protocols.web.protocol import Web
 from tlsgate.testing import Conversation, FakeCluster, FakeContext, settings
 
@@ -46,6 +46,8 @@ class FakeAuth:
         asked: every question: path, body, whether it was asked as anyone, address.
         answer: what is said to everything instead, by path.
         away: it does not answer at all.
+        targets: what alice may reach.
+        codes: one-shot code to the user, the application and the state that it is for.
         slow: each answer waits until the test fires its entry of `waiting`.
     """
 
@@ -63,6 +65,8 @@ class FakeAuth:
     answer: dict[str, tuple[int, Any]] = field(factory=dict)
     roles: tuple[str, ...] = ("access",)
     traits: Mapping[str, list[str]] = field(factory=lambda: {"logins": ["alice", "root"]})
+    targets: Mapping[str, Any] = field(factory=dict)
+    codes: dict[str, tuple[str, str, str]] = field(factory=dict)
     away: bool = False
     slow: bool = False
     waiting: list[Deferred[None]] = field(factory=list)
@@ -85,7 +89,7 @@ class FakeAuth:
             raise Unreachable("the auth service", "nobody is there")
         if path in self.answer:
             return self.answer[path]
-        verb = getattr(self, "_" + path.removeprefix("/v1/").replace("/", "_"))
+        verb = getattr(self, "_" + path.removeprefix("/v1/").replace("/", "_").replace("-", "_"))
         found: tuple[int, Any] = verb(body)
         return found
 
@@ -129,6 +133,18 @@ class FakeAuth:
         said = {"user": user, "roles": list(self.roles), "traits": dict(self.traits)}
         return 200, {**said, "expires": EXPIRES}
 
+    def _web_targets(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        status, said = self._web_check(body)
+        return (status, said) if status != 200 else (200, dict(self.targets))
+
+    def _web_app_session(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        status, said = self._web_check(body)
+        if status != 200:
+            return status, said
+        code = f"{len(self.codes)}{'k' * 42}"
+        self.codes[code] = (said["user"], body["app"], body["state"])
+        return 200, {"code": code, "app": body["app"]}
+
     def _web_logout(self, body: Mapping[str, Any]) -> tuple[int, Any]:
         user = self.sessions.pop(body["cookie"], None)
         return 200, {"user": user, "ended": 0 if user is None else 1}
@@ -137,7 +153,7 @@ class FakeAuth:
 #: What a browser says of a form on a page of ours, which sends no referrer.
 OURS = (("Origin", "null"), ("Sec-Fetch-Site", "same-origin"))
 
-_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([0-9a-f]*)">')
+_HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([\w .-]*)">')
 
 
 class Browser:
@@ -149,7 +165,13 @@ class Browser:
     """
 
     def __init__(
-        self, auth: FakeAuth, *, h2: bool = False, local: IAddress | None = None, **fields: Any
+        self,
+        auth: FakeAuth,
+        *,
+        h2: bool = False,
+        local: IAddress | None = None,
+        tunnels: ITunnels | None = None,
+        **fields: Any,
     ) -> None:
         fields = {"cluster_name": "root.example.com", **fields}
         self.context = FakeContext(
@@ -158,6 +180,7 @@ class Browser:
             token=b"h2" if h2 else b"http/1.1",
         )
         self.context.local = local or self.context.local
+        self.context.tunnels = tunnels
         self.talk: Conversation = visit(context=self.context, web=Web())
         self.jar: dict[str, str] = {}
         self.last = Answer()

@@ -73,6 +73,19 @@ class ConsoleTests(SynchronousTestCase):
             for hidden in (b"10.0.0.1", b"other-role", b"bob"):
                 self.assertNotIn(hidden, body)
 
+    def test_targets(self) -> None:
+        """It shows what is open, and goes on where the auth service cannot say that."""
+        auth = FakeAuth(targets={"apps": [{"name": "grafana", "labels": {"env": "prod"}}]})
+        browser = Browser(auth, public=PUBLIC)
+        browser.log_in()
+        body = browser.get("/web").body
+        self.assertIn("grafana grafana.gate.example.com env=prod", words(body))
+        self.assertIn(b'href="https://grafana.gate.example.com/"', body)
+        auth.answer["/v1/web/targets"] = error(503, "store_failed")
+        text = words(browser.get("/web").body)
+        self.assertIn("What is open to you cannot be shown now.", text)
+        self.assertIn("Roles access", text)
+
     def test_bearer(self) -> None:
         """The page carries the session's bearer, and never its cookie."""
         browser = Browser(FakeAuth())
@@ -90,7 +103,8 @@ class ConsoleTests(SynchronousTestCase):
         browser.log_in()
         text = words(browser.get("/web").body)
         self.assertIn("Roles none", text)
-        self.assertIn("None of this gateway's routes is open to you", text)
+        self.assertIn("Nothing is open to you here yet", text)
+        self.assertNotIn("Routes open to you", text)
         self.assertNotIn("tgsh login --proxy", text)
 
     def test_markup_stays_text(self) -> None:
@@ -112,7 +126,8 @@ class ConsoleTests(SynchronousTestCase):
             self.assertEqual(browser.get("/web").code, 200)
         cookie = browser.jar["__Host-tlsgate"]
         check = {"cookie": cookie, "bearer": None, "address": "192.0.2.7"}
-        self.assertEqual(auth.asked[1:], [("/v1/web/check", check, False, "192.0.2.7")] * 3)
+        paths = ("/v1/web/check", "/v1/web/targets")
+        self.assertEqual(auth.asked[1:], [(path, check, False, "192.0.2.7") for path in paths] * 3)
         auth.sessions.clear()
         answer = browser.get("/web")
         self.assertEqual((answer.code, answer.headers[b"location"]), (303, b"/web/login?over"))

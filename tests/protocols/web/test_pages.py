@@ -20,6 +20,7 @@ from tests.protocols.web.auth import (
 from tests.protocols.web.clients import Answer
 from tests.protocols.web.test_page import Reader
 from tlsgate.protocols.web import pages
+from tlsgate.protocols.web.boardstyle import BOARD_STYLE
 from tlsgate.protocols.web.formstyle import FORM_STYLE
 
 LINK = f"/web/invite/{TOKEN}"
@@ -54,7 +55,9 @@ class FrameTests(SynchronousTestCase):
             reader = Reader(answer.body.decode())
             self.assertEqual(reader.open, [], name)
             tags = {tag for tag, _, _ in reader.attributes}
-            self.assertEqual(tags & {"script", "img", "iframe", "object"}, set(), name)
+            self.assertEqual(tags & {"img", "iframe", "object"}, set(), name)
+            scripts = re.findall(rb"<script[^>]*>", answer.body)
+            self.assertEqual(scripts, [b"<script>"] * (name == "console"), name)
             for tag, attribute, value in reader.attributes:
                 self.assertFalse(attribute.startswith("on"), (name, tag))
                 self.assertNotIn(attribute, ("src", "style", "formaction", "target"), (name, tag))
@@ -71,6 +74,12 @@ class FrameTests(SynchronousTestCase):
             if style is not None:
                 digest = base64.b64encode(hashlib.sha256(style[1]).digest())
                 self.assertIn(b"style-src 'sha256-" + digest + b"'", policy, name)
+            script = re.search(rb"<script>(.*?)</script>", answer.body, re.DOTALL)
+            if script is None:
+                self.assertNotIn(b"script-src", policy, name)
+            else:
+                digest = base64.b64encode(hashlib.sha256(script[1]).digest())
+                self.assertIn(b"script-src 'sha256-" + digest + b"';", policy, name)
             self.assertTrue(policy.startswith(b"default-src 'none'; "), name)
             self.assertNotIn(b"unsafe", policy, name)
             self.assertEqual(
@@ -94,8 +103,9 @@ class FrameTests(SynchronousTestCase):
                         self.assertIn(f'id="{one}"', text, name)
 
     def test_style(self) -> None:
-        """The second style sheet takes its colours from the first, which a test looks after."""
-        self.assertEqual(re.findall(r"#[0-9a-f]{3,6}\b", FORM_STYLE), [])
+        """The other style sheets take their colours from the first, which a test looks after."""
+        for style in (FORM_STYLE, BOARD_STYLE):
+            self.assertEqual(re.findall(r"#[0-9a-f]{3,6}\b", style), [])
 
     def test_s30_nothing_comes_back(self) -> None:
         """S30: whatever is sent, none of it is in an answer, over both versions of HTTP."""

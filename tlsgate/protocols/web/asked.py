@@ -2,7 +2,7 @@
 
 1. The method has to be one of the page's; a form has to come from a page of ours (`form`).
 2. The page asks the auth service through the cluster's door and gives what to show, or where
-   to go: always one of our own fixed paths (S30).
+   to go: always one of our own fixed paths, or a registered application's (S30).
 3. The answer leaves with the same headers as every other. Nothing is logged: addresses of
    these pages can have a secret in them, so a request forgets its own at once (S24).
 """
@@ -19,6 +19,8 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from tlsgate.core import appnames
+from tlsgate.core.addresses import split
 from tlsgate.core.routing import Route
 from tlsgate.errors import GateError
 from tlsgate.interfaces import IAuthDoor
@@ -51,20 +53,33 @@ class Place:
         name: of the cluster.
         proxy: where clients reach this gateway, "host:port"; None: nobody knows.
         routes: the static ones.
+        publics: the gateway's public names, the first one first.
     """
 
     door: IAuthDoor = field(repr=False)
     name: str
     proxy: str | None
     routes: tuple[Route, ...] = ()
+    publics: tuple[str, ...] = ()
+
+    def origin(self, name: str, public_addr: str) -> str | None:
+        """Where browsers find an application; None: nowhere."""
+        if self.proxy is None:
+            return None
+        host, port = split(self.proxy)
+        found = appnames.host_of(name, public_addr, self.publics[0] if self.publics else host)
+        if found is None or appnames.is_own(found, self.publics or (host,)):
+            return None
+        return f"https://{found}" if port in (None, 443) else f"https://{found}:{port}"
 
 
 @frozen
 class Show:
-    """A page to show."""
+    """A page to show, and what it may do."""
 
     code: int
     page: bytes = field(repr=False)
+    policy: bytes = pages.POLICY
 
 
 @frozen
@@ -72,6 +87,14 @@ class Go:
     """A path of ours to go to."""
 
     path: bytes
+
+
+@frozen
+class Leave:
+    """A page of an application's to go to; *origin* is that of a registered one (S30)."""
+
+    origin: str
+    path: str = field(repr=False)
 
 
 class Asked(Resource):
@@ -97,13 +120,13 @@ class Asked(Resource):
         answering.addErrback(self._failed, request, lost)
         return NOT_DONE_YET
 
-    async def get(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go:
+    async def get(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go | Leave:
         """Answer a GET; *rest* is what comes after the page's own path."""
         raise NotImplementedError
 
     async def post(
         self, request: Request, rest: tuple[bytes, ...], fields: Mapping[str, str]
-    ) -> Show | Go:
+    ) -> Show | Go | Leave:
         """Answer a form that a page of ours has sent; its token is still to be looked at."""
         raise NotImplementedError
 
@@ -146,14 +169,14 @@ class Asked(Resource):
         answer = await self._decide(request, rest)
         if lost:
             return
-        if isinstance(answer, Go):
-            request.setHeader(b"Location", answer.path)
-            code, page = 303, b""
-        else:
-            code, page = answer.code, answer.page
-        self._send(request, code, page)
+        if isinstance(answer, Show):
+            self._send(request, answer.code, answer.page, answer.policy)
+            return
+        where = answer.path if isinstance(answer, Go) else (answer.origin + answer.path).encode()
+        request.setHeader(b"Location", where)
+        self._send(request, 303, b"")
 
-    async def _decide(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go:
+    async def _decide(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go | Leave:
         if request.method not in self.methods:
             request.setHeader(b"Allow", b", ".join(self.methods))
             return self.problem(405)
@@ -173,8 +196,8 @@ class Asked(Resource):
         if not lost:
             self._send(request, 500, pages.problem(500, SENTENCES[500]))
 
-    def _send(self, request: Request, code: int, page: bytes) -> None:
-        request.setHeader(b"Content-Security-Policy", pages.POLICY)
+    def _send(self, request: Request, code: int, page: bytes, policy: bytes = pages.POLICY) -> None:
+        request.setHeader(b"Content-Security-Policy", policy)
         request.setHeader(b"X-Robots-Tag", b"noindex")
         answers.send(request, code, answers.HTML_TYPE, page)
 

@@ -1,4 +1,4 @@
-"""/web: who is logged in, and what they may use; the place of the console."""
+"""/web: who is logged in, and what they may reach from here; the place of the console."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from twisted.web.server import Request
 
 from tlsgate.core.access import Kind
 from tlsgate.core.routing import CertRule, Route
-from tlsgate.protocols.web import pages, session
-from tlsgate.protocols.web.asked import LOCKED, Asked, Go, Place, Show
+from tlsgate.protocols.web import board, pages, session
+from tlsgate.protocols.web.asked import LOCKED, Asked, Go, Place, Show, address_of
+from tlsgate.protocols.web.board import Board
+from tlsgate.protocols.web.boardstyle import BOARD_SCRIPT, BOARD_STYLE
 from tlsgate.protocols.web.invite import Invite
+from tlsgate.protocols.web.launch import Launch
 from tlsgate.protocols.web.login import HOME, LOGIN, OVER, Login, Logout
 
 #: Traits that say what one may be elsewhere, as people call them.
@@ -27,6 +30,13 @@ _TRAITS: Final = {
     "kubernetes_groups": "Kubernetes groups",
     "kubernetes_users": "Kubernetes users",
 }
+
+_POLICY: Final = pages.policy(style=BOARD_STYLE, script=BOARD_SCRIPT)
+
+_UNKNOWN: Final = (
+    '<section><p class="none">What is open to you cannot be shown now. Try again in a moment.'
+    "</p></section>"
+)
 
 
 @frozen
@@ -71,7 +81,10 @@ class Console(Asked):
             return Go(LOGIN)
         found = await self.session(request)
         if isinstance(found, session.Session):
-            return Show(200, self._page(found))
+            body = {"cookie": found.cookie, "bearer": None, "address": address_of(request)}
+            status, said = await self.ask(request, "/v1/web/targets", body)
+            page = self._page(found, Board.read(said) if status == 200 else None)
+            return Show(200, page, _POLICY)
         if found == 401:
             session.drop(request)
             return Go(OVER)
@@ -79,19 +92,26 @@ class Console(Asked):
             return self.problem(403, LOCKED)
         return self.problem(503 if found == 503 else 500)
 
-    def _page(self, who: session.Session) -> bytes:
+    def _page(self, who: session.Session, found: Board | None) -> bytes:
+        reach = _UNKNOWN if found is None else board.body(found, who.user, self.place.origin)
         body = (
             f'<div class="top"><h1>{escape(who.user)}</h1>'
             f'<form method="post" action="/web/logout">{pages.hidden("bearer", who.bearer)}'
             '<button class="quiet">Log out</button></form></div>'
             f'<p class="lead">Logged in to <b>{escape(self.place.name)}</b>, until {_time(who)} '
             "if you do nothing here.</p>"
-            f"{_roles(who)}"
-            "<h2>Open to you here</h2><p>With a certificate of yours, which tgsh login gets.</p>"
-            f"{_routes(tuple(open_to(self.place.routes, who.user, who.roles)))}"
-            f"{self._commands(who.user)}"
+            f'{reach}<details class="more"><summary>You, and your machine</summary>'
+            f"{_roles(who)}{_routes(tuple(open_to(self.place.routes, who.user, who.roles)))}"
+            f"{self._commands(who.user)}</details>"
         )
-        return pages.document(who.user, body, name=self.place.name)
+        return pages.document(
+            who.user,
+            body,
+            name=self.place.name,
+            kind="board",
+            style=BOARD_STYLE,
+            script=BOARD_SCRIPT,
+        )
 
     def _commands(self, user: str) -> str:
         if self.place.proxy is None:
@@ -119,12 +139,10 @@ def _roles(who: session.Session) -> str:
 
 def _routes(found: tuple[Open, ...]) -> str:
     if not found:
-        return (
-            '<p class="hint">None of this gateway\'s routes is open to you by a role or by name. '
-            "An operator can change that.</p>"
-        )
+        return ""
     rows = "".join(map(_row, found))
     return (
+        "<h2>Routes open to you</h2><p>With a certificate of yours, which tgsh login gets.</p>"
         '<div class="card"><table><thead><tr><th scope="col">Route<th scope="col">Ask by'
         f'<th scope="col">Open by</thead><tbody>{rows}</tbody></table></div>'
     )
@@ -152,6 +170,7 @@ def tree(place: Place) -> Resource:
     console = Console(place)
     console.putChild(b"login", Login(place))
     console.putChild(b"logout", Logout(place))
+    console.putChild(b"launch", Launch(place))
     console.putChild(b"invite", Invite(place))
     console.putChild(b"reset", Invite(place))
     return console

@@ -3,7 +3,8 @@
 1. GET shows the form; who is logged in already goes on to /web.
 2. POST asks the auth service with user name, password and code. It answers with a cookie,
    or one sentence for whatever was wrong (S43).
-3. Logging out needs the bearer of the session besides the cookie (S29).
+3. Who came for an application (`launch`) goes on to it then.
+4. Logging out needs the bearer of the session besides the cookie (S29).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from typing import ClassVar, Final
 
 from twisted.web.server import Request
 
-from tlsgate.protocols.web import form, pages, session
+from tlsgate.protocols.web import form, launch, pages, session
 from tlsgate.protocols.web.asked import (
     STALE,
     Asked,
     Go,
+    Leave,
     Show,
     address_of,
     reason_of,
@@ -38,41 +40,50 @@ _TOLD: Final = {
     b"ended": ("You are logged out.", "good"),
     b"over": ("Your session is over. Log in again.", ""),
 }
+#: What an address and a form say of the application that somebody came for.
+_ADDRESS: Final = re.compile(rf"launch=({launch.NAME})&state=({launch.STATE})")
+_NEXT: Final = re.compile(rf"({launch.NAME}) ({launch.STATE})")
 _PURPOSE: Final = "login"
 _BETWEEN: Final = re.compile(r"[\s-]+")
 _LONGEST: Final = 1024
+
+_Wanted = re.Match[str] | None
 
 
 class Login(Asked):
     """The page that asks who you are."""
 
-    fields: ClassVar = (form.TOKEN, "user", "password", "code")
+    fields: ClassVar = (form.TOKEN, "user", "password", "code", "next")
 
     def render(self, request: Request) -> int:
         """Keep what the address tells before it is forgotten (Twisted calls this)."""
-        request.said = _TOLD.get(request.uri.partition(b"?")[2], ("", ""))  # type: ignore[attr-defined]
+        query = request.uri.partition(b"?")[2]
+        request.said = _TOLD.get(query, ("", ""))  # type: ignore[attr-defined]
+        request.launching = _ADDRESS.fullmatch(query.decode("latin-1"))  # type: ignore[attr-defined]
         return super().render(request)
 
-    async def get(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go:
+    async def get(self, request: Request, rest: tuple[bytes, ...]) -> Show | Go | Leave:
         """Show the form."""
         if rest:
             return self.problem(404)
+        found = request.launching  # type: ignore[attr-defined]
         if not isinstance(await self.session(request), int):
-            return Go(HOME)
+            return Go(HOME if found is None else launch.path_of(found[1], found[2]))
         words, kind = request.said  # type: ignore[attr-defined]
-        return Show(200, self._page(form.token(request, _PURPOSE), words, kind))
+        return self._show(request, 200, form.token(request, _PURPOSE), words, kind, found)
 
     async def post(
         self, request: Request, rest: tuple[bytes, ...], fields: Mapping[str, str]
-    ) -> Show | Go:
+    ) -> Show | Go | Leave:
         """Take the form."""
         if rest:
             return self.problem(404)
+        wanted = _NEXT.fullmatch(fields["next"])
         if not form.good(request, _PURPOSE, fields[form.TOKEN]):
-            return self._again(request, 403, STALE)
+            return self._again(request, 403, STALE, wanted)
         user, password = fields["user"].strip(), fields["password"]
         if not user or not password or max(map(len, fields.values())) > _LONGEST:
-            return self._again(request, 403, FAILED)
+            return self._again(request, 403, FAILED, wanted)
         body = {
             "user": user,
             "password": password,
@@ -83,21 +94,34 @@ class Login(Asked):
         if status == 200:
             form.renewed(request, _PURPOSE)
             session.keep(request, str(said["cookie"]))
-            return Go(HOME)
+            return Go(HOME if wanted is None else launch.path_of(wanted[1], wanted[2]))
         words = told(request, status, said)
         if words is None and status not in (400, 401):
             return self.problem(500)
         # A name that none can have is told the same as one that nobody has.
-        return self._again(request, status if words else 403, words or FAILED)
+        return self._again(request, status if words else 403, words or FAILED, wanted)
 
-    def _again(self, request: Request, code: int, words: str) -> Show:
-        return Show(code, self._page(form.renewed(request, _PURPOSE), words, ""))
+    def _again(self, request: Request, code: int, words: str, wanted: _Wanted) -> Show:
+        return self._show(request, code, form.renewed(request, _PURPOSE), words, "", wanted)
 
-    def _page(self, token: str, words: str, kind: str) -> bytes:
+    def _show(
+        self, request: Request, code: int, token: str, words: str, kind: str, wanted: _Wanted
+    ) -> Show:
+        """The form; it may lead on to the application that it is for, if there is one."""
+        origin = None if wanted is None else launch.origin_of(self.place, request, wanted[1])
+        if wanted is None or origin is None:
+            return Show(code, self._page(token, words, kind))
+        page = self._page(token, words, kind, wanted[1], f"{wanted[1]} {wanted[2]}")
+        return Show(code, page, pages.policy(forms=origin))
+
+    def _page(self, token: str, words: str, kind: str, app: str = "", launching: str = "") -> bytes:
+        on = f", and go on to <b>{escape(app)}</b>" if app else ""
+        hidden = pages.hidden(form.TOKEN, token)
+        hidden += pages.hidden("next", launching) if launching else ""
         body = (
-            f'<h1>Log in</h1><p class="lead">to <b>{escape(self.place.name)}</b></p>'
+            f'<h1>Log in</h1><p class="lead">to <b>{escape(self.place.name)}</b>{on}</p>'
             f"{pages.note(words, kind)}"
-            f'<form method="post" action="/web/login">{pages.hidden(form.TOKEN, token)}'
+            f'<form method="post" action="/web/login">{hidden}'
             + pages.field(
                 "user",
                 "User name",
@@ -118,7 +142,7 @@ class Login(Asked):
             "anew.</p>"
         )
         title = "Log in" if kind or not words else "Error: Log in"
-        return pages.document(title, body, name="", slim=True)
+        return pages.document(title, body, name="", kind="slim")
 
 
 class Logout(Asked):
@@ -129,7 +153,7 @@ class Logout(Asked):
 
     async def post(
         self, request: Request, rest: tuple[bytes, ...], fields: Mapping[str, str]
-    ) -> Show | Go:
+    ) -> Show | Go | Leave:
         """End the session."""
         if rest:
             return self.problem(404)

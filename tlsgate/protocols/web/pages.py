@@ -1,7 +1,8 @@
 """The frame of pages for people: head, style, policy, and the pieces that forms are made of.
 
 Everything that comes from elsewhere is escaped here, and nothing that a browser sent is ever
-in a page (S30): fields come back empty. There is no script, so no page needs one.
+in a page (S30): fields come back empty. No page needs a script; the one that has one, to find
+things in it, names its digest in the policy.
 """
 
 from __future__ import annotations
@@ -18,11 +19,28 @@ from tlsgate.protocols.web.style import STYLE
 
 _STYLE = STYLE + FORM_STYLE
 
-POLICY = (
-    b"default-src 'none'; style-src 'sha256-"
-    + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest())
-    + b"'; img-src data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
+
+def policy(*, style: str = "", script: str = "", forms: str = "") -> bytes:
+    """What a page may do.
+
+    Args:
+        style: what it has beside the style of all pages.
+        script: its only one; "" for none.
+        forms: an origin to which the answer to its form may lead, beside our own: browsers hold
+            the redirects that follow a form to the policy as well.
+    """
+    run = f"script-src '{_digest(script)}'; " if script else ""
+    return (
+        f"default-src 'none'; style-src '{_digest(_STYLE + style)}'; {run}img-src data:; "
+        f"base-uri 'none'; form-action 'self'{forms and ' ' + forms}; frame-ancestors 'none'"
+    ).encode()
+
+
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+POLICY = policy()
 
 _SIGNS = {
     "": '<path d="M12 8v5M12 16.5v.1"/>',
@@ -30,30 +48,43 @@ _SIGNS = {
 }
 
 
-def document(title: str, body: str, *, name: str = "", slim: bool = False) -> bytes:
+def document(
+    title: str,
+    body: str,
+    *,
+    name: str = "",
+    kind: str = "",
+    style: str = "",
+    script: str = "",
+    refresh: str = "",
+) -> bytes:
     """A whole page.
 
     Args:
         title: of the tab; it never has anything of the address in it.
         body: HTML below the header.
         name: of the cluster.
-        slim: a narrow page with one form.
+        kind: "slim" for a narrow page with one form, "board" for a wide one.
+        style, script: as of `policy`.
+        refresh: a path of ours where the browser goes on to by itself.
     """
+    on = f'<meta http-equiv="refresh" content="0;url={escape(refresh)}">' if refresh else ""
+    end = f"<script>{script}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
+        f'<meta name="color-scheme" content="light dark">{on}'
         f'<link rel="icon" href="{ICON}"><title>{escape(title)} \u00b7 tlsgate</title>'
-        f"<style>{_STYLE}</style></head><body>"
+        f"<style>{_STYLE}{style}</style></head><body>"
         f'<header><a href="/">{MARK}<b>tlsgate</b></a><span>{escape(name)}</span></header>'
-        f"<main{' class=slim' if slim else ''}>{body}</main></body></html>\n"
+        f"<main{kind and f' class={kind}'}>{body}</main>{end}</body></html>\n"
     ).encode()
 
 
 def problem(code: int, sentence: str) -> bytes:
     """The page for an error that no form can mend: its number and a sentence."""
     body = f'<div class="error"><h1>{code}</h1></div><p class="lead">{escape(sentence)}</p>'
-    return document(f"Error {code}", body, slim=True)
+    return document(f"Error {code}", body, kind="slim")
 
 
 def note(sentence: str, kind: str = "") -> str:

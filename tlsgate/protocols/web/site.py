@@ -5,9 +5,10 @@ The documents and the page depend on the configuration alone, so they are made o
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -19,6 +20,8 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlsgate.config.settings import Settings
 from tlsgate.core.addresses import host_port, split
+from tlsgate.core.names import normal
+from tlsgate.errors import BadName
 from tlsgate.interfaces import ICluster, IGateProtocol
 from tlsgate.protocols import addresses
 from tlsgate.protocols.web import answers, console, page, pages, ping
@@ -165,10 +168,38 @@ def _tree(
         root.putChild(b"v1", Anyone(cluster))
         proxy = pages.reached(addresses.first(settings.public.web) or listeners.get("web"))
         place = Place(
-            door=cluster.door, name=cluster.name, proxy=proxy, routes=tuple(settings.routes)
+            door=cluster.door,
+            name=cluster.name,
+            proxy=proxy,
+            routes=tuple(settings.routes),
+            publics=tuple(public_names(settings.public.web)),
         )
         root.putChild(b"web", console.tree(place))
+        known = Branch()
+        root.putChild(b".well-known", known)
+        known.putChild(b"jwks.json", Jwks(cluster))
     return root
+
+
+class Jwks(Branch):
+    """/.well-known/jwks.json: the keys by which applications verify our tokens (RFC 7517)."""
+
+    def __init__(self, cluster: ICluster) -> None:
+        super().__init__()
+        self._cluster = cluster
+
+    def render(self, request: Request) -> int:
+        """Answer with the keys as they are now; a cache may be behind by a minute."""
+        keys = dict(getattr(self._cluster, "jwks", None) or {"keys": []})
+        body = answers.json_body(keys)
+        return Constant(answers.JSON_TYPE, body, b"public, max-age=60").render(request)
+
+
+def public_names(addresses: Iterable[str]) -> Iterator[str]:
+    """The names in public addresses, without those that are no names."""
+    for address in addresses:
+        with contextlib.suppress(BadName):
+            yield normal(split(address)[0])
 
 
 def listeners_of(settings: Settings, web_address: IAddress | None) -> Mapping[str, str]:
