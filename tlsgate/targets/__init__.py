@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tlsgate.targets.base import Openings
 from tlsgate.targets.plain import plain
+from tlsgate.targets.postgres import postgres
 
 
 def openings() -> Openings:
@@ -12,4 +13,5 @@ def openings() -> Openings:
         ("node", "ssh"): plain,
         ("app", "http"): plain,
         ("app", "tcp"): plain,
+        ("db", "postgres"): postgres(),
     }
