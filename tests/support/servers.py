@@ -360,7 +360,7 @@ class Postgres(Server):
         """Make a cluster without fsync, and its rules."""
         data = self.folder / "data"
         _run(
-            _postgres("initdb"),
+            self.binary("initdb"),
             *("-D", data, "-U", "postgres", "--auth=trust", "-E", "UTF8"),
             *("--locale=C", "--no-sync", "--no-instructions"),
             user=self.user,
@@ -388,7 +388,11 @@ class Postgres(Server):
         with (data / "postgresql.conf").open("a") as config:
             config.write("\n".join(lines) + "\n")
         (data / "pg_hba.conf").write_text(f"local all all trust\n{rule}\n")
-        return (_postgres("postgres"), "-D", data)
+        return (self.binary("postgres"), "-D", data)
+
+    def binary(self, name: str) -> str:
+        """A program of this version's."""
+        return _postgres(name)
 
     def ready(self) -> bool:
         """Whether it takes queries, not only connections."""
