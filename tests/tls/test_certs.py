@@ -411,6 +411,19 @@ class SelfSignedTests(Folder):
         )
         self.assertEqual(store.pick(None).names, ("gate.example", "*.gate.example"))
 
+    def test_applications(self) -> None:
+        """What is made covers the names of applications, and says which names it is not for."""
+        store = CertificateStore.self_signed(("gw.test", "localhost"), self.folder)
+        self.assertEqual(store.pick(None).names, ("gw.test", "localhost", "*.gw.test"))
+        for name, covered in (
+            ("gw.test", True),
+            ("grafana.gw.test", True),
+            ("a.b.gw.test", False),
+            ("x.localhost", False),
+            ("wiki.example.net", False),
+        ):
+            self.assertEqual(store.covers(name), covered, name)
+
     def test_addresses_alone(self) -> None:
         """A gateway that is known by address only has a certificate too."""
         store = CertificateStore.self_signed(("::1",), self.folder)

@@ -96,5 +96,6 @@ class ICrew(Interface):
 
         Returns:
             name, away (the auth service is not heard), age_seconds (of what is known; None:
-            nothing was heard), limit_seconds (of that age, where locks are strict), strict.
+            nothing was heard), limit_seconds (of that age, where locks are strict), strict;
+            uncovered, sentences about applications whose names no certificate is for.
         """

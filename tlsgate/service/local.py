@@ -32,6 +32,7 @@ from tlsgate.service import counts
 from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.certwatch import CertificateWatch
+from tlsgate.service.coverage import uncovered
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.doors import NoLedger, StaticRules
 from tlsgate.service.explain import explain
@@ -234,7 +235,11 @@ class LocalGateway:
         return []
 
     async def cluster(self) -> dict[str, Any] | None:
-        return None if self._membership is None else self._membership.told()
+        if self._membership is None:
+            return None
+        offered = () if self._tunnels is None else self._tunnels.tunnels.offers("app")
+        found = uncovered(self.gateway.gate, offered)
+        return {**self._membership.told(), "uncovered": found}
 
     # -- inside ----------------------------------------------------------------------------
 

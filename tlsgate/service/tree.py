@@ -253,7 +253,7 @@ class Daemon(Service):
             "draining": self.draining,
             "connections": sum(tally["active"].values()),
             "last_reload": self._last_reload,
-            "warnings": self.warnings(),
+            "warnings": [*self.warnings(), *(cluster or {}).get("uncovered", ())],
         }
 
     async def listeners(self) -> list[dict[str, Any]]:

@@ -123,8 +123,9 @@ class CertificateStore:
     ) -> Self:
         """Serve a certificate of our own, kept in *folder* so that it survives a restart.
 
-        It is made again, on the same key, when it is for other names or has
-        passed two thirds of its life; `reload` looks at that too.
+        It is for the names right below the public ones as well, which applications have. It
+        is made again, on the same key, when it is for other names or has passed two thirds
+        of its life; `reload` looks at that too.
 
         Args:
             names: at least one host name or address literal that clients dial.
@@ -135,7 +136,10 @@ class CertificateStore:
             BadSettings: the folder cannot be written.
         """
         ips = tuple(name for name in names if _is_address(name))
-        dns = tuple(name.lower() for name in names if name not in ips) or ("localhost",)
+        own = [name.lower() for name in names if name not in ips] or ["localhost"]
+        # No browser takes a wildcard right below a top-level domain.
+        below = [f"*.{name}" for name in own if "." in name and not name.startswith("*.")]
+        dns = tuple(dict.fromkeys((*own, *below)))
         files = KeyPair(
             cert_file=folder / "self-signed.pem", key_file=folder / "self-signed-key.pem"
         )
@@ -162,6 +166,11 @@ class CertificateStore:
             # A wildcard stands for exactly one label (RFC 6125 section 6.4.3).
             found = index.wildcard.get(server_name.partition(".")[2], index.default)
         return found
+
+    def covers(self, server_name: str) -> bool:
+        """Whether a certificate is for *server_name* (normalised), and not just shown for it."""
+        names = self.pick(server_name).names
+        return server_name in names or f"*.{server_name.partition('.')[2]}" in names
 
     def sets(self) -> frozenset[CertSet]:
         """Every set that `pick` may give now."""
