@@ -40,7 +40,7 @@ from tlsgate.service.labels import Labels
 from tlsgate.service.memory import Trimmer
 from tlsgate.service.requests import Requests
 from tlsgate.service.sshnode import NoSsh, SshNode
-from tlsgate.targets import openings
+from tlsgate.targets import check_files, openings
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
 from tlsgate.tunnel import finding
@@ -168,6 +168,7 @@ class AgentCrew:
     # -- ICrew -----------------------------------------------------------------------------
 
     async def begin(self, orders: Orders) -> None:
+        check_files(_parts(self._settings)[0].offers)
         for one in self._labels:
             one.start()
         await self.enrolment.start()
@@ -185,6 +186,7 @@ class AgentCrew:
             raise ReloadRefused(
                 ["teleport.nodename cannot change while the agent runs; restart it"]
             )
+        check_files(agent.offers)
         if agent.roles != _parts(self._settings)[0].roles:
             why = (
                 "ssh_service, db_service and app_service cannot be switched on or off while "
