@@ -10,7 +10,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import noise
 from tests.tunnel.yard import NO, Agent, Asker, Served, Yard, asked
+from tlsgate.core.frames import FrameKind, numbered
 from tlsgate.errors import TunnelBroken
+from tlsgate.tls.fast import Session
 
 
 def read(sock: socket.socket, size: int = 1 << 20) -> bytes | None:
@@ -19,6 +21,23 @@ def read(sock: socket.socket, size: int = 1 << 20) -> bytes | None:
         return sock.recv(size)
     except BlockingIOError:
         return None
+
+
+class Overheard:
+    """A session, and the words that it was given."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.said: list[bytes] = []
+        self.read = session.read
+        self.write = session.write
+        self.pending = session.pending
+        self.end = session.end
+
+    def say(self, words: bytes) -> int:
+        """See `Session.say`."""
+        self.said.append(words)
+        return self._session.say(words)
 
 
 class StreamCase(SynchronousTestCase):
@@ -75,6 +94,20 @@ class ServingTests(StreamCase):
         self.assertEqual(self.gateway.serial, 20)
         self.assertEqual(self.gateway.carried(), (160, 120))
         self.assertEqual(self.theirs.carried(), (160, 120))
+
+    def test_last_words(self) -> None:
+        """Where the client has ended first, the agent's END and ENDED leave in one write."""
+        served = self.serve()
+        session = Overheard(self.theirs._wire.session)
+        self.theirs._wire.session = session
+        served.client.shutdown(socket.SHUT_WR)
+        self.yard.settle()
+        served.target.shutdown(socket.SHUT_WR)
+        self.yard.settle()
+        self.assertTrue(served.over())
+        last = numbered(FrameKind.END, 1) + numbered(FrameKind.ENDED, 1)
+        self.assertEqual(session.said, [last])
+        self.assert_serves()
 
     def test_what_is_asked_arrives(self) -> None:
         """The agent sees all that the gateway asks, and may take its time."""

@@ -212,6 +212,8 @@ class AgentStream(Stream):
         unread: what has been read behind the gateway's HELLO.
     """
 
+    has_the_last_word = True
+
     def __init__(
         self,
         lease: Lease,

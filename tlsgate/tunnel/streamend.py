@@ -184,6 +184,7 @@ class StreamEnd(End):
         "_headed",
         "_met",
         "_owed",
+        "_parting",
         "_serial",
         "_stream",
         "_wire",
@@ -205,12 +206,14 @@ class StreamEnd(End):
         self._owed = 0
         self._headed = False
         self._ending = False
+        #: Our END waits for the stream's next word, which comes at once.
+        self._parting = False
         self.said = False  #: our END has left
 
     @property
     def stuck(self) -> bool:
         """True when a frame has left in part: nothing else may follow."""
-        return bool(self._owed or self._wire.late)
+        return bool(self._owed or (self._wire.late and not self._parting))
 
     @property
     def watching(self) -> bool:
@@ -329,6 +332,10 @@ class StreamEnd(End):
         wire = self._wire
         if self._ending:
             outcome = wire.flush()
+        elif self._is_last():
+            self._ending = self._parting = True
+            wire.late += numbered(FrameKind.END, self._serial)
+            outcome = ENDED
         else:
             self._ending = True
             outcome = wire.say(numbered(FrameKind.END, self._serial))
@@ -339,6 +346,18 @@ class StreamEnd(End):
             self.said = True
             self._stream.end_said()
         return outcome
+
+    def _is_last(self) -> bool:
+        """Whether the relay gives the loan back once this END is said: then one write does."""
+        out = getattr(self, "out", None)
+        stream = self._stream
+        return (
+            out is not None
+            and out.said
+            and not self._wire.late
+            and stream is not None
+            and stream.has_the_last_word
+        )
 
     def queued(self) -> int:
         """See `End.queued`."""

@@ -41,6 +41,8 @@ class Stream:
     """
 
     _life: GatewayLife | AgentLife
+    #: Whether a client's end in order is followed by a word of ours: an agent's ENDED.
+    has_the_last_word = False
 
     def __init__(
         self,
