@@ -92,6 +92,7 @@ class ChromiumTests(ConsoleCase):
         self.log_in(tab, user)
         self.assertEqual(tab.path, "/web")
         self.assertIn("Logged in to gw.test", tab.text)
+        tab.js("document.querySelector('details.more').open = true")
         self.assertIn("Roles access", tab.text)
         self.assertEqual(tab.js("document.cookie"), "")
         cookies = {one["name"]: one for one in tab.ask("Network.getCookies")["cookies"]}
@@ -165,7 +166,7 @@ class ChromiumTests(ConsoleCase):
                 self.assertEqual(tab.js("location.host"), "gw.test")
                 self.assertIn("This request does not come from a page of this gateway", tab.text)
             own.go("https://gw.test/web")
-            self.assertEqual((own.path, "Roles access" in own.text), ("/web", True), host)
+            self.assertEqual((own.path, "Logged in to" in own.text), ("/web", True), host)
         events = gate.admin("GET", "/v1/audit?event=session.web.end")["events"]
         self.assertEqual(events, [])
 

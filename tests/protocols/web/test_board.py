@@ -62,7 +62,7 @@ class BoardTests(SynchronousTestCase):
         """Each has the command that connects, with a user and a database that are allowed."""
         text = words(shown(SAID).encode())
         for wanted in (
-            "orders PostgreSQL Orders of the shop",
+            "orders PostgreSQL env=prod Orders of the shop",
             "tgsh db connect orders --db-user=app --db-name=shop",
             "tgsh proxy db orders --db-user=app --db-name=shop --tunnel",
             "tgsh db login orders --db-user=app --db-name=shop",
@@ -123,4 +123,4 @@ class BoardTests(SynchronousTestCase):
         reader = Reader(f"<html><head></head><body>{page}</body></html>")
         self.assertEqual(reader.open, [])
         self.assertEqual([one for one in reader.attributes if one[1].startswith("on")], [])
-        self.assertIn("tgsh ssh &#x27;&quot;&gt;&lt;script&gt;", page)
+        self.assertIn('data-text="tgsh ssh &#x27;&quot;&gt;&lt;script&gt;', page)

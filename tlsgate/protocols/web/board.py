@@ -145,8 +145,8 @@ def _database(one: Target) -> str:
         + _allowed("Databases", one.names)
     )
     return (
-        f'<div class="title"><h3>{escape(one.name)}</h3>{tag}</div>{about}'
-        f"{_line(connect, f'Copy the command for {one.name}')}{_labels(one)}"
+        f'<div class="title"><h3>{escape(one.name)}</h3>{tag}{_labels(one)}</div>{about}'
+        f"{_line(connect, f'Copy the command for {one.name}')}"
         f"<details><summary>Other ways to connect</summary>{ways}</details>"
     )
 
@@ -157,17 +157,17 @@ def _node(one: Target, user: str) -> str:
     others = [each for each in one.users if each != login and "*" not in each]
     also = _allowed("Also as", others) if others else ""
     return (
-        f'<div class="title"><h3>{escape(one.name)}</h3></div>'
-        f"{_line(shlex.join(('tgsh', 'ssh', where)), f'Copy the command for {one.name}')}"
-        f"{also}{_labels(one)}"
+        f'<div class="title"><h3>{escape(one.name)}</h3>{_labels(one)}</div>'
+        f"{_line(shlex.join(('tgsh', 'ssh', where)), f'Copy the command for {one.name}')}{also}"
     )
 
 
 def _line(command: str, what: str) -> str:
     """A command line, and a button that copies it."""
-    text = escape(command)
+    # A line breaks between words only: clients' options begin with hyphens.
+    text = " ".join(f"<span>{escape(word)}</span>" for word in command.split(" "))
     return (
-        f'<div class="line"><code data-text="{text}"><i>$ </i>{text}</code>'
+        f'<div class="line"><code data-text="{escape(command)}"><i>$ </i>{text}</code>'
         f'<button class="copy" type="button" hidden aria-label="{escape(what)}">Copy</button></div>'
     )
 

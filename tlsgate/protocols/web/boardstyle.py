@@ -9,11 +9,13 @@ from __future__ import annotations
 BOARD_STYLE = """
 [hidden]{display:none!important}
 .board,header:has(+.board){max-width:64rem}
+.board .lead{max-width:none}
 .find{position:sticky;top:0;z-index:1;display:flex;align-items:center;gap:.8rem;
 margin:1.8rem -1.5rem 0;padding:.7rem 1.5rem;background:var(--ground)}
 .find label{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .find input{flex:1;min-width:0;background:var(--card)}
 .find output{color:var(--soft);font-size:.875rem;white-space:nowrap}
+.find output:empty{display:none}
 kbd{padding:.05rem .5rem;border:1px solid var(--line);border-radius:.35rem;color:var(--soft);
 background:var(--card);font:.8125rem/1.5 ui-monospace,Menlo,Consolas,monospace}
 .board section{margin-top:2.4rem}
@@ -37,11 +39,15 @@ overflow-wrap:anywhere}
 .rows{border:1px solid var(--line);border-radius:.8rem;background:var(--card);overflow:hidden}
 .rows>li{padding:1rem 1.15rem;border-top:1px solid var(--line)}
 .rows>li:first-child,.rows>li[hidden]:first-child+li{border-top:0}
-.title{display:flex;flex-wrap:wrap;align-items:baseline;gap:.3rem .7rem}
+.title{display:flex;flex-wrap:wrap;align-items:center;gap:.3rem .7rem}
+.title .labels{margin:0 0 0 auto}
 .title h3{margin:0;font-size:1.0625rem;font-weight:650;overflow-wrap:anywhere}
 .line{display:flex;align-items:stretch;gap:.5rem;margin:.6rem 0 0}
 .line code{flex:1;min-width:0;padding:.42rem .8rem;border-radius:.5rem;background:var(--code);
 font-size:.875rem;overflow-wrap:anywhere;user-select:all}
+.line code span{display:inline-block;max-width:100%}
+.tile .line code{padding-inline:.6rem;font-size:.8125rem}
+.tile button.copy{min-width:0;padding-inline:.6rem}
 .line code i{color:var(--soft);user-select:none}
 button.copy{flex:none;min-width:5.2rem;padding:.2rem .8rem;border:1px solid var(--line);
 border-radius:.5rem;background:none;color:var(--accent);font-size:.875rem;font-weight:550}
@@ -57,13 +63,16 @@ summary::-webkit-details-marker{display:none}
 .more{margin:3.2rem 0 4rem;padding-top:1.1rem;border-top:1px solid var(--line)}
 .more>summary{font-size:1rem;font-weight:600}
 .more h2{margin-top:1.9rem}
+[data-part=nodes] .rows{display:grid;gap:0 1px;background:var(--line);
+grid-template-columns:repeat(auto-fit,minmax(min(27rem,100%),1fr))}
+[data-part=nodes] .rows>li{border:0;box-shadow:0 1px var(--line);background:var(--card)}
 .none{margin:0;padding:1.1rem 1.15rem;border:1px dashed var(--line);border-radius:.8rem;
 color:var(--soft)}
 @media(max-width:40rem){
 .find{margin-inline:-1.1rem;padding-inline:1.1rem}
 .find kbd{display:none}
-.line{flex-direction:column}
-button.copy{width:auto;align-self:end;padding-block:.35rem}
+.title .labels{margin:.15rem 0 0;flex-basis:100%}
+.line button.copy{width:auto;min-width:0;padding-inline:.7rem}
 .tile,.rows>li{padding:.9rem 1rem}}
 """
 
