@@ -352,6 +352,9 @@ class ICluster(Interface):
     api: Any = Attribute("The `auth.api.Api` itself where it is in this process; else None.")
     mode: str = Attribute("'multiplex' or 'separate': what clients are told to use now.")
     ping_seconds: float | None = Attribute("Between two pings of a ping token now, if known.")
+    jwks: Mapping[str, Any] = Attribute(
+        "The keys that sign what applications get, as a JWK set: {'keys': [...]}; may be empty."
+    )
 
     def is_ours(identity: Identity) -> bool:
         """Whether one of the cluster's authorities has issued the certificate."""
@@ -364,6 +367,12 @@ class ICluster(Interface):
 
         By what is known now of locks, of roles, and of the roles that the user still has.
         Never blocks, never raises.
+        """
+
+    def on_session_end(listener: Callable[[str], None]) -> None:
+        """Call *listener* with the id of each web session at an application that has ended.
+
+        With "" where any may have: after a lock, or where the ends were not heard for a while.
         """
 
     def ssh_identity(certificate: SshCertificate) -> Identity:

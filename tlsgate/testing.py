@@ -212,6 +212,7 @@ class FakeContext:
     der: bytes = b""
     ping_seconds: float | None = None
     ssh_host: Any = None
+    slab: Any = None
     shut: GateError | None = None
     #: What `emit` was called with: event, fields.
     emitted: list[tuple[str, Mapping[str, object]]] = field(factory=list)
@@ -283,6 +284,8 @@ class FakeCluster:
         lock: what shuts everybody out.
         decision: about every target.
         asked: the arguments of each `decide_target`.
+        jwks: keys of applications' tokens.
+        session_listeners: what `on_session_end` was given.
     """
 
     def __init__(
@@ -302,6 +305,12 @@ class FakeCluster:
         self.lock: Lock | None = None
         self.decision = Decision(True, "role access")
         self.asked: list[tuple[Identity, Target, str | None]] = []
+        self.jwks: Mapping[str, Any] = {"keys": []}
+        self.session_listeners: list[Callable[[str], None]] = []
+
+    def on_session_end(self, listener: Callable[[str], None]) -> None:
+        """Remember *listener*."""
+        self.session_listeners.append(listener)
 
     def is_ours(self, identity: Identity) -> bool:
         """Go by the anchor, which `member` gives."""

@@ -82,7 +82,14 @@ class FindTests(SynchronousTestCase):
 
 
 #: They change nothing that an audit trail would tell of.
-_READERS = {"explain", "web.check", "agent.heartbeat", "gateway.agents"}
+_READERS = {
+    "gateway.app_check",
+    "web.targets",
+    "explain",
+    "web.check",
+    "agent.heartbeat",
+    "gateway.agents",
+}
 
 
 class RefusalTests(SynchronousTestCase):

@@ -21,7 +21,7 @@ class FeedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = MemoryStore(self.clock.seconds, lambda call: self.clock.callLater(0, call))
-        self.feed = Feed(self.store, self.make, lambda key: key.startswith("a/"))
+        self.feed = Feed(self.store, self.make, lambda event: event.key.startswith("a/"))
         #: Snapshots that are being made; each is as long as the test wants.
         self.making: list[Deferred[None]] = []
         self.slow = False

@@ -105,6 +105,34 @@ class HeardTests(ViewCase):
         self.assertEqual(after.state, self.view.state)
         self.assertEqual(self.revision(), 13)
 
+    def test_jwks(self) -> None:
+        """The keys of applications' tokens are those that the auth service has now."""
+        self.assertEqual(self.view.jwks, {"keys": []})
+        self.begin()
+        self.assertEqual(self.view.jwks, {"keys": []})
+        one, two = {"kid": "1"}, {"kid": "2"}
+        keys = [{"public_key": "PEM", "jwk": key} for key in (one, two)]
+        self.door.live.say(event("cert_authority", "jwt", {"keys": keys, "revision": 8}, 8))
+        self.assertEqual(self.view.jwks, {"keys": [one, two]})
+
+    def test_s31_ends_of_sessions(self) -> None:
+        """Each end is told by its id; a snapshot or a lock may have ended any."""
+        ended: list[str] = []
+
+        def broken(sid: str) -> None:
+            raise RuntimeError(sid)
+
+        self.view.on_session_end(broken)
+        self.view.on_session_end(ended.append)
+        self.begin()
+        say = self.door.live.say
+        say(event("app_session", "abc", None, 8))
+        say(event("role", "dev", role("dev"), 9))
+        say(event("lock", "l", lock("l", user="bob"), 10))
+        say(event("lock", "l", None, 11))
+        self.assertEqual(ended, ["", "abc", ""])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 3)
+
     def test_second_factor(self) -> None:
         """It is the auth service's word, as long as there is one."""
         self.assertIsNone(self.view.second_factor)

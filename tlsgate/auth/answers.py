@@ -460,6 +460,42 @@ class Apps(Answer):
     items: list[App]
 
 
+class AppCode(Answer):
+    """A code for an application's host; good once, for a minute."""
+
+    code: str
+    app: str
+
+
+class AppSession(Answer):
+    """Whose a session at an application is."""
+
+    sid: str = Field(description="by which the watch tells of its end")
+    user: str
+    expires: float
+
+
+class AppBegun(AppSession):
+    """A session at an application; its cookie is shown this once."""
+
+    cookie: str
+
+
+class AppCertified(AppSession):
+    """A user's certificate for one application; `expires` is its end."""
+
+    certificate: str = Field(description="PEM")
+
+
+class WebTargets(Answer):
+    """What somebody may reach."""
+
+    user: str
+    apps: list[MyApp]
+    databases: list[MyDatabase]
+    nodes: list[MyNode]
+
+
 class AgentRow(Answer):
     """An agent, and its tunnel."""
 

@@ -21,6 +21,7 @@ from tlsgate import errors
 from tlsgate.auth import (
     verbs_agent_events,
     verbs_agents,
+    verbs_apps,
     verbs_gateway,
     verbs_me,
     verbs_open,
@@ -49,6 +50,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_agents.VERBS,
     *verbs_agent_events.VERBS,
     *verbs_targets.VERBS,
+    *verbs_apps.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

@@ -73,6 +73,9 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "backup.create": "TGB00I",
         "session.web.start": "TGW00I",
         "session.web.end": "TGW01I",
+        "app.session.login": "TGW02I",
+        "app.session.logout": "TGW03I",
+        "app.session.rejected": "TGW04W",
         "api.denied": "TGD00W",
         "audit.lost": "TGZ00W",
     }

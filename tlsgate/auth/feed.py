@@ -60,10 +60,10 @@ class Feed:
 
     Args:
         make: makes a snapshot.
-        matters: whether a key is any watcher's business.
+        matters: whether a change is any watcher's business.
     """
 
-    def __init__(self, store: IStore, make: Make, matters: Callable[[str], bool]) -> None:
+    def __init__(self, store: IStore, make: Make, matters: Callable[[Event], bool]) -> None:
         self._store = store
         self._make = make
         self._matters = matters
@@ -136,7 +136,7 @@ class Feed:
         return self._line[1]
 
     def _changed(self, events: Sequence[Event]) -> None:
-        mine = [event for event in events if self._matters(event.key)]
+        mine = [event for event in events if self._matters(event)]
         if mine:
             self._forget()
             for following in list(self._followers):

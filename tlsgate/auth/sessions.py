@@ -1,18 +1,16 @@
 """Web sessions: a cookie that only its browser knows, and a bearer that its own pages know.
 
-The cookie is a bucket of the user's and 256 bits of chance; of it only a digest is kept,
-under `sessions/<bucket>/<digest>`, so finding one is one read and ending all of a user is
-one scan. The bearer is worked out from the cookie by HMAC: a page of ours gets it in an
-answer, a foreign page that can make the browser send the cookie does not (S29), and there is
-nothing of it to keep. Every look-up reads the store, so an ended session is refused by the
-next request; `on_end` tells those who hold something open for it (S31).
+Of the cookie a digest is kept, under `sessions/` (`cookies`). The bearer is worked out from
+the cookie by HMAC: a page of ours gets it in an answer, a foreign page that can make the
+browser send the cookie does not (S29), and there is nothing of it to keep. Every look-up
+reads the store, so an ended session is refused by the next request; `on_end` tells those who
+hold something open for it (S31).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -20,16 +18,19 @@ from typing import Final
 from attrs import field, frozen
 from twisted.logger import Logger
 
-from tlsgate.auth.opaque import digest, new_secret, pack, same, unpack
+from tlsgate.auth.appsessions import AppSessions, Limits
+from tlsgate.auth.cookies import bucket_of, id_of, new_cookie, place_of
+from tlsgate.auth.opaque import digest, pack, same, unpack
 from tlsgate.core.keeping import ABSENT, Change, Delete, Event, Item, Put
 from tlsgate.errors import Conflict
 from tlsgate.interfaces import IStore, IWatch
+
+__all__ = ["Limits", "NewSession", "Session", "Sessions", "bearer_of"]
 
 #: Sessions of one user; one more ends the oldest.
 PER_USER: Final = 32
 
 _PREFIX = "sessions/"
-_COOKIE = re.compile(r"([0-9a-f]{16})[A-Za-z0-9_-]{43}")
 _BEARER = b"tlsgate web bearer"
 
 #: Logins that cross an `end_all` may make more than one page; so many pages are ended.
@@ -37,14 +38,6 @@ _ROUNDS = 8
 
 #: A session's last use is written again after this part of the idle limit.
 _FRESH = 1 / 10
-
-
-@frozen(kw_only=True)
-class Limits:
-    """How long a session lasts, in seconds: unused, and at all."""
-
-    idle_seconds: float = 1800.0
-    lifetime_seconds: float = 12 * 3600.0
 
 
 @frozen(kw_only=True)
@@ -81,6 +74,9 @@ class Sessions:
 
     Args:
         now: seconds since the epoch.
+
+    Attributes:
+        apps: the sessions at applications.
     """
 
     _log = Logger()
@@ -91,6 +87,8 @@ class Sessions:
         self._store = store
         self._now = now
         self._limits = Limits() if limits is None else limits
+        #: Those at applications, which end with the session that they were begun from.
+        self.apps = AppSessions(store, now, self._limits)
         self._watch: IWatch | None = None
         self._callbacks: dict[object, Callable[[str], None]] = {}
 
@@ -118,8 +116,7 @@ class Sessions:
             address: of the browser.
             pinned: the session is good from there only.
         """
-        bucket, now = _bucket(user), self._now()
-        cookie = bucket + new_secret()
+        cookie, now = new_cookie(user), self._now()
         expires = self._end(now, now)
         value = {
             "user": user,
@@ -128,13 +125,14 @@ class Sessions:
             "created": now,
             "used": now,
         }
-        key = _key(bucket, cookie)
+        key = self.key_of(cookie)
+        assert key is not None
         others = sorted(await self._of(user), key=lambda item: _created(item))
         changes: list[Change] = [Put(key, pack(value), ABSENT, expires)]
         changes += [Delete(item.key) for item in others[: max(0, len(others) + 1 - PER_USER)]]
         await self._store.commit(changes)
         return NewSession(
-            id=_id(key), user=user, cookie=cookie, bearer=bearer_of(cookie), expires=expires
+            id=id_of(key), user=user, cookie=cookie, bearer=bearer_of(cookie), expires=expires
         )
 
     async def find(
@@ -146,10 +144,9 @@ class Sessions:
             bearer: None: the request has none; a wrong one finds nothing.
             address: of the browser, for sessions that are pinned to theirs.
         """
-        shape = _COOKIE.fullmatch(cookie)
-        if shape is None:
+        key, now = self.key_of(cookie), self._now()
+        if key is None:
             return None
-        key, now = _key(shape.group(1), cookie), self._now()
         item = await self._store.get(key)
         if item is None:
             return None
@@ -172,7 +169,7 @@ class Sessions:
                 if await self._store.get(key) is None:
                     return None
         return Session(
-            id=_id(key),
+            id=id_of(key),
             user=found["user"],
             proved=bearer is not None,
             expires=expires,
@@ -181,19 +178,31 @@ class Sessions:
         )
 
     async def end(self, cookie: str) -> str | None:
-        """End the session of *cookie*; give its user, None where there was none."""
-        shape = _COOKIE.fullmatch(cookie)
-        if shape is None:
+        """End the session of *cookie*, and all at applications that were begun from it.
+
+        Gives its user, None where there was none.
+        """
+        key = self.key_of(cookie)
+        if key is None:
             return None
-        key = _key(shape.group(1), cookie)
         item = await self._store.get(key)
-        if item is None:
-            return None
+        if item is not None:
+            await self._store.commit([Delete(key)])
+        await self.apps.end_below(key)  # also of a login that was idle for too long
+        return None if item is None else str(unpack("a session", item.value)["user"])
+
+    async def end_at(self, key: str) -> int:
+        """End the login at *key*, and what was begun from it; give how many there were."""
+        item = await self._store.get(key)
         await self._store.commit([Delete(key)])
-        return str(unpack("a session", item.value)["user"])
+        return (item is not None) + await self.apps.end_below(key)
+
+    def key_of(self, cookie: str) -> str | None:
+        """Where the session of *cookie* would stand; None: it is no cookie."""
+        return place_of(_PREFIX, cookie)
 
     async def end_all(self, user: str) -> int:
-        """End every session of *user*; give how many there were."""
+        """End every session of *user*, at applications too; give how many logins there were."""
         ended = 0
         for _ in range(_ROUNDS):
             keys = [item.key for item in await self._of(user)]
@@ -201,11 +210,12 @@ class Sessions:
                 break
             await self._store.commit([Delete(key) for key in keys])
             ended += len(keys)
+        await self.apps.end_all(user)
         return ended
 
     async def _of(self, user: str) -> list[Item]:
         """The sessions of *user*; at most a few more than `PER_USER`, for makes may cross."""
-        items = await self._store.scan(f"{_PREFIX}{_bucket(user)}/", "", 3 * PER_USER)
+        items = await self._store.scan(f"{_PREFIX}{bucket_of(user)}/", "", 3 * PER_USER)
         return [item for item in items if unpack("a session", item.value)["user"] == user]
 
     def _end(self, created: float, used: float) -> float:
@@ -217,7 +227,7 @@ class Sessions:
             if event.item is None:
                 for callback in list(self._callbacks.values()):
                     try:
-                        callback(_id(event.key))
+                        callback(id_of(event.key))
                     except Exception:  # the others must hear of it nevertheless
                         self._log.failure("the end of a session was not taken up")
 
@@ -225,20 +235,6 @@ class Sessions:
 def bearer_of(cookie: str) -> str:
     """Work out the bearer that goes with *cookie*."""
     return hmac.new(cookie.encode("utf-8", "surrogatepass"), _BEARER, hashlib.sha256).hexdigest()
-
-
-def _bucket(user: str) -> str:
-    """Where the sessions of *user* stand; a cookie shows it, so it is no name."""
-    return digest(f"session of {user}")[:16]
-
-
-def _key(bucket: str, cookie: str) -> str:
-    return f"{_PREFIX}{bucket}/{digest(cookie)}"
-
-
-def _id(key: str) -> str:
-    """What a session is called: enough of its digest to be the only one."""
-    return key.rpartition("/")[2][:24]
 
 
 def _created(item: Item) -> float:

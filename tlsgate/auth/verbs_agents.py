@@ -15,7 +15,7 @@ from tlsgate.auth.principal import GATEWAY
 from tlsgate.auth.resources import roles_of
 from tlsgate.core.keeping import Item
 from tlsgate.core.locks import agent_name
-from tlsgate.core.roles import Target, allowed_logins, decide_target
+from tlsgate.core.roles import Person, Target, allowed_logins, decide_target
 from tlsgate.errors import BadAsk, Forbidden, NoSuch
 
 #: After so many nodes others have their turn.
@@ -43,12 +43,16 @@ async def _report(call: Call) -> Any:
 
 
 async def _mine(call: Call) -> Any:
-    asked: NodesAsked = call.query
+    return {"nodes": await nodes_of(call, call.rights.person, call.query)}
+
+
+async def nodes_of(call: Call, shown: Person | None, asked: NodesAsked) -> list[dict[str, Any]]:
+    """The nodes that *shown* may come to, by name; None: the admin socket."""
     wanted = pairs(asked.labels)
     word = asked.search.lower()
     found: list[dict[str, Any]] = []
     count = 0
-    sight = await _sight(call)
+    sight = await _sight(call, shown)
     async for _, resource in nodes.every(call):
         count += 1
         if not count % _TURN:
@@ -59,7 +63,7 @@ async def _mine(call: Call) -> Any:
         logins = sight(row)
         if logins is not None:
             found.append({**row, "logins": logins})
-    return {"nodes": found}
+    return found
 
 
 def _row(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,14 +76,15 @@ def _row(resource: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _sight(call: Call) -> Callable[[Mapping[str, Any]], list[str] | None]:
+async def _sight(
+    call: Call, shown: Person | None
+) -> Callable[[Mapping[str, Any]], list[str] | None]:
     """Give what says as whom the one who asks may come to a node; None: not at all.
 
     The answers are those of gateways, agents and their sshd: roles of the certificate that
     the user still has allow, and any that the user has now denies (`ClusterState`).
     """
-    parts, rights = call.parts, call.rights
-    shown = rights.person
+    parts = call.parts
     if shown is None:  # the admin socket, which sees all and logs in nowhere
         return lambda _: []
     person = await parts.users.get(shown.name) or shown
@@ -100,10 +105,10 @@ async def _sight(call: Call) -> Callable[[Mapping[str, Any]], list[str] | None]:
         whole = {("agent", row["name"]), ("agent", agent)}
         if table.matches(frozenset(whole), now) is not None:
             return None
-        for roles, who in ((rights.roles, shown), (every, person)):
-            if not decide_target(roles, who, target).allowed:
+        for who in (shown, person):
+            if not decide_target(every, who, target).allowed:
                 return None
-        mine = allowed_logins(rights.roles, shown, target)
+        mine = allowed_logins(every, shown, target)
         known = frozenset(allowed_logins(every, person, target)) - locked
         return [login for login in mine if login in known]
 

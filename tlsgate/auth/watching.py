@@ -4,7 +4,8 @@
    the last line that it heard is spared it, where the store still knows what came after.
 2. Each change of a role, a lock, a user, an authority or a setting of the cluster is one
    line, in the order of revisions, none lost and none twice. Of users the roles and traits
-   are told, to hosts alone: these decide by them.
+   are told, to hosts alone: these decide by them. To gateways the end of each web session at
+   an application is told as well, by its id.
 3. Every 15 seconds something is said, so that silence means trouble.
 4. A lock on the watcher itself, or its certificate's end, ends the watch with a last line.
 """
@@ -23,11 +24,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate.auth import networking, resources
+from tlsgate.auth.appsessions import PREFIX as SESSIONS
 from tlsgate.auth.authorities import PREFIX as AUTHORITIES
+from tlsgate.auth.cookies import id_of
 from tlsgate.auth.feed import Feed
 from tlsgate.auth.kinds import KINDS, as_json, defaults
 from tlsgate.auth.parts import Parts
-from tlsgate.auth.principal import Principal
+from tlsgate.auth.principal import GATEWAY, Principal
 from tlsgate.auth.rights import rights_of
 from tlsgate.core.keeping import Event, Item
 from tlsgate.errors import Compacted, Forbidden, GateError
@@ -117,6 +120,10 @@ class StateWatch:
     def _hears_users(self) -> bool:
         return self._principal.kind == "host"
 
+    @property
+    def _hears_sessions(self) -> bool:
+        return self._principal.kind == "host" and GATEWAY in self._principal.system_roles
+
     def _follow(self, revision: int) -> None:
         if not self._over:
             self._watch = self._parts.store.watch("", revision, self._changed)
@@ -133,6 +140,8 @@ class StateWatch:
                 self._authority_changed(event)
                 continue
             if event.key.startswith(_USERS) and not self._hears_users:
+                continue
+            if event.key.startswith(SESSIONS) and not self._hears_sessions:
                 continue
             try:
                 line = self._feed.line(event, partial(_told, event))
@@ -246,8 +255,13 @@ async def _authorities(parts: Parts) -> Mapping[str, Any]:
     return public
 
 
-def _matters(key: str) -> bool:
-    return key in _SINGLE or key.startswith(_TOLD)
+def _matters(event: Event) -> bool:
+    key = event.key
+    return key in _SINGLE or key.startswith(_TOLD) or _ends_a_session(event)
+
+
+def _ends_a_session(event: Event) -> bool:
+    return event.item is None and event.key.startswith(SESSIONS)
 
 
 def _told(event: Event) -> dict[str, Any] | None:
@@ -265,6 +279,8 @@ def _told(event: Event) -> dict[str, Any] | None:
         told = _person(item)
         person = {"metadata": {"name": told.pop("name")}, "spec": told}
         return _event(event.revision, "user", name, person)
+    if _ends_a_session(event):
+        return _event(event.revision, "app_session", id_of(key), None)
     for prefix, kind in _MANY.items():
         if key.startswith(prefix):
             line = None if item is None else _line(item)

@@ -47,6 +47,7 @@ SILENT_SECONDS: Final = 20.0
 STALE_LIMIT_SECONDS: Final = 300.0
 
 Changed = Callable[[frozenset[str]], None]
+Ended = Callable[[str], None]
 
 
 @implementer(ICluster, IAuthorizer)
@@ -94,6 +95,7 @@ class ClusterView:
         self._again: IDelayedCall | None = None
         self._wait_seconds = _FIRST_WAIT_SECONDS
         self._listeners: list[Changed] = []
+        self._session_listeners: list[Ended] = []
         #: Roles that cannot be read, which were told of.
         self._told: Mapping[str, str] = {}
 
@@ -115,6 +117,10 @@ class ClusterView:
     def on_change(self, listener: Changed) -> None:
         """Call *listener* with the kinds of resources that have changed, after they have."""
         self._listeners.append(listener)
+
+    def on_session_end(self, listener: Ended) -> None:
+        """See `ICluster.on_session_end`."""
+        self._session_listeners.append(listener)
 
     def restore(self, snapshot: Mapping[str, Any], age_seconds: float = float("inf")) -> None:
         """Begin with what an earlier process knew, which is so old.
@@ -168,6 +174,13 @@ class ClusterView:
         """See `ICluster.mode`."""
         said = None if self.state is None else self.state.mode
         return said or self.default_mode
+
+    @property
+    def jwks(self) -> Mapping[str, Any]:
+        """See `ICluster.jwks`; an auth service of an older version has none."""
+        said = {} if self.snapshot is None else self.snapshot["authorities"].get("jwt") or {}
+        keys = said.get("spec", said).get("keys", ())
+        return {"keys": [key["jwk"] for key in keys if isinstance(key.get("jwk"), Mapping)]}
 
     @property
     def second_factor(self) -> str | None:
@@ -248,6 +261,7 @@ class ClusterView:
                 self._wait_seconds = _FIRST_WAIT_SECONDS
                 self.snapshot = line
                 self._take(state, ALL)
+                self._tell_of_sessions(line)
             elif kind == "end":
                 self._begin_anew("the auth service has ended the watch: {why}", line.get("message"))
             elif self.state is not None:
@@ -256,8 +270,24 @@ class ClusterView:
                     state = self.state.changed(line)
                     self.snapshot = _with(self.snapshot, line)
                     self._take(state, frozenset({str(line["resource_kind"])}))
+                    self._tell_of_sessions(line)
         except GateError as error:
             self._begin_anew("what the auth service says cannot be taken: {why}", error)
+
+    def _tell_of_sessions(self, line: Mapping[str, Any]) -> None:
+        """Say which session has ended; "" where any may have: by a lock, or unheard."""
+        kind = line.get("resource_kind")
+        if kind == "app_session":
+            ended = str(line["name"])
+        elif line["kind"] == "snapshot" or (kind == "lock" and line["resource"] is not None):
+            ended = ""
+        else:
+            return
+        for listener in list(self._session_listeners):
+            try:
+                listener(ended)
+            except Exception:
+                self.log.failure("the end of a session was not followed; this is a bug")
 
     def _begin_anew(self, text: str, why: object) -> None:
         self.log.error(text, why=str(why))
