@@ -207,9 +207,13 @@ class ReachTests(TargetCase):
         apps = {one["name"]: one for one in answer.body["apps"]}
         self.assertEqual((apps["feed"]["protocol"], apps["secure"]["protocol"]), ("tcp", "http"))
         self.assertNotIn("computed", apps)
-        rows = gate.admin("GET", "/v1/inventory")["items"]
-        (row,) = [one for one in rows if one["name"] == "in1"]
-        self.assertEqual(sorted(row["roles"]), ["app", "db", "node"])
+
+        def told() -> bool:
+            rows = gate.admin("GET", "/v1/inventory")["items"]
+            (row,) = [one for one in rows if one["name"] == "in1"]
+            return sorted(row["roles"]) == ["app", "db", "node"]
+
+        gate.child.until(told, "the gateway tells of the agent's roles", CLIENT_SECONDS)
 
 
 class DecisionTests(TargetCase):
