@@ -1,0 +1,175 @@
+"""Tests for `tlsgate.core.http.requests`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.core.http.fields import Fields, check_request_shape, head_size
+from tlsgate.core.http.requests import RequestHead, judge, judge_h2
+from tlsgate.errors import BadBytes
+
+VECTORS = Path(__file__).parents[2] / "vectors" / "http" / "requests.json"
+
+
+def read(raw: bytes) -> RequestHead | None:
+    """A head by the rules alone, without the parser that stands between them; None: no end."""
+    size = head_size(raw)
+    if not size:
+        return None
+    head = raw[:size]
+    check_request_shape(head)
+    line, *lines = head[:-4].split(b"\r\n")
+    method, target, version = line.split(b" ")
+    fields = []
+    for one in lines:
+        name, _, value = one.partition(b":")
+        fields.append((name.lower(), value.strip(b" \t")))
+    return judge(method, target, tuple(fields), version.removeprefix(b"HTTP/"))
+
+
+class CorpusTests(SynchronousTestCase):
+    """Every message of the corpus."""
+
+    def test_each(self) -> None:
+        """What two readers could read as two things is refused; what is plain is taken (S25)."""
+        cases = json.loads(VECTORS.read_text())["cases"]
+        self.assertGreaterEqual(len(cases), 100)
+        wrong = []
+        for case in cases:
+            raw = case["raw"].encode("latin-1")
+            try:
+                refused = read(raw) is None
+            except BadBytes:
+                refused = True
+            # The chunks themselves are the parser's to refuse.
+            if refused != case["refused"] and not case["name"].startswith("chunk-"):
+                wrong.append(case["name"])
+        self.assertEqual(wrong, [])
+
+
+def h2(**more: str) -> Fields:
+    """The fields of a stream; a name's `__` is a colon, `_` a hyphen; "" leaves it out."""
+    given = {
+        "__method": "GET",
+        "__scheme": "https",
+        "__authority": "a.gw.test",
+        "__path": "/p",
+        **more,
+    }
+    return tuple(
+        (key.replace("__", ":").replace("_", "-").encode(), value.encode())
+        for key, value in given.items()
+        if value
+    )
+
+
+class HeadTests(SynchronousTestCase):
+    """What is made of a good one."""
+
+    def test_whole(self) -> None:
+        """Every attribute of a request of HTTP/1.1."""
+        head = read(
+            b"POST http://A.gw.test:8?q HTTP/1.1\r\nHost: a.gw.test:8\r\nContent-Length: 3\r\n\r\n"
+        )
+        assert head is not None
+        fields = ((b"host", b"a.gw.test:8"), (b"content-length", b"3"))
+        want = RequestHead(
+            method=b"POST",
+            target=b"/?q",
+            name="a.gw.test",
+            authority=b"a.gw.test:8",
+            fields=fields,
+            length=3,
+        )
+        self.assertEqual(head, want)
+        self.assertEqual((head.path, head.has_body), (b"/", True))
+
+    def test_keeps(self) -> None:
+        """HTTP/1.0 and `close` end the connection."""
+        for line, more, keeps in (
+            (b"1.1", b"", True),
+            (b"1.0", b"", False),
+            (b"1.1", b"Connection: x, Close\r\n", False),
+        ):
+            head = read(b"GET / HTTP/%b\r\nHost: a\r\n%b\r\n" % (line, more))
+            assert head is not None
+            self.assertIs(head.keeps, keeps)
+
+    def test_own_path(self) -> None:
+        """The gateway's own paths are taken in their one spelling."""
+        head = read(b"GET /x-tlsgate-auth?code=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert head is not None
+        self.assertEqual(head.path, b"/x-tlsgate-auth")
+
+    def test_upgrade(self) -> None:
+        """A WebSocket's key is looked at; other protocols have their own."""
+        start = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "
+        key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n"
+        for told, rest in ((b"websocket", key), (b"other", b"")):
+            head = read(start + told + b"\r\n" + rest + b"\r\n")
+            assert head is not None
+            self.assertEqual(head.upgrade, told)
+
+    def test_expects(self) -> None:
+        """Who waits for 100 is known."""
+        head = read(
+            b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\n"
+        )
+        assert head is not None
+        self.assertTrue(head.expects)
+
+
+class H2Tests(SynchronousTestCase):
+    """Streams of HTTP/2."""
+
+    def test_whole(self) -> None:
+        """The same value as of HTTP/1.1, with the cookie in one piece."""
+        fields = (*h2(a="b"), (b"cookie", b"x=1"), (b"cookie", b"y=2"))
+        want = RequestHead(
+            method=b"GET",
+            target=b"/p",
+            name="a.gw.test",
+            authority=b"a.gw.test",
+            fields=((b"a", b"b"), (b"cookie", b"x=1; y=2")),
+            length=None,
+            version=b"2",
+        )
+        self.assertEqual(judge_h2(fields, ended=False), want)
+        self.assertEqual(judge_h2(h2(), ended=True).length, 0)
+        self.assertEqual(judge_h2(h2(content_length="4"), ended=False).length, 4)
+        judge_h2(h2(host="a.gw.test", te="trailers"), ended=True)
+
+    def test_refused(self) -> None:
+        """What HTTP/2 does not have, or what would mean another thing in HTTP/1.1."""
+        several: tuple[Fields, ...] = (
+            h2(__method="CONNECT"),
+            h2(__scheme="http"),
+            h2(__path="*"),
+            h2(__path=""),
+            h2(__authority=""),
+            h2(__authority="a b"),
+            h2(__authority=".."),
+            h2(__protocol="websocket"),
+            h2(host="other.gw.test"),
+            h2(connection="close"),
+            h2(transfer_encoding="chunked"),
+            h2(upgrade="websocket"),
+            h2(te="gzip"),
+            h2(content_length="x"),
+            (*h2(), (b"X", b"upper")),
+            (*h2(), (b"x y", b"space")),
+            (*h2(), (b"x", b"a\r\nb: c")),
+            (*h2(), (b"x", b" a")),
+            (*h2(), (b":path", b"/two")),
+            ((b"x", b"y"), *h2()),
+            (*h2(), *h2()),
+            (*h2(), *(((b"x", b"y"),) * 130)),
+        )
+        for fields in several:
+            with self.assertRaises(BadBytes, msg=repr(fields[:6])):
+                judge_h2(fields, ended=True)
+        with self.assertRaises(BadBytes):
+            judge_h2(h2(content_length="4"), ended=True)
