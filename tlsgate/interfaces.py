@@ -32,6 +32,7 @@ __all__ = [
     "IDaemon",
     "IGateProtocol",
     "IKept",
+    "IKeptToEnd",
     "ILedger",
     "IReach",
     "IRouteContext",
@@ -133,6 +134,13 @@ class IKept(Interface):
         """Bytes to the target and to the client, so far."""
 
 
+class IKeptToEnd(IKept):
+    """What has a client's socket and wants to hear that the connection has ended."""
+
+    def lost() -> None:
+        """The connection has ended; called once."""
+
+
 class IGateProtocol(Interface):
     """A protocol that tlsgate serves; built-ins and drop-ins are alike."""
 
@@ -177,6 +185,12 @@ class IGateProtocol(Interface):
 
     def server_names(public: Sequence[str]) -> Sequence[str]:
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
+
+    def stands_for(server_name: str, public: Sequence[str], tunnels: ITunnels) -> str | None:
+        """Give which of our `server_names` *server_name* counts as, by what agents offer now.
+
+        Asked for names only that no route has. None: it is nobody's here.
+        """
 
     def settings(raw: Mapping[str, Any]) -> object:
         """Turn `proxy_service.protocols.<name>` into a frozen value.
@@ -235,6 +249,8 @@ class IRouteContext(Interface):
     ping_seconds: float | None = Attribute(
         "Between two of our pings, at most, on a connection with a ping token; else None."
     )
+
+    slab: Any = Attribute("The `tls.fast.Slab` of this process, for who reads an end by itself.")
 
     def certificate() -> bytes:
         """The client's certificate as DER; b"" without one. It lives as long as the connection."""

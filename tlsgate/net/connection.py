@@ -22,7 +22,7 @@ from tlsgate.core.pingframes import frame
 from tlsgate.core.routing import TLS, Choice
 from tlsgate.core.tokens import PINGED
 from tlsgate.errors import Fault, GateError, Hangup, TooLate
-from tlsgate.interfaces import IKept, IReach
+from tlsgate.interfaces import IKept, IKeptToEnd, IReach
 from tlsgate.net.arrival import Arrival
 from tlsgate.net.dial import Dial
 from tlsgate.net.ends import End, PlainEnd
@@ -298,6 +298,8 @@ class Connection(Protocol):
             over: Any = self.pair or self.served or self.kept
             self.cause = ("" if over is None else over.cause) or "closed"
         gateway.left(self)
+        if IKeptToEnd.providedBy(self.kept):
+            self.kept.lost()
         # The cycles with the TLS object and the relay would wait for the collector (S57).
         self.tls = self.pair = self.served = self.kept = self.dial = self.pinged = None
         self.arrival.forget()

@@ -15,6 +15,7 @@ from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster, IGateProtocol, IKept, IReach, IRouteContext, ITunnels
 from tlsgate.net.ends import End
 from tlsgate.net.relay import Pair
+from tlsgate.tls.fast import Slab
 from tlsgate.tls.sshhost import SshHost
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ class RouteContext:
 
     def claims(self, server_name: str | None) -> str | None:
         """See `IRouteContext.claims`."""
-        return self.table.claims(server_name)
+        return self.table.claims(self.connection.gate.known_as(server_name, self.tunnels))
+
+    @property
+    def slab(self) -> Slab:
+        """See `IRouteContext.slab`."""
+        return self.connection.gateway.slab
 
     @property
     def ping_seconds(self) -> float | None:

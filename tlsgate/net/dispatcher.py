@@ -251,7 +251,7 @@ class Dispatcher(Connection):
         ask = Ask(
             listener=self.listener,
             opening=self.opening,
-            server_name=hello.server_name,
+            server_name=self.gate.known_as(hello.server_name, self.gateway.tunnels),
             alpn=hello.alpn,
         )
         try:

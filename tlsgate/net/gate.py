@@ -17,7 +17,7 @@ from tlsgate.core.routing import CertRule, Route, RouteTable, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
 from tlsgate.core.tokens import with_pings
 from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
-from tlsgate.interfaces import IGateProtocol
+from tlsgate.interfaces import IGateProtocol, ITunnels
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.relay import Waits
 from tlsgate.tls.certs import CertificateStore
@@ -163,6 +163,19 @@ class Gate:
             targets=targets,
             ssh_host=ssh_host,
         )
+
+    def known_as(self, server_name: str | None, tunnels: ITunnels | None) -> str | None:
+        """Give the name in the table that *server_name* counts as now; mostly itself."""
+        table = self.table
+        if server_name is None or tunnels is None or server_name in table.public_names:
+            return server_name
+        if table.claims(server_name) is None:
+            public = tuple(_hosts(self.settings.public.web))
+            for protocol in self.protocols.values():
+                found = protocol.stands_for(server_name, public, tunnels)
+                if found is not None:
+                    return found
+        return server_name
 
     def stranger(self, head: bytes) -> str | None:
         """The protocol that *head* opens and that no route serves where it came."""

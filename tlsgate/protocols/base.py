@@ -15,7 +15,14 @@ from zope.interface import implementer
 
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import GateError, NotServed
-from tlsgate.interfaces import IGateProtocol, IRouteContext, ListenerSpec, Opening, RelayTo
+from tlsgate.interfaces import (
+    IGateProtocol,
+    IRouteContext,
+    ITunnels,
+    ListenerSpec,
+    Opening,
+    RelayTo,
+)
 
 
 @implementer(IPlugin, IGateProtocol)
@@ -44,6 +51,10 @@ class GateProtocol:
     def server_names(self, public: Sequence[str]) -> Sequence[str]:
         """Claim no name."""
         return ()
+
+    def stands_for(self, server_name: str, public: Sequence[str], tunnels: ITunnels) -> str | None:
+        """Claim no name at run time either."""
+        return None
 
     def settings(self, raw: Mapping[str, Any]) -> object:
         """Take no settings.
