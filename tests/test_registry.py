@@ -35,6 +35,7 @@ small = Small()
 """
 
 BUILT_IN = [
+    "apps",
     "auth",
     "join",
     "kubernetes",

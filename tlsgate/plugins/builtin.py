@@ -6,6 +6,7 @@ of the fields in the ping document.
 
 from __future__ import annotations
 
+from tlsgate.protocols.apps.protocol import Apps
 from tlsgate.protocols.auth import Auth, Join
 from tlsgate.protocols.kubernetes import Kubernetes
 from tlsgate.protocols.mongodb import MongoDB
@@ -16,6 +17,7 @@ from tlsgate.protocols.ssh import Ssh
 from tlsgate.protocols.tunnel import Tunnel
 from tlsgate.protocols.web.protocol import Web
 
+apps = Apps()
 auth = Auth()
 join = Join()
 kubernetes = Kubernetes()

@@ -1,0 +1,353 @@
+"""HTTP/1.1 from the client: one request at a time, however many have come (S26).
+
+1. A head is awaited, whole and to the letter, within `opening_seconds` of its first byte.
+2. Its body goes to the exchange as it comes: counted, or in chunks, which h11 takes apart.
+3. What comes behind it waits until the answer has left, some of it in memory and the rest in the
+   client's socket.
+
+Whatever is refused as a message ends the connection: nobody knows where the next one begins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import h11
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tlsgate.core.access import Decision
+from tlsgate.core.http import forward
+from tlsgate.core.http.fields import Field, check_request_shape, head_size
+from tlsgate.core.http.requests import RequestHead, judge
+from tlsgate.errors import BadBytes
+from tlsgate.protocols.apps import refusals
+from tlsgate.protocols.apps.exchange import Exchange
+from tlsgate.protocols.apps.link import Link
+from tlsgate.protocols.apps.session import Acting
+from tlsgate.protocols.apps.switched import Switched
+from tlsgate.protocols.apps.visit import Visit
+
+#: What may wait for the request before it.
+_AHEAD: Final = 64 * 1024
+#: A body that is not told to wait brings so much at least in so long (S33).
+_BODY_SECONDS: Final = 10.0
+_BODY_BYTES: Final = 10 * 1024
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Http1(Protocol):
+    """See the module."""
+
+    transport: Any
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._buffer = bytearray()
+        self._exchange: Exchange | None = None
+        self._head: RequestHead | None = None
+        self._left = 0  #: of a counted body
+        self._parser: Any = None  #: of one in chunks
+        self._body_over = True
+        self._chunked_answer = False
+        self._close_after = False
+        self._read_ended = False
+        self._over = False
+        self._reading = True
+        self._paused = False  #: the exchange takes no body now
+        self._looping = False
+        self._late: IDelayedCall | None = None
+        self._slow: IDelayedCall | None = None
+        self._body_seen = 0
+
+    # -- Twisted calls these ---------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """The connection is there."""
+        self.transport.registerProducer(self, True)
+        self._expect()
+
+    def dataReceived(self, data: bytes) -> None:
+        """The client has sent *data*."""
+        if self._over:
+            return
+        self._buffer += data
+        self._go_on()
+
+    def readConnectionLost(self) -> None:
+        """The client asks no more; it still gets what it has asked for."""
+        self._read_ended = True
+        if self._exchange is None or not self._body_over:
+            self._close()
+        else:
+            self._close_after = True
+
+    def writeConnectionLost(self) -> None:
+        """We never end our direction alone."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self._finish()
+        self._exchange = None
+        self._visit.lost()
+
+    def pauseProducing(self) -> None:
+        """The client takes too slowly."""
+        if self._exchange is not None:
+            self._exchange.pause()
+
+    def resumeProducing(self) -> None:
+        """The client has taken what there was."""
+        if self._exchange is not None:
+            self._exchange.resume()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` follows."""
+
+    # -- requests --------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Take what there is, as far as it can be taken now."""
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            while not self._over and self._buffer and self._step():
+                pass
+        except BadBytes as error:
+            self._refuse(refusals.refusal(error, ()))
+        except h11.RemoteProtocolError:
+            self._refuse(refusals.refusal(BadBytes("request", "a body that is none"), ()))
+        finally:
+            self._looping = False
+        self._bound()
+
+    def _step(self) -> bool:
+        """Take one thing; False: wait."""
+        if not self._body_over:
+            return not self._paused and self._body()
+        if self._exchange is not None or self._close_after:
+            return False
+        size = head_size(self._buffer)
+        if not size:
+            self._expect()
+            return False
+        raw = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        self._in_time()
+        self._begin(raw)
+        return True
+
+    def _begin(self, raw: bytes) -> None:
+        check_request_shape(raw)
+        parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(raw) + 65536)
+        parser.receive_data(raw)
+        event = parser.next_event()
+        if not isinstance(event, h11.Request):
+            raise BadBytes("request", "no head")
+        head = judge(event.method, event.target, tuple(event.headers), event.http_version)
+        if self._visit.is_misdirected(head):
+            words = refusals.answer(421, refusals.MISDIRECTED, "misdirected", head.fields)
+            self._refuse(words)
+            return
+        self._head = head
+        self._close_after = not head.keeps
+        self._body_over = not head.has_body
+        self._left = head.length or 0
+        self._parser = parser if head.length is None else None
+        self._paused = False
+        exchange = self._exchange = Exchange(self._visit, head, self)
+        exchange.start()
+        if not self._body_over:
+            self._look_at_body()
+
+    def _body(self) -> bool:
+        """Pass a piece of the body on."""
+        exchange, buffer = self._exchange, self._buffer
+        if exchange is None:
+            return False
+        if self._parser is not None:
+            self._parser.receive_data(bytes(buffer))
+            buffer.clear()
+            return self._chunks(exchange)
+        if len(buffer) <= self._left:
+            data, self._buffer = bytes(buffer), bytearray()
+        else:
+            data = bytes(buffer[: self._left])
+            del buffer[: self._left]
+        self._left -= len(data)
+        self._body_seen += len(data)
+        if not self._left:
+            self._body_over = True
+        exchange.body(data)
+        if not self._left:
+            self._body_ended(exchange)
+        return True
+
+    def _chunks(self, exchange: Exchange) -> bool:
+        parser = self._parser
+        while True:
+            event = parser.next_event()
+            if isinstance(event, h11.Data):
+                self._body_seen += len(event.data)
+                exchange.body(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._parser, self._body_over = None, True
+                self._buffer += parser.trailing_data[0]
+                self._body_ended(exchange)
+                return True
+            else:
+                return event is not h11.NEED_DATA
+
+    def _body_ended(self, exchange: Exchange) -> None:
+        self._body_over = True
+        self._stop_looking()
+        exchange.body_ended()
+
+    # -- the exchange says -------------------------------------------------------------------
+
+    def head(self, status: int, fields: list[Field], length: int | None) -> None:
+        """See `exchange.Client`."""
+        head = self._head
+        assert head is not None
+        bare = head.method == b"HEAD" or status in (204, 205, 304)
+        chunked = length is None and not bare and head.version == b"1.1"
+        if not self._body_over or (length is None and not chunked and not bare):
+            self._close_after = True
+        self._chunked_answer = chunked
+        self.transport.write(
+            forward.response_bytes(status, fields, length, chunked=chunked, close=self._close_after)
+        )
+
+    def data(self, data: bytes) -> None:
+        """See `exchange.Client`."""
+        if self._chunked_answer:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self.transport.write(data)
+
+    def end(self) -> None:
+        """See `exchange.Client`."""
+        if self._chunked_answer:
+            self.transport.write(b"0\r\n\r\n")
+            self._chunked_answer = False
+        self._exchange = None
+        self._stop_looking()
+        if self._close_after or not self._body_over or self._read_ended:
+            self._close()
+            return
+        if self._buffer:
+            self._go_on()
+        self._bound()
+
+    def cut(self) -> None:
+        """See `exchange.Client`."""
+        self._finish()
+        self._exchange = None
+        self.transport.abortConnection()
+
+    def carry_on(self) -> None:
+        """See `exchange.Client`."""
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause(self) -> None:
+        """See `exchange.Client`."""
+        self._paused = True
+        self._bound()
+
+    def resume(self) -> None:
+        """See `exchange.Client`."""
+        self._paused = False
+        self._go_on()
+
+    def switch(self, link: Link, head: bytes, limits: Decision, session: Acting | None) -> None:
+        """See `exchange.Client`."""
+        self._finish()
+        self._exchange = None
+        visit, transport = self._visit, self.transport
+        unread, self._buffer = bytes(self._buffer), bytearray()
+        target, said = link.switched()
+        client = transport.release()
+        context = visit.context
+        pair = context.couple(client, target, limits)
+        kept = Switched(pair, visit.lost)
+        context.keep(kept)
+        kept.start(to_target=unread, to_client=transport.unsent + head + said, session=session)
+
+    # -- waits and ends ----------------------------------------------------------------------
+
+    def _refuse(self, answer: refusals.Answer) -> None:
+        """Say what is wrong with the message itself, and close."""
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abort()
+        self.transport.write(
+            forward.response_bytes(
+                answer.status, answer.fields, len(answer.body), chunked=False, close=True
+            )
+            + answer.body
+        )
+        self._close()
+
+    def _close(self) -> None:
+        self._finish()
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.abort()
+        self.transport.loseConnection()
+
+    def _finish(self) -> None:
+        self._over = True
+        self._in_time()
+        self._stop_looking()
+        self._buffer.clear()
+
+    def _bound(self) -> None:
+        """Read on, unless what waits here is enough."""
+        wants = not self._over and len(self._buffer) < _AHEAD
+        if wants != self._reading and not self._over:
+            self._reading = wants
+            if wants:
+                self.transport.resumeProducing()
+            else:
+                self.transport.pauseProducing()
+
+    def _expect(self) -> None:
+        """A head has to be whole in time."""
+        if self._late is None:
+            visit = self._visit
+            self._late = visit.context.clock.callLater(visit.opening_seconds, self._too_late)
+
+    def _in_time(self) -> None:
+        late, self._late = self._late, None
+        if late is not None and late.active():
+            late.cancel()
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self._buffer:
+            words = "The gateway has waited long enough for this request."
+            self._refuse(refusals.answer(408, words, "too_late", ()))
+        else:
+            self._close()
+
+    def _look_at_body(self) -> None:
+        self._body_seen = 0
+        self._slow = self._visit.context.clock.callLater(_BODY_SECONDS, self._look)
+
+    def _look(self) -> None:
+        self._slow = None
+        if self._body_over or self._over:
+            return
+        waits_for_us = self._paused or (self._head is not None and self._head.expects)
+        if self._body_seen < _BODY_BYTES and not waits_for_us:
+            self.cut()
+        else:
+            self._look_at_body()
+
+    def _stop_looking(self) -> None:
+        slow, self._slow = self._slow, None
+        if slow is not None and slow.active():
+            slow.cancel()
