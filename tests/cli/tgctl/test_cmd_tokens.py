@@ -48,6 +48,9 @@ it to a file of mode 0600, /etc/tlsgate/token here, and
     auth_token: /etc/tlsgate/token
     ca_pin: "sha256:ab"
   ssh_service: {enabled: yes}
+  db_service:
+    databases:
+      - {name: orders, protocol: postgres, uri: 127.0.0.1:5432}
 
 to /etc/tlsgate/agent.yaml. The agent joins at its first start, once for all:
 
@@ -76,6 +79,9 @@ to remove it: tgctl tokens rm 1f2e
         assert gateway.join is not None
         self.assertFalse(gateway.auth_enabled)
         self.assertEqual(gateway.join.servers, ("gate.test:443",))
+        inside = read_text(self.written(types=["node", "db", "app"]))
+        assert inside.agent is not None
+        self.assertEqual((inside.agent.roles, inside.warnings), (("node", "db", "app"), ()))
         self.assertNotIn("ssh_service", self.written(types=["app"]))
         self.assertIn("proxy_server: HOST:PORT", self.written(types=["app"], proxy=None, pins=[]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -69,6 +69,22 @@ def _added(answer: dict[str, Any]) -> str:
 _TOKEN = "/etc/tlsgate/token"  # the path of a file
 
 
+#: What an agent's file says of each type; names and addresses are to be replaced.
+_SERVICES: Final = {
+    "node": ["  ssh_service: {enabled: yes}"],
+    "db": [
+        "  db_service:",
+        "    databases:",
+        "      - {name: orders, protocol: postgres, uri: 127.0.0.1:5432}",
+    ],
+    "app": [
+        "  app_service:",
+        "    apps:",
+        "      - {name: grafana, uri: http://127.0.0.1:3000}",
+    ],
+}
+
+
 def _agent(answer: dict[str, Any]) -> list[str]:
     """The file of an agent, and how to start it."""
     server = answer.get("proxy") or "HOST:PORT"
@@ -76,7 +92,7 @@ def _agent(answer: dict[str, Any]) -> list[str]:
     return [
         *lines,
         *_secrets(answer),
-        *(["  ssh_service: {enabled: yes}"] if "node" in answer["types"] else []),
+        *(line for name, lines in _SERVICES.items() if name in answer["types"] for line in lines),
         "",
         "to /etc/tlsgate/agent.yaml. The agent joins at its first start, once for all:",
         "",
