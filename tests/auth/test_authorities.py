@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.authorities import CLUSTER, Cluster, now_of
 from tlsgate.auth.authorities import PREFIX, SECRETS, Authorities
-from tlsgate.auth.authority import SSH_TYPES, TYPES, X509_TYPES, X509Authority
+from tlsgate.auth.authority import JWT, SSH_TYPES, TYPES, X509_TYPES, SshAuthority
 from tlsgate.auth.rotation import Phase
 from tlsgate.auth.seal import KEY_FILE, Seal
 from tlsgate.core.keeping import Change, Delete, Put
@@ -202,7 +202,7 @@ class KeysTests(SynchronousTestCase):
                 # The numbers of the key are at the end of PKCS #8, or right before the
                 # public half.
                 for part in (secret, secret[36:60], secret[-24:]):
-                    if isinstance(key, X509Authority) and part == secret[-24:]:
+                    if not isinstance(key, SshAuthority) and part == secret[-24:]:
                         continue  # the public half
                     for text in (part.hex(), base64.b64encode(part).decode(), repr(part)):
                         self.assertNotIn(text, shown)
@@ -228,7 +228,7 @@ class RotateTests(SynchronousTestCase):
             own = cluster.authorities
             old = own.current(kind)
             both = 2
-            clients_first = kind in ("user", "db", "ssh_user")
+            clients_first = kind in ("user", "db", "ssh_user", JWT)
             for phase, keys, new_signs in (
                 ("init", both, False),
                 ("update_clients", both, clients_first),
@@ -371,6 +371,6 @@ class RotateTests(SynchronousTestCase):
             cluster.rotate("user", "init")
 
     def test_types(self) -> None:
-        """Five, of two families."""
-        self.assertEqual(TYPES, (*X509_TYPES, *SSH_TYPES))
-        self.assertEqual(len(TYPES), 5)
+        """Five that sign certificates, of two families, and one that signs tokens."""
+        self.assertEqual(TYPES, (*X509_TYPES, *SSH_TYPES, JWT))
+        self.assertEqual(len(TYPES), 6)

@@ -81,6 +81,7 @@ class StepTests(SynchronousTestCase):
                 "user": clients,
                 "db": clients,
                 "ssh_user": clients,
+                "jwt": clients,
                 "host": servers,
                 "ssh_host": servers,
             },

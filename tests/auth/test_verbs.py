@@ -384,7 +384,7 @@ class OperatorTests(VerbsTestCase):
     def test_authorities(self) -> None:
         """All, or one; rotated step by step, with an event for each."""
         found = self.ask(self.edgar, "GET", "/v1/authorities")["authorities"]
-        self.assertEqual(set(found), {"user", "host", "db", "ssh_user", "ssh_host"})
+        self.assertEqual(set(found), {"user", "host", "db", "ssh_user", "ssh_host", "jwt"})
         one = self.ask(self.edgar, "GET", "/v1/authorities", type="user")["authorities"]
         self.assertEqual(set(one), {"user"})
         reply = self.cluster.ask(self.edgar, "GET", "/v1/authorities", type="x")

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from typing import Any
+import json
+from typing import Any, get_args
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from joserfc import jwt
+from joserfc.errors import InvalidKeyIdError
+from joserfc.jwk import KeySet
 
 from tests.auth.cluster import ADDRESS, NAME, PASSWORD, new_pem
 from tests.auth.test_verbs import claims_in
 from tests.auth.test_verbs_agents import AgentCase
-from tlsgate.auth import appbodies, appsessions, cookies, verbs_apps
+from tests.cluster.states import FakeDoor
+from tlsgate.auth import appbodies, appsessions, apptokens, cookies, verbs_apps
 from tlsgate.auth.bodies import Body
+from tlsgate.cluster.view import ClusterView
 
 BEGIN, REDEEM = "/v1/web/app-session", "/v1/gateway/app-session"
 CHECK, CERTIFY = "/v1/gateway/app-check", "/v1/gateway/app-certificate"
+ROLES = {"roles", "traits"}
 LOGOUT = "/v1/gateway/app-logout"
 STATE = "s" * 43
 CERTIFICATE = hashlib.sha256(b"alice's").hexdigest()
@@ -301,3 +312,87 @@ class LauncherTests(AppCase):
             self.assertEqual(found[what], mine[what])
             self.assertTrue(mine[what])
         self.assertEqual(self.status("/v1/web/targets", {**body, "cookie": "x"}), 401)
+
+
+class TokenTests(AppCase):
+    """Tests for `gateway.app_token`."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        made = self.ask(self.gw, "POST", CERTIFY, {**self.begin(), "public_key": new_pem()})
+        certificate = x509.load_pem_x509_certificate(made["certificate"].encode())
+        der = certificate.public_bytes(Encoding.DER)
+        self.shown = {
+            "user_certificate": base64.b64encode(der).decode(),
+            "app": "grafana",
+            "audience": "https://grafana.gate.example.com",
+        }
+
+    def keys(self) -> KeySet:
+        """What an application reads, by way of a gateway's state."""
+        door = FakeDoor()
+        view = ClusterView(NAME, door, self.cluster.clock, lambda: 0.0, mode="multiplex")
+        view.start()
+        watch = self.cluster.api.watch(self.gw, None, door.live.say)
+        self.addCleanup(watch.stop)
+        self.cluster.turn()
+        self.assertNotIn('"d"', json.dumps(dict(view.jwks)))
+        return KeySet.import_key_set(dict(view.jwks))  # type: ignore[arg-type]
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """What a token says, verified as an application does."""
+        return dict(jwt.decode(token, self.keys(), algorithms=["ES256"]).claims)
+
+    def test_signed(self) -> None:
+        """It says who, to whom, until when, and verifies by the keys of the snapshot."""
+        made = self.ask(self.gw, "POST", "/v1/gateway/app-token", self.shown)
+        now = int(self.cluster.clock.seconds())
+        whole = {
+            "iss": NAME,
+            "sub": "alice",
+            "aud": ["https://grafana.gate.example.com"],
+            "iat": now,
+            "nbf": now - 60,
+            "exp": now + 900,
+            "username": "alice",
+            "app": "grafana",
+            "roles": ["access"],
+            "traits": {"logins": ["alice", "root"]},
+        }
+        self.assertEqual(self.claims(made["token"]), whole)
+        self.assertEqual(made["expires"], now + 900)
+        for claims, gone in (("roles", {"traits"}), ("traits", {"roles"}), ("none", ROLES)):
+            body = {**self.shown, "claims": claims}
+            made = self.ask(self.gw, "POST", "/v1/gateway/app-token", body)
+            self.assertEqual(self.claims(made["token"]).keys(), whole.keys() - gone)
+        self.assertNotIn(made["token"], repr(self.cluster.audit.events))
+
+    def test_rotation(self) -> None:
+        """A new key is published before it signs; a token of the old one is good until it goes."""
+        old = self.ask(self.gw, "POST", "/v1/gateway/app-token", self.shown)["token"]
+        for phase, keys in (("init", 2), ("update_clients", 2), ("update_servers", 2)):
+            self.ask(self.edgar, "POST", "/v1/authorities/jwt/rotate", {"phase": phase})
+            self.assertEqual(len(self.keys().keys), keys)
+            new = self.ask(self.gw, "POST", "/v1/gateway/app-token", self.shown)["token"]
+            for token in (old, new):
+                self.assertEqual(self.claims(token)["sub"], "alice")
+        step = {"phase": "standby", "grace_seconds": 0}
+        self.ask(self.edgar, "POST", "/v1/authorities/jwt/rotate", step)
+        self.assertEqual(self.claims(new)["sub"], "alice")
+        self.assertRaises(InvalidKeyIdError, self.claims, old)
+        self.assertNotIn("jwt", self.ask(self.gw, "GET", "/v1/cas")["cas"])
+
+    def test_who_gets_none(self) -> None:
+        """Another application's session, a locked user, what no role allows, no gateway."""
+        for more, status in (
+            ({"app": "wiki"}, 403),
+            ({"user_certificate": "AAAA"}, 403),
+            ({"user_certificate": "AAA"}, 400),
+            ({"claims": "all"}, 400),
+        ):
+            self.assertEqual(self.status("/v1/gateway/app-token", {**self.shown, **more}), status)
+        reply = self.cluster.ask(self.alice, "POST", "/v1/gateway/app-token", self.shown)
+        self.assertEqual(reply.status, 403)
+        self.locks(user="alice")
+        self.assertEqual(self.status("/v1/gateway/app-token", self.shown), 403)
+        self.assertIn("none", get_args(apptokens.Claims))

@@ -158,8 +158,8 @@ class ResourceTests(SynchronousTestCase):
             reply = self.cluster.ask(self.edgar, "GET", "/v1/resources/role", limit=limit)
             self.assertEqual(reply.status, 400, limit)
         found = self.cluster.ask(self.edgar, "GET", "/v1/resources/ca", limit="2", after="db").body
-        self.assertEqual([one["metadata"]["name"] for one in found["items"]], ["host", "ssh_host"])
-        self.assertEqual(found["next"], "ssh_host")
+        self.assertEqual([one["metadata"]["name"] for one in found["items"]], ["host", "jwt"])
+        self.assertEqual(found["next"], "jwt")
 
     def test_a_user(self) -> None:
         """A user's document is written; a role that is not there is refused."""

@@ -487,6 +487,13 @@ class AppCertified(AppSession):
     certificate: str = Field(description="PEM")
 
 
+class SignedToken(Answer):
+    """A JSON web token, ES256; its keys are those of the authority jwt."""
+
+    token: str
+    expires: float
+
+
 class WebTargets(Answer):
     """What somebody may reach."""
 

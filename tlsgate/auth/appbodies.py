@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from tlsgate.auth.agentbodies import Word
-from tlsgate.auth.bodies import Address, Body, Pem, Secret
+from tlsgate.auth.agentbodies import Der, Word
+from tlsgate.auth.bodies import Address, Body, Line, Pem, Secret
 
 #: SHA-256 of a certificate's DER.
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -48,6 +48,18 @@ class AppCertificate(AppShown):
     """The same, and the key that the gateway has made for it."""
 
     public_key: Pem
+
+
+class AppToken(Body):
+    """Whose request goes to an application, which is to be told so."""
+
+    user_certificate: Der = Field(
+        description="of the user, or of the session at the application: DER in base64"
+    )
+    app: Word
+    audience: Line = Field(description="the application's URL, as the token is to name it")
+    claims: Literal["roles-and-traits", "roles", "traits", "none"] = "roles-and-traits"
+    address: Address | None = None
 
 
 class AppLogout(Body):

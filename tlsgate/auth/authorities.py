@@ -1,4 +1,4 @@
-"""A cluster's authorities: user, host, db (X.509), ssh_user and ssh_host (OpenSSH).
+"""A cluster's authorities: user, host, db (X.509), ssh_user and ssh_host (OpenSSH), jwt.
 
 1. `start` makes those that are missing, in one commit that only one of several processes
    wins, and then follows the store.
@@ -26,8 +26,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tlsgate.auth.authority import (
+    CA_TYPES,
+    JWT,
     TYPES,
     Authority,
+    JwtAuthority,
     SshAuthority,
     Type,
     X509Authority,
@@ -182,13 +185,19 @@ class Authorities:
         assert isinstance(found, SshAuthority)
         return found
 
+    def jwt(self) -> JwtAuthority:
+        """The key that signs tokens for applications now."""
+        found = self.current(JWT)
+        assert isinstance(found, JwtAuthority)
+        return found
+
     def trusted(self, kind: str) -> tuple[bytes, ...]:
         """What others have to trust now, the signing key first: PEM, or OpenSSH lines."""
         return self._state(kind).texts
 
     def cas(self) -> dict[str, list[str]]:
-        """Everything that is trusted, by type, as the API gives it."""
-        return {kind: [one.decode() for one in self.trusted(kind)] for kind in TYPES}
+        """Everything that is trusted where certificates are shown, by type, as the API gives it."""
+        return {kind: [one.decode() for one in self.trusted(kind)] for kind in CA_TYPES}
 
     def anchors(self, kind: str) -> frozenset[bytes]:
         """SHA-256 of the DER of each trusted certificate, as `Identity.anchor` has it."""

@@ -1,11 +1,13 @@
 """One key of a cluster's authority: how it is made, written down and read back.
 
 X.509 authorities (user, host, db) have P-256 keys and sign leaves only; the OpenSSH ones
-(ssh_user, ssh_host) have Ed25519 keys. A private key leaves this module sealed only.
+(ssh_user, ssh_host) have Ed25519 keys; jwt has P-256 keys that sign what applications are told
+of their users (`apptokens`). A private key leaves this module sealed only.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime
 import secrets
 from typing import Any, Final, Literal
@@ -19,11 +21,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tlsgate.errors import BadSeal
 
-Type = Literal["user", "host", "db", "ssh_user", "ssh_host"]
+Type = Literal["user", "host", "db", "ssh_user", "ssh_host", "jwt"]
 
 X509_TYPES: Final[tuple[Type, ...]] = ("user", "host", "db")
 SSH_TYPES: Final[tuple[Type, ...]] = ("ssh_user", "ssh_host")
-TYPES: Final[tuple[Type, ...]] = (*X509_TYPES, *SSH_TYPES)
+#: Whose keys others have to trust where certificates are shown.
+CA_TYPES: Final[tuple[Type, ...]] = (*X509_TYPES, *SSH_TYPES)
+JWT: Final = "jwt"
+TYPES: Final[tuple[Type, ...]] = (*CA_TYPES, JWT)
 
 #: Ten years; rotation is an operator's decision, not a date's.
 _LIFE: Final = datetime.timedelta(days=3650)
@@ -99,12 +104,56 @@ class SshAuthority:
         return {"id": self.id, "created": self.created, "public_key": self.trust.decode()}
 
 
-Authority = X509Authority | SshAuthority
+@frozen(eq=False, kw_only=True)
+class JwtAuthority:
+    """A key that signs JSON web tokens (ES256, RFC 7518 section 3.4)."""
+
+    type: Type
+    id: str
+    created: float
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def trust(self) -> bytes:
+        """What others need to trust it: PEM, SubjectPublicKeyInfo."""
+        return self.key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    @property
+    def secret(self) -> bytes:
+        """The private key, to be sealed: PKCS #8 DER."""
+        return _pkcs8(self.key)
+
+    @property
+    def jwk(self) -> dict[str, str]:
+        """The public key as applications read it (RFC 7517, RFC 7518 section 6.2.1)."""
+        numbers = self.key.public_key().public_numbers()
+        return {
+            "kty": "EC",
+            "crv": "P-256",
+            "x": _coordinate(numbers.x),
+            "y": _coordinate(numbers.y),
+            "use": "sig",
+            "alg": "ES256",
+            "kid": self.id,
+        }
+
+    def public(self) -> dict[str, Any]:
+        """What anybody may know of it."""
+        known = {"id": self.id, "created": self.created, "public_key": self.trust.decode()}
+        return {**known, "jwk": self.jwk}
+
+
+Authority = X509Authority | SshAuthority | JwtAuthority
 
 
 def create(kind: Type, cluster: str, now: float) -> Authority:
     """Make a new key of *kind* for *cluster*."""
     name = secrets.token_hex(8)
+    if kind == JWT:
+        signs = ec.generate_private_key(ec.SECP256R1())
+        return JwtAuthority(type=kind, id=name, created=now, key=signs)
     if kind in SSH_TYPES:
         return SshAuthority(
             type=kind, id=name, created=now, key=ed25519.Ed25519PrivateKey.generate()
@@ -160,6 +209,9 @@ def restore(kind: Type, document: dict[str, Any], secret: bytes, place: str) -> 
                 key=key,
             )
             good = certificate.public_key() == key.public_key()
+        elif isinstance(key, ec.EllipticCurvePrivateKey) and kind == JWT:
+            found = JwtAuthority(type=kind, id=document["id"], created=document["created"], key=key)
+            good = found.trust.decode() == document["public_key"]
         else:
             good = False
     except (ValueError, TypeError, KeyError, UnsupportedAlgorithm) as error:
@@ -187,6 +239,10 @@ def key_usage(*, ca: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _coordinate(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()
 
 
 def _pkcs8(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:

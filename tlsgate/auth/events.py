@@ -76,6 +76,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "app.session.login": "TGW02I",
         "app.session.logout": "TGW03I",
         "app.session.rejected": "TGW04W",
+        "app.token.create": "TGW05I",
         "api.denied": "TGD00W",
         "audit.lost": "TGZ00W",
     }

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from tlsgate.auth import answers, bodies
+from tlsgate.auth.authority import TYPES
 from tlsgate.auth.calls import Verb
 from tlsgate.auth.kinds import KINDS
 from tlsgate.auth.strict import BODY_BYTES
@@ -46,7 +47,7 @@ _WHO: Final[Mapping[str, str]] = {
 _PATH_NAMES: Final[Mapping[str, Mapping[str, Any]]] = {
     "kind": {"type": "string", "maxLength": 64, "examples": list(KINDS)},
     "name": {"type": "string", "minLength": 1, "maxLength": 128},
-    "type": {"type": "string", "enum": ["user", "host", "db", "ssh_user", "ssh_host"]},
+    "type": {"type": "string", "enum": list(TYPES)},
 }
 
 _DESCRIPTION: Final = f"""\

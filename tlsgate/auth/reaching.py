@@ -6,6 +6,8 @@ denies; a narrow certificate is good for its one thing (`ClusterState.decide_tar
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,12 +17,14 @@ from tlsgate.auth import offered
 from tlsgate.auth.offered import KINDS, Kind
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.resources import roles_of
-from tlsgate.core.access import Decision
+from tlsgate.core.access import Decision, Identity
 from tlsgate.core.certroutes import APP, CLUSTER, DB, DB_NAME, DB_USER, is_narrow, misfit
 from tlsgate.core.claims import Claims
 from tlsgate.core.locks import agent_name
 from tlsgate.core.roles import Person, Role, Target, decide_target, granted
-from tlsgate.errors import BadAsk, Forbidden, NoSuch
+from tlsgate.errors import BadAsk, BadCertificate, Forbidden, Locked, NoSuch
+from tlsgate.tls.holder import user_of
+from tlsgate.tls.peer import load_cas
 
 Inside = Literal["db_users", "db_names"]
 _ASKED: Mapping[Inside, str] = {"db_users": "db_user", "db_names": "db_name"}
@@ -87,8 +91,59 @@ async def sight_of(parts: Parts, shown: Person | None, claims: Claims | None = N
     return Sight(parts=parts, shown=shown, person=person, roles=roles, routes=routes)
 
 
-async def check_routes(parts: Parts, shown: Person, routes: Mapping[str, str]) -> None:
+def holder_of(parts: Parts, encoded: str) -> Identity:
+    """Whose certificate somebody has seen: DER in base64.
+
+    Raises:
+        BadAsk: it is no base64.
+        Forbidden: it is of nobody here, or not good now.
+    """
+    try:
+        der = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as e:
+        raise BadAsk("user_certificate is no base64") from e
+    cas = load_cas([pem.decode() for pem in parts.authorities.trusted("user")])
+    try:
+        return user_of(der, cas, parts.now())
+    except BadCertificate as e:
+        raise Forbidden("the user", "go there", f"the certificate: {e.why}") from e
+
+
+async def person_of(parts: Parts, identity: Identity, address: str | None) -> Person:
+    """The holder of a certificate, with the roles that it names and the user still has.
+
+    Args:
+        address: of the client, for pinned certificates (S55).
+
+    Raises:
+        Forbidden: it is good for nothing now, or not from there.
+        Locked: a lock is in force.
+    """
+    claims = identity.claims
+    assert claims is not None
+    what = "reach anything"
+    if claims.cluster != parts.cluster:
+        raise Forbidden(claims.name, what, "the certificate is of another cluster")
+    lock = parts.locks.matches(claims, serial=identity.serial, fingerprint=identity.fingerprint)
+    if lock is not None:
+        raise Locked(claims.name, lock.message)
+    if claims.pinned_address is not None and claims.pinned_address != address:
+        why = f"the certificate is good from {claims.pinned_address} only"
+        raise Forbidden(claims.name, what, why)
+    person = await parts.users.get(claims.name)
+    if person is None:
+        raise Forbidden(claims.name, what, "there is no such user any more")
+    names = tuple(name for name in claims.roles if name in person.roles)
+    return Person(person.name, names, person.traits)
+
+
+async def check_routes(
+    parts: Parts, shown: Person, routes: Mapping[str, str], claims: Claims | None = None
+) -> None:
     """Let the *routes* of a certificate pass that leads where *shown* may go now (S43).
+
+    Args:
+        claims: of the certificate that asks; None: none is looked at.
 
     Raises:
         BadAsk: they are none that a certificate has.
@@ -103,7 +158,7 @@ async def check_routes(parts: Parts, shown: Person, routes: Mapping[str, str]) -
         raise BadAsk("routes are db with db_user and db_name, or app; and nothing beside them")
     (kind,) = kinds
     what = {"db": "database", "app": "application"}[kind]
-    sight = await sight_of(parts, shown)
+    sight = await sight_of(parts, shown, claims)
     why = None
     async for one in offered.every(parts, kind):
         if one.name == routes[kind] and not is_shut(parts, one.agent, kind):
@@ -120,7 +175,7 @@ async def check_routes(parts: Parts, shown: Person, routes: Mapping[str, str]) -
             why = why or decision.why
     if why is None:
         raise NoSuch(what, routes[kind][:64])
-    raise Forbidden(shown.name, f"have a certificate for the {what} {routes[kind][:64]}", why)
+    raise Forbidden(shown.name, f"reach the {what} {routes[kind][:64]}", why)
 
 
 def is_shut(parts: Parts, agent: str, kind: str) -> bool:

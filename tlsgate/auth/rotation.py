@@ -3,7 +3,7 @@
 As Teleport's `auth rotate`: a new key is trusted everywhere before it signs anything, and
 the old one signs nothing long before it stops being trusted.
 
-    phase           trusted    user, db, ssh_user sign with   host, ssh_host sign with
+    phase           trusted    user, db, ssh_user, jwt        host, ssh_host sign with
     standby         old        old                            old
     init            old, new   old                            old
     update_clients  old, new   new                            old
@@ -75,6 +75,7 @@ _SIGNS_FROM: Final[Mapping[str, tuple[Phase, ...]]] = {
     "user": (Phase.UPDATE_CLIENTS, Phase.UPDATE_SERVERS),
     "db": (Phase.UPDATE_CLIENTS, Phase.UPDATE_SERVERS),
     "ssh_user": (Phase.UPDATE_CLIENTS, Phase.UPDATE_SERVERS),
+    "jwt": (Phase.UPDATE_CLIENTS, Phase.UPDATE_SERVERS),
     "host": (Phase.UPDATE_SERVERS,),
     "ssh_host": (Phase.UPDATE_SERVERS,),
 }
@@ -107,7 +108,7 @@ def step(
     """Go to the phase *wanted*.
 
     Args:
-        kind: which authority: "user", "host", "db", "ssh_user", "ssh_host".
+        kind: which authority: "user", "host", "db", "ssh_user", "ssh_host", "jwt".
         now: where it stands.
         at: the time, seconds since the epoch.
         grace_seconds: for this rotation from now on; None: as it was.

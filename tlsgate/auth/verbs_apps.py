@@ -12,11 +12,19 @@ from attrs import evolve
 
 from tlsgate.auth import certify
 from tlsgate.auth.agentbodies import NodesAsked
-from tlsgate.auth.appbodies import AppBegin, AppCertificate, AppLogout, AppRedeem, AppShown
+from tlsgate.auth.appbodies import (
+    AppBegin,
+    AppCertificate,
+    AppLogout,
+    AppRedeem,
+    AppShown,
+    AppToken,
+)
 from tlsgate.auth.appsessions import AppSession
+from tlsgate.auth.apptokens import token_of
 from tlsgate.auth.bodies import WebCheck
 from tlsgate.auth.calls import Call, Verb
-from tlsgate.auth.reaching import check_routes, sight_of
+from tlsgate.auth.reaching import check_routes, holder_of, person_of, sight_of
 from tlsgate.auth.resources import roles_of
 from tlsgate.auth.verbs_agents import nodes_of
 from tlsgate.auth.verbs_targets import apps_of, databases_of
@@ -132,6 +140,26 @@ async def _certificate(call: Call) -> Any:
     }
 
 
+async def _token(call: Call) -> Any:
+    body: AppToken = call.body
+    parts = call.parts
+    identity = holder_of(parts, body.user_certificate)
+    shown = await person_of(parts, identity, body.address)
+    await check_routes(parts, shown, {APP: body.app}, identity.claims)
+    token, ends = token_of(
+        parts.authorities.jwt(),
+        shown,
+        issuer=parts.cluster,
+        audience=body.audience,
+        app=body.app,
+        claims=body.claims,
+        now=parts.now(),
+        ends=identity.not_after,
+    )
+    call.emit("app.token.create", name=shown.name, app=body.app, expires=ends)
+    return {"token": token, "expires": ends}
+
+
 async def _logout(call: Call) -> Any:
     body: AppLogout = call.body
     sessions = call.parts.sessions
@@ -200,6 +228,17 @@ VERBS: Final = (
         reply="AppCertified",
         changes=True,
         body=AppCertificate,
+    ),
+    Verb(
+        name="gateway.app_token",
+        method="POST",
+        path="/v1/gateway/app-token",
+        who="gateway",
+        summary="Get the token that tells an application who its user is.",
+        answer=_token,
+        reply="SignedToken",
+        changes=True,
+        body=AppToken,
     ),
     Verb(
         name="gateway.app_logout",

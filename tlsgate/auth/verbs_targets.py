@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,14 +12,12 @@ from tlsgate.auth.agentbodies import DatabaseCertificate, NodesAsked
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.offered import Offered
 from tlsgate.auth.parts import Parts
-from tlsgate.auth.reaching import Sight, is_shut, sight_of
+from tlsgate.auth.reaching import Sight, holder_of, is_shut, person_of, sight_of
 from tlsgate.auth.verbs_agents import fits, pairs
 from tlsgate.core.access import Identity
 from tlsgate.core.appnames import host_of
-from tlsgate.core.roles import Person, Target
-from tlsgate.errors import BadAsk, BadCertificate, Forbidden, Locked
-from tlsgate.tls.holder import user_of
-from tlsgate.tls.peer import load_cas
+from tlsgate.core.roles import Target
+from tlsgate.errors import Forbidden
 
 #: After so many offers others have their turn.
 _TURN: Final = 200
@@ -38,7 +34,7 @@ async def _certificate(call: Call) -> Any:
         if offer is None:
             why = f"it has not said that it offers the database {body.database!a}"
             raise Forbidden(str(principal), "have a certificate for it", why)
-        identity = _holder(parts, body.user_certificate)
+        identity = holder_of(parts, body.user_certificate)
         target = Target(
             kind="db",
             name=offer.name,
@@ -67,24 +63,6 @@ def _signed(signed: dbcerts.Signed) -> dict[str, Any]:
     }
 
 
-def _holder(parts: Parts, encoded: str) -> Identity:
-    """Whose certificate an agent has shown.
-
-    Raises:
-        BadAsk: it is no base64.
-        Forbidden: it is of nobody here, or not good now.
-    """
-    try:
-        der = base64.b64decode(encoded, validate=True)
-    except (binascii.Error, ValueError) as e:
-        raise BadAsk("user_certificate is no base64") from e
-    cas = load_cas([pem.decode() for pem in parts.authorities.trusted("user")])
-    try:
-        return user_of(der, cas, parts.now())
-    except BadCertificate as e:
-        raise Forbidden("the user", "reach this database", f"the certificate: {e.why}") from e
-
-
 async def _require(parts: Parts, identity: Identity, target: Target, address: str | None) -> None:
     """Let a user pass who may reach *target* now.
 
@@ -92,25 +70,10 @@ async def _require(parts: Parts, identity: Identity, target: Target, address: st
         Forbidden: the user may not; it says why.
         Locked: a lock is in force.
     """
-    claims = identity.claims
-    assert claims is not None
-    what = f"reach the {'database' if target.kind == 'db' else 'application'} {target.name}"
-    if claims.cluster != parts.cluster:
-        raise Forbidden(claims.name, what, "the certificate is of another cluster")
-    lock = parts.locks.matches(claims, serial=identity.serial, fingerprint=identity.fingerprint)
-    if lock is not None:
-        raise Locked(claims.name, lock.message)
-    if claims.pinned_address is not None and claims.pinned_address != address:
-        why = f"the certificate is good from {claims.pinned_address} only"
-        raise Forbidden(claims.name, what, why)
-    person = await parts.users.get(claims.name)
-    if person is None:
-        raise Forbidden(claims.name, what, "there is no such user any more")
-    names = tuple(name for name in claims.roles if name in person.roles)
-    shown = Person(person.name, names, person.traits)
-    decision = (await sight_of(parts, shown, claims)).decide(target)
+    shown = await person_of(parts, identity, address)
+    decision = (await sight_of(parts, shown, identity.claims)).decide(target)
     if not decision.allowed:
-        raise Forbidden(claims.name, what, decision.why)
+        raise Forbidden(shown.name, f"reach the database {target.name}", decision.why)
 
 
 # -- what there is -----------------------------------------------------------------------

@@ -91,7 +91,7 @@ def _since(value: object) -> str:
 
 
 @command.command("rotate")
-@click.option("--type", "kind", required=True, help="user, host, db, ssh_user or ssh_host.")
+@click.option("--type", "kind", required=True, help="user, host, db, ssh_user, ssh_host or jwt.")
 @click.option("--phase", type=click.Choice(PHASES), required=True, help="The next phase.")
 @click.option(
     "--grace-period",
