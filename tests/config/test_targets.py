@@ -100,9 +100,14 @@ class ServicesTests(TargetsCase):
         """A heartbeat carries so many."""
         entries = many("{{name: a{}, uri: 'http://b'}}")
         self.assertIn(
-            "app_service: the agent offers 65; 64",
+            "app_service: the agent offers 65 targets; 64",
             self.problem(f"{V3}app_service: {{apps: [{entries}]}}"),
         )
+        long = "\n  - ".join(
+            f"{{name: a{number}, uri: 'http://b', labels: {{c: {'x' * 6000}}}}}"
+            for number in range(12)
+        )
+        self.assertIn("bytes with all labels; 65536 are the most", self.problem(APP + long))
 
     def test_beside_a_gateway(self) -> None:
         """Neither runs in a gateway's process."""

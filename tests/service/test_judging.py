@@ -63,6 +63,13 @@ class KindTests(RequestsCase):
         self.allow(db_labels={"env": "dev"})
         self.assertFalse(self.passes(**orders, details=INSIDE))
 
+    def test_what_is_told(self) -> None:
+        """Log and audit say as which database user somebody came, and no key."""
+        self.ask(kind="db", name="orders", details=INSIDE)
+        _, fields = self.audit.events[-1]
+        self.assertEqual((fields["db_user"], fields["db_name"]), ("app", "shop"))
+        self.assertNotIn(INSIDE["key"], str(fields))
+
     def test_details_are_whole(self) -> None:
         """Who does not say as whom is not let in as anybody; what is not known may be a limit."""
         for details, said in (

@@ -95,11 +95,13 @@ def agent(
         offers += read(service, files, findings)
         if not getattr(service, entries) and findings.trusts(name, entries):
             findings.warn((name,), f"offers nothing: there are no {entries}")
-    if len(offers) > targets.ENTRIES:
-        at = next(name for name in reversed(SERVICES) if _on(getattr(found, name)))
-        findings.wrong(
-            (at,), f"the agent offers {len(offers)}; {targets.ENTRIES} are the most", key=True
-        )
+    for count, most, what in (
+        (len(offers), targets.ENTRIES, "targets"),
+        (targets.size(offers), targets.BYTES, "bytes with all labels"),
+    ):
+        if count > most:
+            at = next(name for name in reversed(SERVICES) if _on(getattr(found, name)))
+            findings.wrong((at,), f"the agent offers {count} {what}; {most} are the most", key=True)
     roles = tuple(kind for name, kind in _ROLES.items() if _on(getattr(found, name)))
     made = AgentSettings(offers=tuple(offers), roles=roles, sshd_log=sshd_log)
     return made, _join(found, findings)

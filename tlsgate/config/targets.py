@@ -20,6 +20,9 @@ from tlsgate.core.appnames import RESERVED
 
 #: As many labels or addresses as one offer carries, and offers as a heartbeat does.
 ENTRIES: Final = 64
+#: Of all that an agent says of them, before commands have said anything: the auth service
+#: keeps twice that of one agent.
+BYTES: Final = 64 * 1024
 #: Of one fact, in characters (`core.offers`).
 _FACT: Final = 4096
 
@@ -117,6 +120,12 @@ def bounded(offer: OfferSettings, path: Path, findings: Findings) -> None:
     count = len({*offer.labels, *(one.name for one in offer.commands)})
     if count > ENTRIES:
         findings.wrong(path, f"are {count}; {ENTRIES} are the most")
+
+
+def size(offers: Sequence[OfferSettings]) -> int:
+    """How many bytes an agent says of *offers*, about."""
+    told = [[one.name, dict(one.labels), one.addresses, dict(one.facts)] for one in offers]
+    return len(json.dumps(told))
 
 
 def _unlike(at: Path, names: Sequence[str], findings: Findings) -> None:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from tlsgate.core.addresses import host_port
+from tlsgate.core.certroutes import DB_NAME, DB_USER
 from tlsgate.core.dialrules import is_literal, may_mean
 from tlsgate.core.offers import Asked
 from tlsgate.errors import (
@@ -185,7 +186,6 @@ class Served:
         if request is None or not request.open:
             self._stop()
             return
-        requests.means.wheel.arm(self, OPENING_SECONDS)
         try:
             settings = requests.settings(case.offer.kind, case.offer.name)
             opening = requests.openings[case.offer.kind, settings.protocol]
@@ -211,8 +211,9 @@ class Served:
             requests.log.failure("an opening failed; this is a bug")
             self._fail(TargetRefused(self._where, "the agent has failed; see its log"))
         else:
-            if self._opening:
+            if self._opening:  # else it has done its part at once
                 self._halt = stop
+                requests.means.wheel.arm(self, OPENING_SECONDS)
 
     # -- what the opening asks for, see `targets.base.Arrived` --
 
@@ -394,4 +395,5 @@ def fields_of(asked: Asked) -> Mapping[str, Any]:
         "client": asked.client,
         "route": asked.route,
         "trace": asked.trace,
+        **{key: asked.details[key] for key in (DB_USER, DB_NAME) if key in asked.details},
     }
