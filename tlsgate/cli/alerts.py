@@ -75,7 +75,7 @@ def translate(error: ssl.SSLError, gateway: str, now: float | None = None) -> Ga
     if number is not None:
         return GatewayRefused(gateway, number, MEANINGS[number])
     # Python up to 3.11.3 has no class of its own for it.
-    eof = error.reason == "UNEXPECTED_EOF_WHILE_READING"
+    eof = getattr(error, "reason", None) == "UNEXPECTED_EOF_WHILE_READING"
     if eof or isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return Unreachable(gateway, "it hung up without a word")
     if "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error):
