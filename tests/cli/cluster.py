@@ -139,6 +139,7 @@ class Cluster:
             name=name,
             roles=self.roles,
             traits={"logins": self.logins} if self.logins else {},
+            routes=body.get("routes") or {},
         )
         public = load_pem_public_key(body["tls_public_key"].encode())
         made = self.ca.issue(claims, public, start=now - 60, end=now + life)
@@ -171,6 +172,8 @@ class Cluster:
                 words = "the user name, the password or the one-time code is wrong"
                 raise DaemonSaid("login_failed", Fault.CLIENT, words)
             answer = self.issued(body)
+        if answer is None and ask == "POST /v1/me/certificates":
+            answer = self.issued(body, "alice")
         if callable(answer):
             answer = answer(query, body)
         if isinstance(answer, GateError):

@@ -28,6 +28,8 @@ class Credential:
     cluster: str
     roles: tuple[str, ...]
     traits: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    #: What it is for, where it is for one thing only (`core.certroutes`).
+    routes: Mapping[str, str] = field(factory=dict)
     #: PEM of the cluster's host CAs, where they come along.
     roots: str | None = field(default=None, repr=False)
 
@@ -58,6 +60,7 @@ def credential_of(der: bytes, file: Path, key: Path | None, roots: str | None = 
         cluster=claims.cluster,
         roles=claims.roles or claims.system_roles,
         traits={name: tuple(values) for name, values in claims.traits.items()},
+        routes=dict(claims.routes),
         roots=roots,
     )
 

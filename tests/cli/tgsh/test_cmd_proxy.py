@@ -23,10 +23,21 @@ class ProxyTests(CommandCase):
         short = dialssh.read_words([f"--home={self.terminal.home}", *words])
         assert short is not None
         self.assertEqual(vars(asked[0]), vars(short))
-        self.assertEqual(list(cmd_proxy.command.commands), ["ssh"])
+        self.assertEqual(list(cmd_proxy.command.commands), ["ssh", "db", "app"])
 
     def test_identity(self) -> None:
         """An identity file is refused."""
         result = self.terminal.run("-i", "me", "proxy", "ssh", "db1")
         self.assertEqual(result.exit_code, 2)
         self.assertIn("takes a login", result.stderr)
+
+    def test_identity_file(self) -> None:
+        """A local proxy renews a certificate of a login's, which an identity file is not."""
+        for words in (("db", "orders"), ("app", "wiki")):
+            done = self.terminal.run("proxy", *words, "-i", "/nowhere")
+            self.assertIn("no identity file", done.stderr)
+
+    def test_socket(self) -> None:
+        """TLS over a UNIX socket is no client's."""
+        done = self.terminal.run("proxy", "db", "orders", "--socket=/tmp")
+        self.assertIn("--socket goes with --tunnel", done.stderr)

@@ -20,9 +20,9 @@ import sys
 import time
 
 import tlsgate
-from tlsgate.cli.gatecert import not_a_gateway, not_after
-from tlsgate.cli.outward import connect
+from tlsgate.cli.gatecert import not_after
 from tlsgate.cli.tgsh.flat import Place, bad, default_folder, place_of, text_of
+from tlsgate.cli.tgsh.gatedial import DIAL_SECONDS, dial
 from tlsgate.cli.tgsh.tlspipe import TlsPipe
 from tlsgate.cli.tgsh.way import say, way_now
 from tlsgate.core.addresses import host_port
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 #: The protocol inside, framed first: a gateway that has no frames takes the second.
 TOKENS = ("tlsgate-ssh-ping", "tlsgate-ssh")
-#: From the first packet to the gateway's answer.
-DIAL_SECONDS = 20.0
 #: Of the answer to CONNECT, and of the sentence of a refusal.
 _HEAD_BYTES, _SENTENCE_BYTES = 16 << 10, 4 << 10
 
@@ -187,47 +185,7 @@ def _may_be_the_way(error: Exception) -> bool:
 
 def _dial(place: Place) -> TlsPipe:
     """TLS to the gateway, which is looked at before a byte is sent."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # Python up to 3.11.3 sets it: a connection that was cut would look like one that ended.
-    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
-    context.check_hostname = False  # a cluster's certificate names roles too: `not_a_gateway`
-    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        context.load_verify_locations(place.authorities)
-        context.load_cert_chain(place.certificate, place.key, _no_password)
-    except (OSError, ssl.SSLError) as e:
-        why = e.strerror if e.strerror and not isinstance(e, ssl.SSLError) else "it is no PEM"
-        bad(f"the files of the login cannot be used ({why}); log in again with `{place.login}`")
-    context.set_alpn_protocols([*TOKENS])
-    named = ":" not in place.host and not place.host.replace(".", "").isdecimal()
-    sock = connect(place.host, place.port, DIAL_SECONDS)
-    try:
-        pipe = TlsPipe(sock, context, place.host if named else None)
-        pipe.shake()
-        token = pipe.tls.selected_alpn_protocol()
-        if token not in TOKENS:
-            from tlsgate.errors import Unreachable
-
-            raise Unreachable(place.where, "it does not speak tlsgate-ssh")
-        told = pipe.tls.getpeercert() or {}
-        shown = pipe.tls.getpeercert(binary_form=True) or b""
-        fault = not_a_gateway(shown, told, place.host if named else "", place.cluster)
-        if fault is not None:
-            from tlsgate.errors import Untrusted
-
-            raise Untrusted(place.where, fault)
-        if token == TOKENS[0]:
-            pipe.framed()
-    except BaseException:
-        sock.close()
-        raise
-    return pipe
-
-
-def _no_password() -> str:
-    """Refuse to ask in the middle of a connection: keys of ours have no password."""
-    raise ssl.SSLError("the key has a password")
+    return dial(place, TOKENS)
 
 
 def _ask(pipe: TlsPipe, place: Place, host: str, port: int) -> bytes:

@@ -8,6 +8,7 @@
     keys/<proxyhost>/cas/<cluster>.pem    the cluster's host authorities
     keys/<proxyhost>/<user>               the private key, PKCS #8; <user>.pub, <user>-x509.pem
     keys/<proxyhost>/<user>-ssh/<cluster>-cert.pub
+    keys/<proxyhost>/<user>-{db,app}/<cluster>/<name>.key, <name>-x509.pem (`narrow`)
 
 Folders are 0700, files 0600, each is replaced as a whole; the profile and current-profile
 are written last, so whoever finds them finds the rest.
@@ -93,6 +94,10 @@ class Home:
     def ssh_certificate(self, host: str, user: str, cluster: str) -> Path:
         """The user's OpenSSH certificate."""
         return self.keys(host) / f"{part(user)}-ssh" / f"{part(cluster)}-cert.pub"
+
+    def narrow(self, profile: Profile, kind: str) -> Path:
+        """The folder of certificates for one database ("db") or application ("app") each."""
+        return self.keys(profile.host) / f"{part(profile.user)}-{kind}" / part(profile.cluster)
 
     def authorities(self, host: str, cluster: str) -> Path:
         """The cluster's host authorities, PEM."""

@@ -19,6 +19,8 @@ COMMANDS = (
     "ls",
     "ssh",
     "scp",
+    "db",
+    "apps",
     "config",
     "proxy",
     "clusters",

@@ -187,6 +187,39 @@ class TlsPipe:
         except ssl.SSLError:
             pass  # it wants the gateway's end of it, which has time
 
+    # -- for somebody else's loop ------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether the gateway has said that nothing follows."""
+        return self._ended
+
+    def take(self, records: bytes) -> bytes:
+        """What is in *records*, which came from the socket; b"" of them: the socket's end."""
+        if records:
+            self._in.write(records)
+        else:
+            self._in.write_eof()
+        return self._decrypt()
+
+    def rest(self) -> bytes:
+        """What came with the handshake, or before an error that the next call raises."""
+        return self._decrypt()
+
+    def give(self, data: bytes) -> bytes:
+        """Records that are *data*; more may wait in `records`."""
+        self._encrypt(data)
+        return self._out.read()
+
+    def records(self) -> bytes:
+        """Records that wait, of whatever kind."""
+        return self._out.read()
+
+    def finish(self) -> bytes:
+        """The records that say that nothing follows."""
+        self._end()
+        return self._out.read()
+
     # -- both ways ---------------------------------------------------------------
 
     def carry(self, stdin: int, stdout: int, first: bytes = b"") -> None:

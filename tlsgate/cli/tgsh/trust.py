@@ -100,12 +100,10 @@ def web_authorities(found: Found, way: Way, roots: str) -> bytes:
 
     if not found.way.anyone:
         return (found.way.roots or _machines() or "system\n").encode()
-    if way.door == JOIN:
-        return roots.encode()
     # Believed once and only here; from anywhere else it could be anybody's.
     if is_loopback(way.address.host) and found.presented:
         return to_pem(found.presented[-1]).encode()
-    return b"system\n"
+    return roots.encode() if way.door == JOIN else b"system\n"
 
 
 def _machines() -> str | None:
