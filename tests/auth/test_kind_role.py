@@ -51,6 +51,7 @@ class RoleTests(SynchronousTestCase):
             "pin_source_ip": True,
             "port_forwarding": "no",
             "forward_agent": "on",
+            "audit_queries": "yes",
         }
         resource = read_resource(
             written("role", allow=conditions, deny=conditions, options=options)
@@ -71,6 +72,7 @@ class RoleTests(SynchronousTestCase):
                     pin_source_ip=True,
                     port_forwarding=False,
                     forward_agent=True,
+                    audit_queries=True,
                 ),
             ),
         )

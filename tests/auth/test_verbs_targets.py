@@ -321,3 +321,31 @@ class NarrowTests(TargetCase):
         self.assertEqual(self.narrow(narrow).status, 403)
         self.assertEqual(self.narrow(narrow, db="orders").status, 403)
         self.assertEqual(self.refused(narrow, "GET", "/v1/me/databases"), (403, "access_denied"))
+
+
+class ExplainTests(TargetCase):
+    """Tests for `explain` of what agents offer."""
+
+    def explain(self, target: str, **more: Any) -> dict[str, Any]:
+        body = {"user": "bob", "target": target, **more}
+        found: dict[str, Any] = self.ask(self.edgar, "POST", "/v1/explain", body)
+        return found
+
+    def test_labels_of_the_inventory(self) -> None:
+        """Without labels a target has those that its agent says; audited queries are told."""
+        self.usual()
+        self.assertTrue(self.explain("db://app@orders/shop")["allowed"])
+        self.assertFalse(self.explain("db://app@orders/shop", labels={"env": "dev"})["allowed"])
+        self.assertFalse(self.explain("db://root@orders/shop")["allowed"])
+        self.assertFalse(self.explain("db://app@tests/shop")["allowed"])
+        self.assertFalse(self.explain("app://nothing")["allowed"])
+        self.assertFalse(self.explain("kube://nothing")["allowed"])
+        self.assertTrue(self.explain("app://grafana")["allowed"])
+        self.assertFalse(self.explain("app://grafana")["audit_queries"])
+        allow = {"db_labels": {"env": "prod"}, "db_users": ["app"], "db_names": ["*"]}
+        self.role("ops", allow=allow, options={"audit_queries": True})
+        self.assertTrue(self.explain("db://app@orders/shop")["audit_queries"])
+        allow = {"logins": ["root"], "node_labels": {"disk": "ssd"}}
+        self.role("ops", allow=allow)
+        self.beat("db1", disk="ssd")
+        self.assertTrue(self.explain("ssh://root@db1")["allowed"])

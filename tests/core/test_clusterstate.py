@@ -9,6 +9,7 @@ import base64
 import hashlib
 from typing import Any
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.access import Decision, Identity, Kind, Rule
@@ -460,6 +461,19 @@ class DecideTargetTests(SynchronousTestCase):
             self.decide(state, user("ops", "short")), Decision(True, why, 300.0, 500.0)
         )
         self.assertTrue(self.decide(state, user("ops"), node(None)).allowed)
+
+    def test_audit_queries(self) -> None:
+        """A role that allows the database by its labels can have its queries written down."""
+        spec = {"allow": {"db_labels": {"env": "prod"}, "db_users": ["app"]}}
+        options = {"audit_queries": True}
+        listed = [node_role("db", **spec), node_role("told", **spec, options=options)]
+        orders = Target(kind="db", name="orders", labels={"env": "prod"}, db_user="app")
+        for roles, audits in ((("db",), False), (("db", "told"), True)):
+            state = ClusterState.fresh(snapshot(roles=listed, users=[one_user(*roles)]))
+            decision = self.decide(state, user("db"), orders)
+            self.assertEqual((decision.allowed, decision.audit_queries), (True, audits))
+            refused = self.decide(state, user("db"), evolve(orders, db_user="root"))
+            self.assertFalse(refused.audit_queries)
 
     def test_refused_by_roles(self) -> None:
         """Labels and logins are asked of roles; deny wins."""

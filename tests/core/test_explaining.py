@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.test_roles import ACCESS, NO_ROOT, NODE, PROD, Cases, person
 from tlsgate.core.explaining import Step, explain_target
-from tlsgate.core.roles import Target, decide_target
+from tlsgate.core.roles import Options, Target, decide_target
 
 ROLES = (PROD, NO_ROOT, ACCESS)
 
@@ -68,6 +68,15 @@ class ExplainTests(SynchronousTestCase):
                 ),
             ],
         )
+
+    def test_audited(self) -> None:
+        """Where queries are audited, that is told of who may ask any."""
+        role = evolve(ACCESS, options=Options(audit_queries=True))
+        orders = Target(kind="db", name="orders", labels={"env": "dev"}, db_user="app-x")
+        steps = explain_target([role], person("access"), orders)
+        self.assertEqual(steps[-2].text, "queries there are audited")
+        steps = explain_target([role], person("access"), evolve(orders, db_user="root"))
+        self.assertNotIn("audited", steps[-2].text)
 
     def test_without_roles(self) -> None:
         """Nobody's outcome is told as well."""

@@ -20,6 +20,7 @@ from tlsgate.core.roles import (
     Rule,
     Target,
     allowed_logins,
+    audits_queries,
     decide_target,
     decide_verb,
     effective,
@@ -269,6 +270,7 @@ class EffectiveTests(SynchronousTestCase):
             port_forwarding=False,
             forward_agent=False,
             strict_locks=True,
+            audit_queries=True,
         )
         lax = Options(
             max_session_seconds=1e6,
@@ -289,6 +291,24 @@ class EffectiveTests(SynchronousTestCase):
         wanted = Options(port_forwarding=True, forward_agent=False)
         self.assertEqual(effective([]), wanted)
         self.assertEqual(effective([Role(name="a")]), wanted)
+
+
+class AuditsQueriesTests(SynchronousTestCase):
+    """Tests for `audits_queries`."""
+
+    def test_by_labels(self) -> None:
+        """A role that the person holds and whose labels allow the database is enough."""
+        prod = Conditions(db_labels={"env": ("prod",)}, db_users=("app",))
+        roles = [
+            Role(name="a", allow=prod, options=Options(audit_queries=True)),
+            Role(name="b", allow=Conditions(db_labels=EVERYTHING, db_users=("*",))),
+        ]
+        alice, bob = Person("alice", ("a", "b")), Person("bob", ("b",))
+        there = Target(kind="db", name="orders", labels={"env": "prod"}, db_user="other")
+        self.assertTrue(audits_queries(roles, alice, there))
+        self.assertFalse(audits_queries(roles, bob, there))
+        self.assertFalse(audits_queries(roles, alice, evolve(there, labels={"env": "dev"})))
+        self.assertFalse(audits_queries(roles, alice, evolve(there, kind="app")))
 
 
 class Cases:

@@ -46,6 +46,7 @@ class ParseTests(SynchronousTestCase):
             "port_forwarding": False,
             "forward_agent": True,
             "lock": "strict",
+            "audit_queries": True,
         }
         wanted = Conditions(
             logins=("{{internal.logins}}", "root"),
@@ -73,6 +74,7 @@ class ParseTests(SynchronousTestCase):
                     port_forwarding=False,
                     forward_agent=True,
                     strict_locks=True,
+                    audit_queries=True,
                 ),
             ),
         )

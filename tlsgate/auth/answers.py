@@ -300,6 +300,7 @@ class Explained(Answer):
     allowed: bool
     why: str
     roles: list[str]
+    audit_queries: bool = Field(False, description="what is asked of the database is audited")
 
 
 class BackedUp(Answer):

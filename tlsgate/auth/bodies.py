@@ -194,8 +194,12 @@ class Explain(Body):
     """What would be decided for a user and a target."""
 
     user: Name
-    target: Line = Field(description="ssh://root@db1, db://name, app://name, kube://name")
-    labels: Labels = Field(default_factory=dict)
+    target: Line = Field(
+        description="ssh://root@db1, db://user@name/database, app://name, kube://name"
+    )
+    labels: Labels = Field(
+        default_factory=dict, description="of the target; without any, those that its agent says"
+    )
 
 
 class Backup(Body):

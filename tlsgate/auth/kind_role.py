@@ -95,6 +95,7 @@ class OptionsSpec(Spec):
     pin_source_ip: Flag | None = None
     port_forwarding: Flag | None = None
     forward_agent: Flag | None = None
+    audit_queries: Flag | None = None
     ssh_port_forwarding: Unenforced = None
     ssh_file_copy: Unenforced = None
     permit_x11_forwarding: Later = None

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from tlsgate.auth import offered
 from tlsgate.auth.offered import KINDS, Kind
 from tlsgate.auth.parts import Parts
-from tlsgate.auth.resources import roles_of
+from tlsgate.auth.resources import PREFIXES, roles_of, shown
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.certroutes import APP, CLUSTER, DB, DB_NAME, DB_USER, is_narrow, misfit
 from tlsgate.core.claims import Claims
@@ -176,6 +176,19 @@ async def check_routes(
     if why is None:
         raise NoSuch(what, routes[kind][:64])
     raise Forbidden(shown.name, f"reach the {what} {routes[kind][:64]}", why)
+
+
+async def known_targets(parts: Parts, target: Target) -> list[Target]:
+    """The targets of that kind and name, with the labels that agents say; or itself alone."""
+    found: list[Mapping[str, str]] = []
+    if target.kind == "node":
+        item = await parts.store.get(PREFIXES["node"] + target.name)
+        found += [] if item is None else [shown(item)["metadata"].get("labels", {})]
+    elif target.kind in ("db", "app"):
+        async for one in offered.every(parts, target.kind):
+            if one.name == target.name and not is_shut(parts, one.agent, one.kind):
+                found.append(one.labels)
+    return [evolve(target, labels=labels) for labels in found] or [target]
 
 
 def is_shut(parts: Parts, agent: str, kind: str) -> bool:

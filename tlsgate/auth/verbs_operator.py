@@ -23,8 +23,9 @@ from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.invites import Invite
 from tlsgate.auth.kinds import as_json
 from tlsgate.auth.locks import as_resource
+from tlsgate.auth.reaching import known_targets
 from tlsgate.auth.resources import roles_of
-from tlsgate.core.roles import Target, TargetKind, decide_target
+from tlsgate.core.roles import Target, TargetKind, audits_queries, decide_target
 from tlsgate.errors import BadAsk, Locked, NoSuch, NotServed
 
 #: Host and port that stand in for the gateway's where nobody has configured any.
@@ -201,14 +202,19 @@ async def _explain(call: Call) -> Any:
     if found is None:
         raise NoSuch("user", body.user)
     roles = await roles_of(parts.store, found.roles)
+    names = [role.name for role in roles]
     lock = parts.locks.matches(found, login=target.login)
     if lock is not None:
-        return {"allowed": False, "why": str(lock), "roles": [role.name for role in roles]}
-    decision = decide_target(roles, found, target)
+        return {"allowed": False, "why": str(lock), "roles": names, "audit_queries": False}
+    there = [target] if body.labels else await known_targets(parts, target)
+    decisions = [(decide_target(roles, found, one), one) for one in there]
+    decision, target = next((one for one in decisions if one[0].allowed), decisions[0])
+    audited = decision.allowed and audits_queries(roles, found, target)
     return {
         "allowed": decision.allowed,
         "why": decision.why,
-        "roles": [role.name for role in roles],
+        "roles": names,
+        "audit_queries": audited,
     }
 
 

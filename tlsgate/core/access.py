@@ -67,12 +67,14 @@ class Decision:
         idle_seconds: the connection may be silent for so long at most; None: as its route
             says.
         until: the connection ends then, in seconds since the epoch; None: it need not.
+        audit_queries: what is asked of the database has to be written down.
     """
 
     allowed: bool
     why: str
     idle_seconds: float | None = None
     until: float | None = None
+    audit_queries: bool = False
 
 
 def decide(rules: Sequence[Rule], identity: Identity | None) -> Decision:

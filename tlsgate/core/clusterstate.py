@@ -239,7 +239,12 @@ class ClusterState:
         if decision.allowed and shown.roles != person.roles:
             # With more roles only a deny can change that.
             decision = rules.decide_target(mine, person, target)
-        return self._allow(identity, decision.why) if decision.allowed else decision
+        if not decision.allowed:
+            return decision
+        allowed = self._allow(identity, decision.why)
+        if rules.audits_queries(mine, person, target):
+            return evolve(allowed, audit_queries=True)
+        return allowed
 
     def ssh_identity(self, certificate: SshCertificate, now: float) -> Identity:
         """Who holds an OpenSSH certificate, by its words: the signature is checked elsewhere.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from tlsgate.core.access import Decision
-from tlsgate.core.roles import allowed_logins, decide_target, held, target_parts
+from tlsgate.core.roles import allowed_logins, audits_queries, decide_target, held, target_parts
 from tlsgate.core.rolevalues import Person, Role, Target
 
 
@@ -56,6 +56,8 @@ def explain_target(roles: Sequence[Role], person: Person, target: Target) -> lis
     if target.kind == "node" and target.login is None:
         logins = ", ".join(allowed_logins(roles, person, target)) or "none"
         steps.append(_said(f"logins there: {logins}"))
+    if decision.allowed and audits_queries(roles, person, target):
+        steps.append(_said("queries there are audited"))
     steps.append(_said(f"{'allowed' if decision.allowed else 'denied'}: {decision.why}"))
     return steps
 

@@ -52,6 +52,7 @@ __all__ = [
     "Target",
     "TargetKind",
     "allowed_logins",
+    "audits_queries",
     "decide_target",
     "decide_verb",
     "effective",
@@ -135,6 +136,19 @@ def effective(roles: Sequence[Role]) -> Options:
         port_forwarding=_all([one.port_forwarding for one in options], True),
         forward_agent=_all([one.forward_agent for one in options], False),
         strict_locks=any(one.strict_locks for one in options),
+        audit_queries=any(one.audit_queries for one in options),
+    )
+
+
+def audits_queries(roles: Sequence[Role], person: Person, target: Target) -> bool:
+    """Whether one of the roles of *person* that allow the database *target* audits it.
+
+    By the labels alone: as which user of the database somebody comes changes nothing.
+    """
+    return target.kind == "db" and any(
+        role.options.audit_queries
+        and labels.met(role.allow.db_labels, target.labels, person.traits) is not None
+        for role in held(roles, person)
     )
 
 

@@ -51,6 +51,7 @@ OPTIONS: Final = (
     "port_forwarding",
     "forward_agent",
     "lock",
+    "audit_queries",
 )
 LOCK_MODES: Final = ("strict", "best_effort")
 
@@ -220,6 +221,7 @@ class _Reading:
             port_forwarding=self.flag(known, "port_forwarding"),
             forward_agent=self.flag(known, "forward_agent"),
             strict_locks=self.lock_mode(known) == "strict",
+            audit_queries=bool(self.flag(known, "audit_queries")),
         )
 
     def lock_mode(self, known: Mapping[str, Any]) -> str | None:

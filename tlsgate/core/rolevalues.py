@@ -74,6 +74,7 @@ class Options:
         port_forwarding: None: the role does not say; never after `effective`.
         forward_agent: the same.
         strict_locks: nobody comes in on what a gateway knew of locks too long ago.
+        audit_queries: what is asked of the databases that the role allows is written down.
     """
 
     max_session_seconds: float = MAX_SESSION_SECONDS
@@ -83,6 +84,7 @@ class Options:
     port_forwarding: bool | None = None
     forward_agent: bool | None = None
     strict_locks: bool = False
+    audit_queries: bool = False
 
 
 @frozen(kw_only=True)

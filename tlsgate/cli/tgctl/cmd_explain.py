@@ -31,7 +31,12 @@ from tlsgate.errors import BadAsk
 @click.option("--running", is_flag=True, help="Ask the daemon even though --config is given.")
 @click.option("--user", help="Ask about this user's roles instead; with --target.")
 @click.option("--target", help="ssh://LOGIN@NODE, db://USER@DB/NAME, app://APP, kube://CLUSTER.")
-@click.option("--labels", type=LABELS, default="", help="The target's labels: a=b,c=d.")
+@click.option(
+    "--labels",
+    type=LABELS,
+    default="",
+    help="The target's labels: a=b,c=d; without them those that its agent says.",
+)
 @with_api
 def command(
     call: Call,
@@ -73,7 +78,11 @@ def _by_role(call: Call, user: str, target: str, labels: dict[str, str]) -> None
     told = call.api().ask("POST", "/v1/explain", body=body)
     roles = ", ".join(told["roles"]) or "none"
     verdict = "allowed" if told["allowed"] else "refused"
-    call.show(told, lambda _: plain(f"{verdict}: {told['why']}") + f"\nroles: {plain(roles)}")
+    audited = "\nqueries there are audited" if told.get("audit_queries") else ""
+    call.show(
+        told,
+        lambda _: plain(f"{verdict}: {told['why']}") + f"\nroles: {plain(roles)}{audited}",
+    )
     if not told["allowed"]:
         click.get_current_context().exit(1)
 
