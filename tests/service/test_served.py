@@ -6,15 +6,20 @@ import contextlib
 import socket
 from typing import Any
 
+from attrs import evolve
+
 from tests.cluster.states import event, lock
-from tests.service.test_requests import RequestsCase
+from tests.service.test_requests import TIMEOUTS, RequestsCase
+from tests.tunnel.yard import Agent, Asker, Yard
 from tlsgate.core.offers import Offer
 from tlsgate.errors import HandshakeFailed, TargetUntrusted, TunnelBroken
 from tlsgate.net.ends import PlainEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
+from tlsgate.net.poller import READ
 from tlsgate.service.served import OPENING_SECONDS
 from tlsgate.targets.base import Arrived
+from tlsgate.tls.fast import BROKEN
 
 
 class Seen:
@@ -51,7 +56,7 @@ class Ending:
         self.ends += 1
 
 
-class OpeningTests(RequestsCase):
+class OpeningCase(RequestsCase):
     """An opening that the test does by hand."""
 
     def setUp(self) -> None:
@@ -96,6 +101,15 @@ class OpeningTests(RequestsCase):
         """Alice is locked."""
         self.door.live.say(event("lock", "l", lock("l", user="alice")))
         self.turn()
+
+    def ended(self, sock: socket.socket) -> None:
+        """Nothing more comes there."""
+        with contextlib.suppress(ConnectionResetError):
+            self.assertEqual(sock.recv(100), b"")
+
+
+class OpeningTests(OpeningCase):
+    """What an opening may ask for."""
 
     def test_what_it_gets(self) -> None:
         """All that is known of client and target, and a socket that nobody has used."""
@@ -151,11 +165,6 @@ class OpeningTests(RequestsCase):
         self.assertEqual(answered.reason, "target_untrusted")
         self.assertEqual((self.stopped, self.requests.served), (0, set()))
         self.ended(self.target)
-
-    def ended(self, sock: socket.socket) -> None:
-        """Nothing more comes there."""
-        with contextlib.suppress(ConnectionResetError):
-            self.assertEqual(sock.recv(100), b"")
 
     def test_given_up(self) -> None:
         """The client gets its last words whole, and may take its time to close."""
@@ -248,3 +257,109 @@ class OpeningTests(RequestsCase):
         self.begin()
         self.lock()
         self.assertEqual((self.stopped, self.requests.served), (0, set()))
+
+
+class StreamTests(OpeningCase):
+    """The same over a stream of a tunnel, which has to be good for the next client."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.yard = Yard(self)
+        self.requests.means = evolve(
+            self.means,
+            reactor=self.yard.reactor,
+            poller=self.yard.poller,
+            wheel=self.yard.wheel,
+            slab=self.yard.slab,
+            now=self.yard.reactor.seconds,
+        )
+        agent: Any = Agent()
+        agent.ask = self.requests.asked
+        self.gateway, self.theirs = self.yard.stream(agent)
+
+    def begin(self) -> None:
+        """A client whose target is dialled, and who has heard nothing."""
+        self.arrived = None
+        self.asker = Asker()
+        self.gateway.ask(self.asked(), self.asker.reached, self.asker.failed)
+        self.yard.until(lambda: self.arrived)
+        self.target, _ = self.listening.accept()
+        self.addCleanup(self.target.close)
+        self.target.settimeout(5)
+
+    def join(self) -> None:
+        """The gateway hears that the target is reached, and relays its client."""
+        self.yard.until(lambda: self.asker.end)
+        assert self.asker.end is not None
+        _, self.client = self.yard.join(self.asker.end, client=True)
+
+    def test_last_words(self) -> None:
+        """They come whole, the client takes its time, and the stream serves the next one."""
+        for words in (b"ErrorResponse", b"x" * 500_000, b""):
+            self.begin()
+            self.arrived.accept()
+            self.join()
+            self.arrived.give_up(words, HandshakeFailed("no"))
+            self.ended(self.target)
+            got = b""
+            while len(got) < len(words):
+                self.yard.settle()
+                with contextlib.suppress(BlockingIOError):
+                    got += self.client.recv(1 << 16)
+            self.yard.settle()
+            self.assertEqual((got, self.client.recv(1)), (words, b""))
+            self.assertTrue(self.gateway.busy)
+            self.client.sendall(b"and one more thing")  # nobody hears it
+            self.client.close()
+            self.yard.settle()
+            self.assertEqual((self.gateway.busy, self.theirs.busy), (False, False))
+            self.assertEqual((self.requests.served, self.yard.lost), (set(), []))
+
+    def test_a_client_that_stays(self) -> None:
+        """Who has had its last words and closes nothing is closed."""
+        self.begin()
+        self.arrived.accept()
+        self.join()
+        self.arrived.give_up(b"no", HandshakeFailed("no"))
+        self.yard.settle()
+        self.assertEqual(len(self.requests.served), 1)
+        self.yard.advance(TIMEOUTS.close_seconds * 1.5)
+        self.assertEqual(self.requests.served, set())
+
+    def test_what_is_read_before(self) -> None:
+        """An opening that has read of the client carries on where it stands."""
+        self.begin()
+        client = self.arrived.accept()
+        self.join()
+        self.client.sendall(b"startup")
+        self.yard.settle()
+        slab = self.requests.means.slab
+        count = client.fill(slab, 7)
+        self.assertEqual(bytes(slab.view[:count]), b"startup")
+        self.client.sendall(b"query")
+        self.arrived.carry(
+            client, PlainEnd(self.arrived.lease), to_client=b"ready ", to_target=b"other "
+        )
+        self.target.sendall(b"rows")
+        self.yard.settle()
+        self.assertEqual(self.target.recv(100), b"other query")
+        self.assertEqual(self.client.recv(100), b"ready rows")
+
+    def test_the_tunnel_ends(self) -> None:
+        """The opening hears it at the client's end, and nothing is left."""
+        self.begin()
+        client = self.arrived.accept()
+        self.join()
+        outcomes: list[int] = []
+
+        def woken(mask: int) -> None:
+            outcomes.append(client.fill(self.requests.means.slab, 100))
+            self.arrived.give_up(b"", TunnelBroken("gone"))
+
+        client.lease.on_ready = woken
+        client.lease.want(READ)
+        self.gateway.abort("gone")
+        self.yard.settle()
+        self.assertEqual(outcomes, [BROKEN])
+        self.assertEqual(self.requests.served, set())
+        self.ended(self.target)
