@@ -78,6 +78,7 @@ def check_request_shape(head: bytes) -> None:
     """
     if _REQUEST.fullmatch(head) is None:
         raise BadBytes("request", "not written as RFC 9112 says")
+    _check_length(head, "request")
 
 
 def check_response_shape(head: bytes) -> None:
@@ -88,6 +89,14 @@ def check_response_shape(head: bytes) -> None:
     """
     if _RESPONSE.fullmatch(head) is None:
         raise BadBytes("answer", "not written as RFC 9112 says")
+    _check_length(head, "answer")
+
+
+def _check_length(head: bytes, what: str) -> None:
+    """Parsers may make one of two equal lengths; here nobody says it twice."""
+    told = _LENGTHS.findall(head)
+    if told and (len(told) > 1 or _NUMBER.fullmatch(told[0].strip(b" \t")) is None):
+        raise BadBytes(what, "a Content-Length that is no one number")
 
 
 def head_size(piece: bytes | bytearray) -> int:
@@ -106,6 +115,7 @@ def head_size(piece: bytes | bytearray) -> int:
     return 0
 
 
+_LENGTHS: Final = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
 _ODD_END: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
 
 

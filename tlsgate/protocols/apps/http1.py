@@ -214,7 +214,7 @@ class Http1(Protocol):
         assert head is not None
         bare = head.method == b"HEAD" or status in (204, 205, 304)
         chunked = length is None and not bare and head.version == b"1.1"
-        if not self._body_over or (length is None and not chunked and not bare):
+        if not self._body_over or head.upgrade or (length is None and not chunked and not bare):
             self._close_after = True
         self._chunked_answer = chunked
         self.transport.write(

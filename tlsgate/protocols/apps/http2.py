@@ -21,7 +21,7 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes
+from h2.settings import SettingCodes, Settings
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -62,13 +62,16 @@ class Http2(Protocol):
                 client_side=False, header_encoding=None, validate_outbound_headers=False
             )
         )
-        self.conn.local_settings.update(
-            {
+        # Not by `update`, which counts only once the client has acknowledged what it never got.
+        self.conn.local_settings = Settings(
+            client=False,
+            initial_values={
                 SettingCodes.MAX_CONCURRENT_STREAMS: _STREAMS,
                 SettingCodes.INITIAL_WINDOW_SIZE: _WINDOW,
                 SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_LIMIT,
-            }
+            },
         )
+        self.conn.decoder.max_header_list_size = HEAD_LIMIT
         self._streams: dict[int, _Stream] = {}
         self._over = False
         self._full = False

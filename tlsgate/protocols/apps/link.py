@@ -27,6 +27,11 @@ _ASKED: Final[dict[bytes, h11.Request]] = {
     method: h11.Request(method=method, target=b"/", headers=[(b"host", b"x")])
     for method in (b"GET", b"HEAD")
 }
+_UPGRADING: Final = h11.Request(
+    method=b"GET",
+    target=b"/",
+    headers=[(b"host", b"x"), (b"connection", b"upgrade"), (b"upgrade", b"x")],
+)
 _OVER: Final = h11.EndOfMessage()
 #: Interim answers before the real one.
 _INTERIM: Final = 16
@@ -77,6 +82,7 @@ class Link:
         *("_answer", "_at", "_buffer", "_interim", "_left", "_method", "_name", "_parser"),
         *(
             "_sent_whole",
+            "_upgrades",
             "_wants",
             "born",
             "heard",
@@ -101,6 +107,7 @@ class Link:
         self._interim = 0
         self._method = b""
         self._sent_whole = True
+        self._upgrades = False
         self.heard = False
         self.is_over = False
         self.served = 0
@@ -119,6 +126,7 @@ class Link:
         """Send the head *wire* of a request; *wants* hears the answer."""
         self._wants, self._at, self._method = wants, _At.HEAD, head.method
         self._sent_whole = not head.has_body
+        self._upgrades = bool(head.upgrade)
         self.heard = False
         self._interim = 0
         self.line.write(wire)
@@ -210,7 +218,10 @@ class Link:
     def _head(self, raw: bytes) -> None:
         check_response_shape(raw)
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(raw) + 65536)
-        parser.send(_ASKED[b"HEAD" if self._method == b"HEAD" else b"GET"])
+        if self._upgrades:
+            parser.send(_UPGRADING)
+        else:
+            parser.send(_ASKED[b"HEAD" if self._method == b"HEAD" else b"GET"])
         parser.send(_OVER)
         parser.receive_data(raw)
         event: Any = parser.next_event()

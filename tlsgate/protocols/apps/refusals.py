@@ -89,8 +89,7 @@ def refusal(error: GateError, asked: Fields) -> Answer:
     Args:
         asked: the request's fields, for what the client likes to read.
     """
-    sentence = told(error)
-    return answer(status_of(error), f"{sentence[:1].upper()}{sentence[1:]}.", error.reason, asked)
+    return answer(status_of(error), f"{told(error)}.", error.reason, asked)
 
 
 def answer(status: int, sentence: str, reason: str, asked: Fields) -> Answer:
