@@ -349,3 +349,21 @@ class ExplainTests(TargetCase):
         self.role("ops", allow=allow)
         self.beat("db1", disk="ssd")
         self.assertTrue(self.explain("ssh://root@db1")["allowed"])
+
+
+class SignTests(TargetCase):
+    """Tests for `sign.database`."""
+
+    def test_signed(self) -> None:
+        """Who may use the authorities gets a server's certificate, and an event says so."""
+        body = {"hosts": ["pg.internal"], "tls_public_key": new_pem(), "ttl_seconds": 600}
+        self.cluster.audit.take()
+        found = self.ask(self.edgar, "POST", "/v1/sign/database", body)
+        self.assertEqual(found["not_after"], self.cluster.clock.seconds() + 600)
+        self.assertEqual(found["cas"], self.cluster.parts.authorities.cas()["db"])
+        ((event, fields),) = self.cluster.audit.events
+        self.assertEqual((event, fields["identity.names"]), ("cert.create", ["pg.internal"]))
+        for who in (self.bob, self.pg):
+            self.assertEqual(self.refused(who, "POST", "/v1/sign/database", body)[0], 403)
+        bad = {**body, "hosts": ["no name"]}
+        self.assertEqual(self.refused(self.edgar, "POST", "/v1/sign/database", bad)[0], 400)

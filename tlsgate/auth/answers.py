@@ -1,6 +1,7 @@
 """What each verb of the API gives, as schemas.
 
-Answers are plain JSON types; tests hold them to these.
+Answers are plain JSON types; tests hold them to these. One file, since it is one table that is
+read from its top to its end beside the verbs, and a schema's name stands for one thing in all.
 """
 
 from __future__ import annotations

@@ -190,6 +190,16 @@ class Sign(Keys):
     ttl_seconds: Ttl | None = None
 
 
+class SignDatabase(Body):
+    """A certificate for a database server, for a key that its operator has made."""
+
+    hosts: Annotated[list[Line], Field(min_length=1, max_length=32)] = Field(
+        description="names and addresses that it is dialled by"
+    )
+    tls_public_key: Pem
+    ttl_seconds: Ttl | None = None
+
+
 class Explain(Body):
     """What would be decided for a user and a target."""
 

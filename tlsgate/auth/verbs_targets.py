@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 
 from tlsgate.auth import dbcerts, offered
 from tlsgate.auth.agentbodies import DatabaseCertificate, NodesAsked
+from tlsgate.auth.bodies import SignDatabase
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.offered import Offered
 from tlsgate.auth.parts import Parts
@@ -51,6 +52,18 @@ async def _certificate(call: Call) -> Any:
     )
     who = {"identity.user": identity.name}
     call.emit("cert.create", {**told, **who}, expires=signed.not_after)
+    return _signed(signed)
+
+
+async def _server(call: Call) -> Any:
+    body: SignDatabase = call.body
+    call.rights.require("cert_authority", "use")
+    parts = call.parts
+    signed = dbcerts.for_server(
+        parts.authorities, body.hosts, body.tls_public_key, parts.now(), body.ttl_seconds
+    )
+    told = {"cert_type": "db-server", "identity.names": list(body.hosts)}
+    call.emit("cert.create", told, expires=signed.not_after)
     return _signed(signed)
 
 
@@ -191,6 +204,17 @@ VERBS: Final = (
         reply="DatabaseCertificates",
         changes=True,
         body=DatabaseCertificate,
+    ),
+    Verb(
+        name="sign.database",
+        method="POST",
+        path="/v1/sign/database",
+        who="user",
+        summary="Issue a certificate for a database server, and say whom it is to trust.",
+        answer=_server,
+        reply="DatabaseCertificates",
+        changes=True,
+        body=SignDatabase,
     ),
     Verb(
         name="me.databases",

@@ -105,7 +105,16 @@ def write_out(issued: Issued, key: NewKey, how: str, name: Path, *, overwrite: b
     Raises:
         BadAsk: a file is there already, or cannot be written.
     """
-    files = {Path(file): content for file, content in _contents(issued, key, how, name).items()}
+    return write_files(_contents(issued, key, how, name), overwrite=overwrite)
+
+
+def write_files(contents: Mapping[str, bytes], *, overwrite: bool) -> list[Path]:
+    """Write each file, mode 0600; gives them.
+
+    Raises:
+        BadAsk: one is there already, or cannot be written.
+    """
+    files = {Path(file): content for file, content in contents.items()}
     there = [str(file) for file in files if file.exists()]
     if there and not overwrite:
         raise BadAsk(f"{', '.join(there)} is there already; --overwrite replaces it")

@@ -135,3 +135,38 @@ class SignTests(SynchronousTestCase):
         self.assertEqual(self.sign("--format=tls", "--overwrite")[0], 0)
         code, out = self.sign("--format=json")
         self.assertEqual((code, self.name.exists(), out[0]), (0, True, "{"))
+
+
+class SignDatabaseTests(SynchronousTestCase):
+    """Tests for `tgctl auth sign --format=db`."""
+
+    def test_files(self) -> None:
+        """Key, certificate and whom to trust, and what to write into the server's files."""
+        answer = {"certificate": "CRT\n", "cas": ["A\n", "B\n"], "not_before": 0, "not_after": 9}
+        door = TableDoor({"POST /v1/sign/database": answer})
+        name = Path(self.mktemp())
+        words = ("auth", "sign", "--format=db", f"--out={name}")
+        result = run(*words, "--host=pg.internal,10.0.0.5", "--ttl=1h", door=door)
+        self.assertEqual(result.exit_code, 0, result.stderr)
+        (body,) = door.bodies
+        self.assertEqual((body["hosts"], body["ttl_seconds"]), (["pg.internal", "10.0.0.5"], 3600))
+        self.assertIn("BEGIN PUBLIC KEY", body["tls_public_key"])
+        texts = {end: Path(f"{name}.{end}").read_text() for end in ("key", "crt", "cas")}
+        self.assertIn("PRIVATE KEY", texts["key"])
+        self.assertEqual((texts["crt"], texts["cas"]), ("CRT\n", "A\nB\n"))
+        self.assertEqual(Path(f"{name}.key").stat().st_mode & 0o777, 0o600)
+        self.assertIn("hostssl all all all cert", result.stdout)
+        self.assertNotIn("PRIVATE", result.stdout)
+        self.assertEqual(run(*words, "--host=pg", door=door).exit_code, 2)
+
+    def test_user_or_host(self) -> None:
+        """A person or a server, and each with its own option."""
+        for words in (
+            ("--format=db",),
+            ("--format=db", "--host=a", "--user=alice"),
+            ("--host=a", "--user=alice"),
+            (),
+        ):
+            result = run("auth", "sign", "--out=x", *words, door=TableDoor({}))
+            self.assertEqual(result.exit_code, 2, words)
+            self.assertIn("--host", result.stderr)

@@ -10,9 +10,10 @@ from urllib.parse import quote
 import click
 
 from tlsgate.cli.credential import moment
-from tlsgate.cli.options import DURATION, DURATION_OR_NONE
+from tlsgate.cli.options import DURATION, DURATION_OR_NONE, WORDS
 from tlsgate.cli.show import Column, key, plain, table
 from tlsgate.cli.tgctl.call import Call, with_api, with_api_and
+from tlsgate.errors import BadAsk
 
 #: What --type of `export` takes: the authority, and how it is written.
 EXPORTS = {
@@ -27,6 +28,8 @@ EXPORTS = {
 }
 PHASES = ("init", "update_clients", "update_servers", "standby", "rollback")
 OUT_FORMATS = ("file", "openssh", "tls", "pkcs12")
+#: Of `sign`, for a server and not for a person.
+DB_FORMAT = "db"
 
 
 @click.group("auth")
@@ -133,19 +136,39 @@ def rotate(
 
 
 @command.command("sign")
-@click.option("--user", required=True, help="Whose identity it is to be.")
+@click.option("--user", help="Whose identity it is to be.")
+@click.option(
+    "--host", "hosts", type=WORDS, help="With --format=db: what the server is dialled by."
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The files' name.")
-@click.option("--ttl", type=DURATION, help="Its life [12h, or what the roles allow].")
+@click.option("--ttl", type=DURATION, help="Its life [12h, or what the roles allow; db: 90 days].")
 @click.option("--overwrite", is_flag=True, help="Replace what is there.")
-@with_api_and(*OUT_FORMATS)
+@with_api_and(*OUT_FORMATS, DB_FORMAT)
 def sign(
-    call: Call, user: str, out: Path, ttl: int | None, overwrite: bool, out_format: str | None
+    call: Call,
+    user: str | None,
+    hosts: list[str] | None,
+    out: Path,
+    ttl: int | None,
+    overwrite: bool,
+    out_format: str | None,
 ) -> None:
-    """Write an identity for a script: `tgsh -i OUT …`.
+    """Write an identity for a script, or a database server's certificate.
 
-    The key is made here and never leaves this machine. `file` is all in one; `openssh` is
-    OUT and OUT-cert.pub; `tls` is OUT.key, OUT.crt and OUT.cas; `pkcs12` is OUT.p12.
+    The key is made here and never leaves this machine. For a script: `tgsh -i OUT …`. `file` is
+    all in one; `openssh` is OUT and OUT-cert.pub; `tls` is OUT.key, OUT.crt and OUT.cas;
+    `pkcs12` is OUT.p12.
+
+    `db` takes --host instead of --user: OUT.key and OUT.crt are the server's, and OUT.cas says
+    whose certificates it is to take from clients.
     """
+    if out_format == DB_FORMAT:
+        if user is not None or not hosts:
+            raise BadAsk("--format=db takes --host NAME[,NAME…], and no --user")
+        _sign_server(call, hosts, out, ttl, overwrite=overwrite)
+        return
+    if user is None or hosts:
+        raise BadAsk("name --user; --host goes with --format=db")
     from tlsgate.cli.issued import read_issued, write_out
     from tlsgate.cli.newkey import make_key
 
@@ -162,3 +185,37 @@ def sign(
     shown = {"user": issued.user, "files": files, "not_after": issued.not_after}
     until = f"good until {moment(issued.not_after)}"
     call.show(shown, lambda _: "\n".join([*map(plain, files), until]))
+
+
+def _sign_server(
+    call: Call, hosts: list[str], out: Path, ttl: int | None, *, overwrite: bool
+) -> None:
+    from tlsgate.cli.issued import write_files
+    from tlsgate.cli.newkey import make_key
+
+    made = make_key()
+    body = {"hosts": hosts, "tls_public_key": made.public_pem, "ttl_seconds": ttl}
+    answer = call.api().ask("POST", "/v1/sign/database", body=body)
+    contents = {
+        f"{out}.key": made.private_pem,
+        f"{out}.crt": str(answer["certificate"]).encode(),
+        f"{out}.cas": "".join(map(str, answer["cas"])).encode(),
+    }
+    files = [str(one) for one in write_files(contents, overwrite=overwrite)]
+    shown = {"hosts": hosts, "files": files, "not_after": answer["not_after"]}
+    lines = [
+        *files,
+        f"good until {moment(answer['not_after'])}",
+        "",
+        "in postgresql.conf, with the files where the server may read them:",
+        "",
+        "  ssl = on",
+        f"  ssl_cert_file = '{out.name}.crt'",
+        f"  ssl_key_file = '{out.name}.key'",
+        f"  ssl_ca_file = '{out.name}.cas'",
+        "",
+        "and in pg_hba.conf, before other lines for the same clients:",
+        "",
+        "  hostssl all all all cert",
+    ]
+    call.show(shown, lambda _: "\n".join(map(plain, lines)))

@@ -20,6 +20,8 @@ COMMANDS = (
     "users",
     "tokens",
     "nodes",
+    "db",
+    "apps",
     "inventory",
     "get",
     "create",

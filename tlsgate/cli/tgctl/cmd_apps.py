@@ -1,0 +1,38 @@
+"""`tgctl apps`: the applications that agents offer."""
+
+from __future__ import annotations
+
+import click
+
+from tlsgate.cli.options import LABELS
+from tlsgate.cli.show import Column, key, table
+from tlsgate.cli.tgctl.call import Call, with_api
+from tlsgate.cli.tgctl.cmd_db import pairs
+
+
+@click.group("apps")
+def command() -> None:
+    """List the applications that agents offer."""
+
+
+COLUMNS = (
+    Column("APPLICATION", key("name")),
+    Column("PROTOCOL", key("protocol")),
+    Column("URL", lambda row: row.get("url") or "-"),
+    Column("TARGET", lambda row: ", ".join(row["addresses"]) or "-"),
+    Column("LABELS", lambda row: pairs(row["labels"]) or "-"),
+    Column("AGENT", key("agent")),
+    Column("DESCRIPTION", lambda row: row.get("description") or "-"),
+)
+
+
+@command.command("ls")
+@click.argument("labels", type=LABELS, default="", metavar="[LABEL=VALUE,...]")
+@click.option("--search", default="", help="In names, hostnames and labels, of any case.")
+@with_api
+def ls(call: Call, labels: dict[str, str], search: str) -> None:
+    """List the applications that were heard in the last two minutes: all, or those with labels."""
+    query = {"labels": pairs(labels), "search": search}
+    query = {name: word for name, word in query.items() if word}
+    rows = call.api().ask("GET", "/v1/apps", query)["items"]
+    call.show(rows, lambda _: table(COLUMNS, rows) if rows else "no application")
