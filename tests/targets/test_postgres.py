@@ -35,12 +35,6 @@ def packet(user: str = "app", database: str = "shop") -> bytes:
     return Startup(0, (), user, database).packet()
 
 
-class Audited(Decision):
-    """One whose role has queries audited."""
-
-    audit_queries = True
-
-
 class OpenedCase(DatabaseCase):
     """Sessions of one agent's opening."""
 
@@ -285,7 +279,8 @@ class AuditTests(OpenedCase):
     def test_audited(self) -> None:
         """With it each query is an event, with who asked and of what; rows are not looked at."""
         arrived = self.arrived(settings(), door=self.door, details=DETAILS)
-        object.__setattr__(arrived, "decision", Audited(True, "a role"))
+        decision = Decision(True, "a role", audit_queries=True)
+        object.__setattr__(arrived, "decision", decision)
         self.open(arrived)
         watch = self.carried()[-1]
         self.assertIs(watch.to_client, None)

@@ -302,8 +302,7 @@ class Start:
         client, arrived = self._client, self.arrived
         assert client is not None
         target = SecureEnd(arrived.lease, self.secured)
-        audited = getattr(arrived.decision, "audit_queries", False)
-        read = Audit(self._query).to_target if audited else None
+        read = Audit(self._query).to_target if arrived.decision.audit_queries else None
         arrived.carry(client, target, to_client=to_client, watch=_Watch(self._forget, read))
 
     @property
