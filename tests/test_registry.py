@@ -40,6 +40,7 @@ BUILT_IN = [
     "join",
     "kubernetes",
     "ssh",
+    "tcp",
     "tunnel",
     "web",
     "postgres",

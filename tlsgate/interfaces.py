@@ -37,6 +37,7 @@ __all__ = [
     "IReach",
     "IRouteContext",
     "IStore",
+    "ITarget",
     "ITunnels",
     "IWatch",
     "ListenerSpec",
@@ -177,6 +178,13 @@ class IGateProtocol(Interface):
         "among them, or (), those that offer none are served too."
     )
 
+    web_alpn: tuple[bytes, ...] = Attribute(
+        "Tokens among `alpn` of other people's programs: they, and clients of the own opening "
+        "and the own listener, meet the web certificate although the protocol "
+        "`shows_cluster`, and one who has no certificate is refused in the protocol's own "
+        "words: `build` sees to that."
+    )
+
     own_login: bool = Attribute(
         "True: in a cluster its own opening without TLS leads to it as well, on the web port "
         "and on its own listener, and it finds out by itself who the client is: it calls "
@@ -223,6 +231,23 @@ class IGateProtocol(Interface):
 
         Raises:
             GateError: refused; the caller writes `refusal(error)`.
+        """
+
+
+class ITarget(Interface):
+    """What an agent does with a kind of target, from the dial to the relay.
+
+    A drop-in of an agent provides it together with `IPlugin`.
+    """
+
+    kind: str = Attribute('"db".')
+    protocol: str = Attribute('As files name it: "x-…", db_service.databases[].protocol.')
+
+    def begin(arrived: Any) -> Callable[[], None]:
+        """Do what comes before bytes may flow, and give what stops it.
+
+        Args:
+            arrived: `targets.base.Arrived`, which says how this ends.
         """
 
 
@@ -301,6 +326,17 @@ class IRouteContext(Interface):
         """
 
     ssh_host: Any = Attribute("The gateway's `tls.sshhost.SshHost` in a cluster, or None.")
+
+    worker: int = Attribute("The number of this process among the gateway's workers, from 0.")
+
+    def elsewhere(worker: int) -> IReach:
+        """A way to another worker, where a connection begins in the clear on the web port.
+
+        It comes there as this client's.
+        """
+
+    def on_end(listener: Callable[[], None]) -> None:
+        """Call *listener* once the connection has ended, whatever has it by then."""
 
     def closed() -> GateError | None:
         """Why nobody may reach a target now; None: they may."""

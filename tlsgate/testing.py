@@ -220,6 +220,22 @@ class FakeContext:
     coupled: tuple[Any, ...] | None = None
     is_busy: bool = False
 
+    #: What another worker would be asked by: see `elsewhere`.
+    ways: dict[int, FakeReach] = field(factory=dict)
+    #: Who wants to hear the end; a test calls them.
+    endings: list[Callable[[], None]] = field(factory=list)
+    worker: int = 0
+
+    def elsewhere(self, worker: int) -> FakeReach:
+        """A way that leads there, or misses, when the test says so."""
+        asked = Asked(kind="node", name=str(worker), user="")
+        self.ways[worker] = FakeReach(asked)
+        return self.ways[worker]
+
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """Remember *listener*."""
+        self.endings.append(listener)
+
     def certificate(self) -> bytes:
         """The certificate that was given as `der`."""
         return self.der

@@ -136,6 +136,9 @@ class PingTokenTests(SynchronousTestCase):
             self.assertIn("certificate required", client.alert(), token)
 
 
+PINGED_POSTGRES = (b"tlsgate-postgres-ping", b"tlsgate-postgres")
+
+
 class TrustTests(SynchronousTestCase):
     """What a gate takes from its cluster, and what is closed while it has none."""
 
@@ -287,6 +290,25 @@ class TrustTests(SynchronousTestCase):
         (route,) = protocol_routes(self.rig.settings, known, self.trust)
         self.assertEqual((route.client_ca_files, route.trusts), ((), ("user",)))
 
+    def test_two_faces(self) -> None:
+        """Tokens of other people's programs meet the web certificate, names the cluster's."""
+        self.assertEqual({"postgres", "postgres-web"} & self.names(self.build(None)), set())
+        gate = self.build(self.trust)
+        for name, rule, cluster, tokens in (
+            ("postgres-web", CertRule.OPTIONAL, False, (b"postgresql",)),
+            ("postgres", CertRule.REQUIRED, True, PINGED_POSTGRES),
+            ("postgres-name", CertRule.REQUIRED, True, (*PINGED_POSTGRES, b"postgresql")),
+        ):
+            (route,) = [one for one in gate.table.routes if one.name == name]
+            policy = gate.policies[name]
+            self.assertEqual(
+                (policy.client_cert, policy.cluster, route.alpn), (rule, cluster, tokens)
+            )
+        asked = Ask(listener="web", opening="postgres")
+        self.assertEqual(gate.table.choose(asked).route.name, "postgres-web")
+        named = attrs.evolve(asked, server_name="orders.db.gw.test")
+        self.assertEqual(gate.table.choose(named).route.name, "postgres-name")
+
     def test_elsewhere(self) -> None:
         """TLS of an auth service in another process passes through; PROXY on our machine only."""
         for target, send in (
@@ -307,7 +329,8 @@ class TrustTests(SynchronousTestCase):
         """A certificate is asked for each public name, and each name of the doors."""
         settings = attrs.evolve(self.rig.settings, auth_enabled=False)
         known = {**self.known, "guarded": Named()}
-        self.assertEqual(cluster_names(settings, known), ("gw.test", "x.gw.test"))
+        named = ("gw.test", "*.db.gw.test", "x.gw.test")
+        self.assertEqual(cluster_names(settings, known), named)
         with_auth = cluster_names(attrs.evolve(settings, auth_enabled=True), known)
         self.assertEqual(with_auth[0], "gw.test")
         self.assertLessEqual({"auth.gw.test", "x.gw.test"}, set(with_auth))

@@ -21,7 +21,7 @@ class OpeningTests(SynchronousTestCase):
             (b"\0\0\0\x08\x04\xd2\x16\x2f", "postgres-sslrequest", "tls", 8, b"S"),
             (b"\0\0\0\x08\x04\xd2\x16\x30", "postgres-gssencrequest", "again", 8, b"N"),
             (b"\0\0\0\x20\0\x03\0\0user\0", "postgres-startup", "take", 0, b""),
-            (b"\0\0\0\x10\x04\xd2\x16\x2e" + bytes(8), "postgres-cancel", "refuse", 0, b""),
+            (b"\0\0\0\x10\x04\xd2\x16\x2e" + bytes(8), "postgres-cancel", "take", 0, b""),
         ):
             found = sniff(head, Postgres().openings)
             assert isinstance(found, Opening)

@@ -64,11 +64,14 @@ from tlsgate.errors.identity import (
     WrongCode,
 )
 from tlsgate.errors.target import (
+    NoDatabase,
+    NoLogin,
     StartupRefused,
     TargetAsks,
     TargetBroken,
     TargetSaid,
     TargetWithoutTls,
+    UnknownKey,
 )
 from tlsgate.errors.tunnel import (
     AgentBusy,
@@ -119,6 +122,8 @@ __all__ = [
     "NeedsConfirm",
     "NoAgent",
     "NoCertificate",
+    "NoDatabase",
+    "NoLogin",
     "NoRoute",
     "NoSuch",
     "NotJoined",
@@ -141,6 +146,7 @@ __all__ = [
     "TooLate",
     "TooMany",
     "TunnelBroken",
+    "UnknownKey",
     "UnknownOpening",
     "Unreachable",
     "Untrusted",

@@ -64,6 +64,48 @@ class TargetSaid(GateError):
 
 
 @define(eq=False)
+class NoDatabase(GateError):
+    """A client has not said which database it means."""
+
+    fault = Fault.CLIENT
+    reason = "no_database"
+    protocol: str
+
+    def __str__(self) -> str:
+        return (
+            "this certificate is for no database: run `tgsh db login NAME` and use its "
+            "certificate, or dial NAME.db. before this gateway's name; `tgsh db ls` has the names"
+        )
+
+
+@define(eq=False)
+class NoLogin(GateError):
+    """A client of a database comes without a certificate."""
+
+    fault = Fault.CLIENT
+    reason = "no_login"
+    protocol: str
+
+    def __str__(self) -> str:
+        return (
+            "a certificate is needed: run `tgsh db login NAME`, and connect as "
+            "`tgsh db config NAME` says"
+        )
+
+
+@define(eq=False)
+class UnknownKey(GateError):
+    """Somebody wants to cancel what no session here is known by."""
+
+    fault = Fault.CLIENT
+    reason = "unknown_cancel_key"
+    protocol: str
+
+    def __str__(self) -> str:
+        return "no session of this gateway has the key of this request to cancel"
+
+
+@define(eq=False)
 class StartupRefused(GateError):
     """A client names another user or database than it may be."""
 

@@ -78,6 +78,7 @@ class Connection(Protocol):
     target: str | None = None  #: as the protocol calls it that has read who is meant
     trace: str | None = None
     pinged: PingEnd | None = None  #: where the token asks for pings
+    endings: tuple[Callable[[], None], ...] = ()  #: who wants to hear the end
     _source: str | None = None  #: counted in `by_source` under this name
     _anonymous: bool = False
     _admitted: tuple[Census, ...] = ()
@@ -300,6 +301,9 @@ class Connection(Protocol):
         gateway.left(self)
         if IKeptToEnd.providedBy(self.kept):
             self.kept.lost()
+        endings, self.endings = self.endings, ()
+        for listener in endings:
+            listener()
         # The cycles with the TLS object and the relay would wait for the collector (S57).
         self.tls = self.pair = self.served = self.kept = self.dial = self.pinged = None
         self.arrival.forget()

@@ -13,7 +13,9 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.routing import Choice, Route, RouteTable
 from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster, IGateProtocol, IKept, IReach, IRouteContext, ITunnels
+from tlsgate.net.elsewhere import Elsewhere
 from tlsgate.net.ends import End
+from tlsgate.net.gate import WEB
 from tlsgate.net.relay import Pair
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.sshhost import SshHost
@@ -102,6 +104,23 @@ class RouteContext:
     def ssh_host(self) -> SshHost | None:
         """See `IRouteContext.ssh_host`."""
         return self.connection.gate.ssh_host
+
+    @property
+    def worker(self) -> int:
+        """See `IRouteContext.worker`."""
+        return self.connection.gateway.worker
+
+    def elsewhere(self, worker: int) -> Elsewhere:
+        """See `IRouteContext.elsewhere`."""
+        connection = self.connection
+        gateway = connection.gateway
+        return Elsewhere(
+            gateway.passing, gateway.poller, worker, WEB, connection.peer, connection.local
+        )
+
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """See `IRouteContext.on_end`."""
+        self.connection.endings = (*self.connection.endings, listener)
 
     def closed(self) -> GateError | None:
         """See `IRouteContext.closed`."""

@@ -278,6 +278,17 @@ def protocol_routes(
             shows_cluster=protocol.shows_cluster,
             unsafe_anyone=True,  # no target; the protocol itself decides
         )
+        # Whom other people's programs dial is checked by the name that people dial.
+        foreign = base
+        if protocol.web_alpn:
+            foreign = evolve(
+                base,
+                name=f"{name}-web",
+                alpn=protocol.web_alpn,
+                client_cert=CertRule.OPTIONAL,
+                shows_cluster=False,
+            )
+            yield foreign
         names = tuple(protocol.server_names(public))
         if protocol.at_auth and trust is not None and trust.auth_target is not None:
             ports = [one.name for one in settings.listeners if one.protocol == name]
@@ -287,7 +298,8 @@ def protocol_routes(
             # The console is for the web port alone; a token is good on any port.
             catch_all = not names and b"http/1.1" in protocol.alpn
             where = WEB if catch_all else None
-            yield evolve(base, alpn=protocol.alpn, catch_all=catch_all, listener=where)
+            tokens = tuple(one for one in protocol.alpn if one not in protocol.web_alpn)
+            yield evolve(base, alpn=tokens, catch_all=catch_all, listener=where)
         if names:
             yield evolve(base, name=f"{name}-name", server_names=names, alpn=protocol.name_alpn)
         for listener in settings.listeners:
@@ -296,7 +308,7 @@ def protocol_routes(
                 spec = protocol.listener
                 tokens = protocol.name_alpn if spec is None else spec.alpn
                 yield evolve(
-                    base,
+                    foreign,
                     name=f"{name}-port",
                     listener=listener.name,
                     alpn=tokens,

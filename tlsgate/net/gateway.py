@@ -150,6 +150,11 @@ class Gateway:
         """Parse a target that no route names, for a plug-in's `RelayTo`."""
         return parse_target(text, gate.contexts)
 
+    @property
+    def worker(self) -> int:
+        """The number of this process among the gateway's workers."""
+        return 0 if self.passing is None else self.passing.index
+
     def _ping_seconds(self) -> float | None:
         return None if self.cluster is None else self.cluster.ping_seconds
 

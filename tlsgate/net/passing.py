@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.python.failure import Failure
 
 from tlsgate.config.adminsocket import lasting_name
@@ -58,7 +58,7 @@ class Passing:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         #: Short enough for a socket's address however deep the folder is (unix(7)).
         self._name = lasting_name(folder / "0000.sock").rpartition("/")[0]
-        self._index = index
+        self.index = index
         self._take = take
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -70,7 +70,7 @@ class Passing:
         Raises:
             OSError: the place cannot be made.
         """
-        path = self._place(self._index)
+        path = self._place(self.index)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)  # a worker before us had this number
         self._socket.bind(path)
@@ -88,7 +88,7 @@ class Passing:
     def meant(self, alpn: Sequence[bytes]) -> int | None:
         """Give the other worker that the offers name; None: this one will do."""
         worker = meant_worker(alpn)
-        return None if worker == self._index or not self._open else worker
+        return None if worker == self.index or not self._open else worker
 
     def give(
         self, sock: socket.socket, alpn: Sequence[bytes], listener: str, peer: Any, local: Any
@@ -100,6 +100,13 @@ class Passing:
         worker = self.meant(alpn)
         if worker is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
             return False
+        return self.hand(worker, sock, listener, peer, local)
+
+    def hand(self, worker: int, sock: socket.socket, listener: str, peer: Any, local: Any) -> bool:
+        """Pass a socket on to *worker*; False: nobody is there.
+
+        The caller closes its own descriptor afterwards, and nothing more.
+        """
         said = {"listener": listener, "peer": _told(peer), "local": _told(local)}
         try:
             words = [json.dumps(said).encode()]
@@ -148,9 +155,11 @@ class Passing:
 
 
 def _told(address: Any) -> list[Any]:
-    return [address.host, address.port]
+    return [] if isinstance(address, UNIXAddress) else [address.host, address.port]
 
 
 def _read(told: Any) -> Any:
+    if not told:
+        return UNIXAddress(None)
     host, port = told
     return (IPv6Address if ":" in host else IPv4Address)("TCP", str(host), int(port))

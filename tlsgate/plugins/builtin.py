@@ -14,6 +14,7 @@ from tlsgate.protocols.mysql import MySQL
 from tlsgate.protocols.postgres import Postgres
 from tlsgate.protocols.raw import Raw
 from tlsgate.protocols.ssh import Ssh
+from tlsgate.protocols.tcp import Tcp
 from tlsgate.protocols.tunnel import Tunnel
 from tlsgate.protocols.web.protocol import Web
 
@@ -22,6 +23,7 @@ auth = Auth()
 join = Join()
 kubernetes = Kubernetes()
 ssh = Ssh()
+tcp = Tcp()
 tunnel = Tunnel()
 web = Web()
 postgres = Postgres()

@@ -42,6 +42,7 @@ class GateProtocol:
     shows_cluster: bool = False
     at_auth: bool = False
     name_alpn: tuple[bytes, ...] = ()
+    web_alpn: tuple[bytes, ...] = ()
     own_login: bool = False
     advice: str = ""
 
