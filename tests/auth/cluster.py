@@ -166,11 +166,18 @@ class Cluster:
         self.turn()
         return reply
 
-    def offer(self, kind: str, name: str, agent: str = "offerer", **labels: str) -> None:
+    def offer(
+        self,
+        kind: str,
+        name: str,
+        agent: str = "offerer",
+        facts: Mapping[str, str] | None = None,
+        **labels: str,
+    ) -> None:
         """Let an agent say that it offers this alone."""
         claims = Claims(cluster=NAME, kind="host", name=agent, system_roles=(kind,))
         who = Principal(kind="host", name=agent, claims=claims, serial=9)
-        offer = {"kind": kind, "name": name, "labels": labels}
+        offer = {"kind": kind, "name": name, "labels": labels, "facts": dict(facts or {})}
         body = {"version": "1", "offers": [offer]}
         assert self.ask(who, "POST", "/v1/agent/heartbeat", body).status == 200
 

@@ -323,7 +323,7 @@ class TokenTests(AppCase):
         certificate = x509.load_pem_x509_certificate(made["certificate"].encode())
         der = certificate.public_bytes(Encoding.DER)
         self.shown = {
-            "user_certificate": base64.b64encode(der).decode(),
+            "certificate": base64.b64encode(der).decode(),
             "app": "grafana",
             "audience": "https://grafana.gate.example.com",
         }
@@ -362,8 +362,9 @@ class TokenTests(AppCase):
         self.assertEqual(self.claims(made["token"]), whole)
         self.assertEqual(made["expires"], now + 900)
         for claims, gone in (("roles", {"traits"}), ("traits", {"roles"}), ("none", ROLES)):
-            body = {**self.shown, "claims": claims}
-            made = self.ask(self.gw, "POST", "/v1/gateway/app-token", body)
+            facts = {"jwt_claims": claims}
+            self.cluster.offer("app", "grafana", "at-grafana", facts=facts, env="prod")
+            made = self.ask(self.gw, "POST", "/v1/gateway/app-token", self.shown)
             self.assertEqual(self.claims(made["token"]).keys(), whole.keys() - gone)
         self.assertNotIn(made["token"], repr(self.cluster.audit.events))
 
@@ -386,9 +387,9 @@ class TokenTests(AppCase):
         """Another application's session, a locked user, what no role allows, no gateway."""
         for more, status in (
             ({"app": "wiki"}, 403),
-            ({"user_certificate": "AAAA"}, 403),
-            ({"user_certificate": "AAA"}, 400),
-            ({"claims": "all"}, 400),
+            ({"certificate": "AAAA"}, 403),
+            ({"certificate": "AAA"}, 400),
+            ({"claims": "none"}, 400),
         ):
             self.assertEqual(self.status("/v1/gateway/app-token", {**self.shown, **more}), status)
         reply = self.cluster.ask(self.alice, "POST", "/v1/gateway/app-token", self.shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
@@ -53,13 +53,14 @@ class AppCertificate(AppShown):
 class AppToken(Body):
     """Whose request goes to an application, which is to be told so."""
 
-    user_certificate: Der = Field(
+    certificate: Der = Field(
         description="of the user, or of the session at the application: DER in base64"
     )
     app: Word
     audience: Line = Field(description="the application's URL, as the token is to name it")
-    claims: Literal["roles-and-traits", "roles", "traits", "none"] = "roles-and-traits"
-    address: Address | None = None
+    address: Address | None = Field(
+        None, description="of the user; certificates that are pinned are good with it only"
+    )
 
 
 class AppLogout(Body):

@@ -15,6 +15,7 @@ from joserfc.jwk import ECKey
 from tlsgate.auth.authority import JwtAuthority
 from tlsgate.core.roles import Person
 
+#: What of a user an application gets to know beside the name, as its agent's file says.
 Claims = Literal["roles-and-traits", "roles", "traits", "none"]
 
 #: The longest life of a token; whoever asks keeps it for a part of that.
@@ -30,7 +31,7 @@ def token_of(
     issuer: str,
     audience: str,
     app: str,
-    claims: Claims,
+    claims: str,
     now: float,
     ends: float,
 ) -> tuple[str, int]:
@@ -40,7 +41,7 @@ def token_of(
         person: the user, with the roles that count.
         issuer: the cluster's name.
         audience: the application's URL.
-        claims: what the application gets to know beside the name.
+        claims: of `Claims`; any other word tells the name alone.
         now: seconds since the epoch.
         ends: of what the user has shown; the token never outlives it.
     """

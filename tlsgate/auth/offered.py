@@ -33,7 +33,7 @@ KINDS: Final[tuple[Kind, ...]] = ("db", "app")
 
 _PREFIX: Final = "offers/"
 #: What users may know of an offer.
-_FACTS: Final = ("protocol", "description", "public_addr")
+_FACTS: Final = ("protocol", "description", "public_addr", "jwt_claims")
 #: A name goes into certificates, host names and command lines.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 

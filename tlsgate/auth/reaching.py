@@ -14,7 +14,7 @@ from typing import Any, Literal
 from attrs import evolve, field, frozen
 
 from tlsgate.auth import offered
-from tlsgate.auth.offered import KINDS, Kind
+from tlsgate.auth.offered import KINDS, Kind, Offered
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.resources import PREFIXES, roles_of, shown
 from tlsgate.core.access import Decision, Identity
@@ -139,8 +139,10 @@ async def person_of(parts: Parts, identity: Identity, address: str | None) -> Pe
 
 async def check_routes(
     parts: Parts, shown: Person, routes: Mapping[str, str], claims: Claims | None = None
-) -> None:
+) -> Offered | None:
     """Let the *routes* of a certificate pass that leads where *shown* may go now (S43).
+
+    Gives what they lead to; None where they narrow nothing.
 
     Args:
         claims: of the certificate that asks; None: none is looked at.
@@ -151,7 +153,7 @@ async def check_routes(
         Forbidden: no role allows it as it is asked.
     """
     if not is_narrow(routes):
-        return
+        return None
     unknown = sorted(routes.keys() - {DB, DB_USER, DB_NAME, APP, CLUSTER})
     kinds: list[Kind] = [kind for kind in KINDS if kind in routes]
     if unknown or len(kinds) != 1 or (kinds != [DB] and {DB_USER, DB_NAME} & routes.keys()):
@@ -171,7 +173,7 @@ async def check_routes(
             )
             decision = sight.decide(target)
             if decision.allowed:
-                return
+                return one
             why = why or decision.why
     if why is None:
         raise NoSuch(what, routes[kind][:64])

@@ -143,16 +143,17 @@ async def _certificate(call: Call) -> Any:
 async def _token(call: Call) -> Any:
     body: AppToken = call.body
     parts = call.parts
-    identity = holder_of(parts, body.user_certificate)
+    identity = holder_of(parts, body.certificate)
     shown = await person_of(parts, identity, body.address)
-    await check_routes(parts, shown, {APP: body.app}, identity.claims)
+    offer = await check_routes(parts, shown, {APP: body.app}, identity.claims)
+    assert offer is not None
     token, ends = token_of(
         parts.authorities.jwt(),
         shown,
         issuer=parts.cluster,
         audience=body.audience,
         app=body.app,
-        claims=body.claims,
+        claims=offer.facts.get("jwt_claims") or "roles-and-traits",
         now=parts.now(),
         ends=identity.not_after,
     )
