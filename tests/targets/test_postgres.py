@@ -10,7 +10,7 @@ from tests.targets.rig import TIMEOUTS
 from tlsgate.config.settings import OfferSettings, TargetTls
 from tlsgate.core.access import Decision
 from tlsgate.core.wire.pgmessages import Key, Message, Startup, cancel_request, read_error
-from tlsgate.targets import openings
+from tlsgate.targets import openings, pgstart
 from tlsgate.targets.postgres import postgres
 
 KEY = bytes(range(36))
@@ -265,6 +265,14 @@ class PostgresTests(OpenedCase):
         stop()
         self.assertEqual(self.serving.said, [("accept",)])
         self.assertEqual(self.means.wheel.waiting(), 0)
+
+    def test_odd_key(self) -> None:
+        """A key that is none gives the client none, and the server's stays hidden all the same."""
+        for digits in ("", "zz", "00" * 35, "00" * 37):
+            self.assertEqual(pgstart.key_of(digits), b"")
+            self.again()
+            self.begin({**DETAILS, "key": digits})
+            self.assertEqual(self.carried()[3], SETTLED + READY)
 
 
 class AuditTests(OpenedCase):

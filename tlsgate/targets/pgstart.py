@@ -58,7 +58,7 @@ class Start:
         self.passports = passports
         self.user = details.get("db_user", "")
         self.database = details.get("db_name", "")
-        self.key = _key(details.get("key", ""))
+        self.key = key_of(details.get("key", ""))
         self.where = host_port(arrived.host, arrived.port)
         self.machine = pgsession.beginning(self, self.user, self.database, self.where, self.key)
         self.tls = arrived.settings.tls or TargetTls()
@@ -345,7 +345,7 @@ class _Watch:
         self.to_target = to_target
 
 
-def _key(digits: str) -> bytes:
+def key_of(digits: str) -> bytes:
     """A key as requests have it; b"" where it is none."""
     try:
         key = bytes.fromhex(digits)
