@@ -51,6 +51,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "db.session.start": "TDB00I",
         "db.session.end": "TDB01I",
         "db.session.query": "TDB02I",
+        "db.session.rejected": "TDB00W",
         "kube.request": "T3009I",
         # what a node's own sshd does
         "sshd.accept": "TGS00I",
