@@ -264,10 +264,10 @@ class Http1(Protocol):
 
     def switch(self, link: Link, head: bytes, limits: Decision, session: Acting | None) -> None:
         """See `exchange.Client`."""
+        visit, transport = self._visit, self.transport
+        unread = bytes(self._buffer)
         self._finish()
         self._exchange = None
-        visit, transport = self._visit, self.transport
-        unread, self._buffer = bytes(self._buffer), bytearray()
         target, said = link.switched()
         client = transport.release()
         context = visit.context

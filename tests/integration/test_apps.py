@@ -1,0 +1,327 @@
+"""HTTP applications through gateway and agent, with real servers behind and real clients."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.support.agent import AgentCase
+from tests.support.child import program
+from tests.support.cluster import Holder
+from tests.support.harness import CLIENT_SECONDS, GateCase
+from tests.support.servers import Haproxy, Nginx
+from tests.support.webapps import Shower
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "http" / "requests.json"
+FILE_BYTES = 24 * 1024 * 1024
+UPGRADE = (
+    b"GET %b HTTP/1.1\r\nHost: shower.gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+SPELLINGS = ("x-tlsgate-user", "X_Tlsgate_User", "X.Tlsgate.User", "x-Forwarded-FOR", "X_Real_Ip")
+
+
+class House:
+    """One cluster with an agent in front of three servers, and two people."""
+
+    def __init__(self) -> None:
+        case = self.case = AgentCase()
+        atexit.register(case.doCleanups)
+        self.files = case.folder()
+        self.files.chmod(0o755)
+        content = os.urandom(1 << 20) * (FILE_BYTES >> 20)
+        (self.files / "file").write_bytes(content)
+        (self.files / "file").chmod(0o644)
+        self.digest = hashlib.sha256(content).hexdigest()
+        self.shower = Shower()
+        self.shower.start()
+        case.addCleanup(self.shower.stop)
+        self.nginx = case.serve(
+            Nginx(f"root {self.files}; location /seen {{ return 200 $http_x_tlsgate_user; }}")
+        )
+        self.haproxy = case.serve(
+            Haproxy(
+                "frontend page\n  mode http\n  bind 127.0.0.1:PORT\n"
+                f"  default_backend shower\nbackend shower\n  mode http\n"
+                f"  server one 127.0.0.1:{self.shower.port}\n"
+            )
+        )
+        self.gate = case.cluster()
+        shown = f"http://127.0.0.1:{self.shower.port}"
+        apps: list[dict[str, Any]] = [
+            {"name": "shower", "uri": shown, "rewrite": {"redirect": ["127.0.0.1"]}},
+            {"name": "files", "uri": f"http://127.0.0.1:{self.nginx.port}"},
+            {"name": "proxied", "uri": f"http://127.0.0.1:{self.haproxy.port}"},
+            {
+                "name": "named",
+                "uri": shown,
+                "public_addr": "named.example.test",
+                "rewrite": {"headers": ["X-Login: {{internal.logins}}", "Host: inner.test"]},
+            },
+            {"name": "secret", "uri": shown, "labels": {"env": "secret"}},
+        ]
+        role = {
+            "kind": "role",
+            "version": "v7",
+            "metadata": {"name": "few"},
+            "spec": {"allow": {"app_labels": {"env": "other"}}},
+        }
+        self.gate.admin("PUT", "/v1/resources/role/few", role)
+        self.agent = case.agent(self.gate, "apps1", apps=apps)
+        case.add_user(self.gate, "ann", ["access"], logins=["root"])
+        case.add_user(self.gate, "bob", ["few"])
+        self.ann = case.sign(self.gate, "ann")
+        self.bob = case.sign(self.gate, "bob")
+
+
+@functools.cache
+def house() -> House:
+    """The one of this process."""
+    return House()
+
+
+class AppsTests(GateCase):
+    """What users with certificates get."""
+
+    def setUp(self) -> None:
+        self.house = house()
+        self.addCleanup(self.no_bugs)
+        self.port = self.house.gate.port()
+
+    def no_bugs(self) -> None:
+        """Neither process has met one."""
+        for one in (self.house.gate, self.house.agent):
+            self.assertEqual(one.bugs(), [], one.child.tail())
+
+    def curl(
+        self, url: str, *more: str | Path, who: Holder | None = None, status: int = 200
+    ) -> bytes:
+        """The body that curl gets of an application."""
+        who = who or self.house.ann
+        done = subprocess.run(
+            (
+                *(program("curl", "curl"), "-sSk", "--max-time", str(CLIENT_SECONDS)),
+                *("-w", "%{stderr}%{http_code}"),
+                *("--connect-to", f"::127.0.0.1:{self.port}"),
+                *("--cert", who.cert, "--key", who.key, *more, url),
+            ),
+            capture_output=True,
+            check=False,
+        )
+        self.assertEqual((done.stderr.decode()[-3:], done.returncode), (str(status), 0), done)
+        return done.stdout
+
+    def dial(
+        self, name: str = "shower.gw.test", who: Holder | None = None, alpn: str = "http/1.1"
+    ) -> ssl.SSLSocket:
+        """A connection of somebody's to an application."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        who = who or self.house.ann
+        context.load_cert_chain(who.cert, who.key)
+        context.set_alpn_protocols([alpn])
+        raw = socket.create_connection(("127.0.0.1", self.port), CLIENT_SECONDS)
+        return context.wrap_socket(raw, server_hostname=name)
+
+    def said(self, raw: bytes, *, wait: bool = True) -> bytes:
+        """What comes for *raw* until the connection ends."""
+        with self.dial() as connection:
+            connection.sendall(raw)
+            found = b""
+            with contextlib.suppress(ConnectionError):
+                while piece := connection.recv(65536):
+                    found += piece
+            return found
+
+    def test_files(self) -> None:
+        """nginx's files come whole and in ranges, over both versions of HTTP."""
+        for version in ("--http1.1", "--http2"):
+            whole = self.curl("https://files.gw.test/file", version)
+            self.assertEqual(hashlib.sha256(whole).hexdigest(), self.house.digest)
+            part = self.curl("https://files.gw.test/file", version, "-r", "1000-1999", status=206)
+            self.assertEqual(part, whole[1000:2000])
+            self.curl("https://files.gw.test/nothing", version, status=404)
+            self.assertEqual(self.curl("https://files.gw.test/file", version, "-I")[:4], b"HTTP")
+
+    def test_bodies(self) -> None:
+        """Bodies go up counted and in chunks, long and empty, behind HAProxy too."""
+        body = os.urandom(3 << 20)
+        file = self.folder() / "body"
+        file.write_bytes(body)
+        for version in ("--http1.1", "--http2"):
+            for more in ((), ("-H", "Transfer-Encoding: chunked", "-H", "Expect:")):
+                for name in ("shower", "proxied"):
+                    url = f"https://{name}.gw.test/echo"
+                    said = self.curl(url, version, *more, "--data-binary", f"@{file}")
+                    self.assertEqual(said, body)
+            self.assertEqual(self.curl("https://shower.gw.test/echo", version, "-d", ""), b"")
+            lines = self.curl("https://shower.gw.test/stream?50", version).split()
+            self.assertEqual(lines, [b"%d" % number for number in range(50)])
+            self.curl("https://shower.gw.test/empty", version, status=204)
+            self.assertEqual(
+                self.curl("https://shower.gw.test/until-close", version), b"until the end"
+            )
+            self.curl("https://shower.gw.test/drop", version, status=502)
+
+    def test_slow_body(self) -> None:
+        """A body that drips in reaches the application as it comes."""
+        with self.dial() as connection:
+            connection.sendall(
+                b"POST /echo HTTP/1.1\r\nHost: shower.gw.test\r\nContent-Length: 5\r\n"
+                b"Expect: 100-continue\r\n\r\n"
+            )
+            self.assertEqual(connection.recv(4096), b"HTTP/1.1 100 Continue\r\n\r\n")
+            for piece in b"hello":
+                time.sleep(0.02)
+                connection.sendall(bytes([piece]))
+            answer = connection.recv(4096)
+        self.assertTrue(answer.endswith(b"hello"), answer)
+
+    def test_who(self) -> None:
+        """The application reads who it is and nothing that the client says in our name (S21)."""
+        more = [word for name in SPELLINGS for word in ("-H", f"{name}: evil")]
+        named = "Connection: x-tlsgate-user, x-forwarded-for"
+        for version in ("--http1.1", "--http2"):
+            extra = ("-H", named) if version == "--http1.1" else ()
+            said = json.loads(self.curl("https://shower.gw.test/", version, *more, *extra))
+            fields = said["fields"]
+            self.assertNotIn("evil", [value for _, value in fields])
+            self.assertIn(["x-tlsgate-user", "ann"], fields)
+            self.assertIn(["x-forwarded-for", "127.0.0.1"], fields)
+            self.assertEqual(self.curl("https://files.gw.test/seen", version, *more), b"ann")
+
+    def test_rules(self) -> None:
+        """A name of its own, the operator's fields, and redirects that stay outside."""
+        said = json.loads(self.curl("https://named.example.test/"))
+        self.assertIn(["x-login", "root"], said["fields"])
+        self.assertIn(["host", "inner.test"], said["fields"])
+        head = self.curl("https://shower.gw.test/redirect", "-i", status=302)
+        self.assertIn(b"location: https://shower.gw.test/next\r\n", head)
+        cookies = self.curl("https://shower.gw.test/cookie", "-i")
+        self.assertIn(b"set-cookie: a=1\r\n", cookies)
+        self.assertNotIn(b"__Host-tlsgate", cookies)
+
+    def test_denied(self) -> None:
+        """Without a role the sentence says so, and the application hears nothing."""
+        before = len(self.house.shower.requests)
+        for version in ("--http1.1", "--http2"):
+            said = self.curl("https://secret.gw.test/", version, who=self.house.bob, status=403)
+            self.assertIn("bob may not reach app secret", json.loads(said)["error"]["message"])
+            page = self.curl(
+                "https://secret.gw.test/",
+                *(version, "-H", "Accept: text/html"),
+                who=self.house.bob,
+                status=403,
+            )
+            self.assertIn(b"<h1>403 Forbidden</h1>", page)
+            self.curl("https://nothing.gw.test/", version, status=404)
+        self.assertEqual(len(self.house.shower.requests), before)
+
+    def test_other_name(self) -> None:
+        """Every request is for the connection's own name, the second one too (S05)."""
+        good = b"GET / HTTP/1.1\r\nHost: shower.gw.test\r\n\r\n"
+        for name in (b"files.gw.test", b"gw.test", b"named.example.test"):
+            bad = good.replace(b"shower.gw.test", name)
+            said = self.said(good + bad + good)
+            self.assertEqual(said.count(b"HTTP/1.1 200 OK"), 1)
+            self.assertEqual(said.count(b"HTTP/1.1 421 Misdirected Request"), 1)
+        with self.dial("gw.test") as connection:
+            connection.sendall(good + b"")
+            self.assertIn(b" 421 ", connection.recv(4096).partition(b"\r\n")[0])
+
+    def test_corpus(self) -> None:
+        """Of what two readers could take for two things, nothing reaches anybody (S25)."""
+        cases = json.loads(VECTORS.read_text())["cases"]
+        for case in cases:
+            if not case["refused"]:
+                continue
+            before = len(self.house.shower.requests)
+            raw = case["raw"].encode("latin-1")
+            after = b"GET /after HTTP/1.1\r\nHost: shower.gw.test\r\nConnection: close\r\n\r\n"
+            said = self.said(raw + after)
+            heard = [one[:2] for one in self.house.shower.requests[before:]]
+            self.assertNotIn(("GET", "/smuggled"), heard, case["name"])
+            self.assertNotIn(("GET", "/after"), heard, case["name"])
+            # A body that breaks off later has begun to leave.
+            self.assertEqual(said.count(b" 200 "), 0, (case["name"], said))
+            if not case["name"].startswith("chunk-"):
+                self.assertEqual((heard, said[:12]), ([], b"HTTP/1.1 400"), case["name"])
+
+    def test_pipeline(self) -> None:
+        """Answers come in the order of the requests, each its own (S26)."""
+        wanted = [b"/n?%d" % number for number in range(100)]
+        raw = b"".join(b"GET %b HTTP/1.1\r\nHost: shower.gw.test\r\n\r\n" % one for one in wanted)
+        last = b"GET /last HTTP/1.1\r\nHost: shower.gw.test\r\nConnection: close\r\n\r\n"
+        said = self.said(raw + last).decode()
+        found = [piece.partition('"')[0] for piece in said.split('"target": "')[1:]]
+        self.assertEqual(found, [*(one.decode() for one in wanted), "/last"])
+
+    def test_kept(self) -> None:
+        """Connections to the target are kept, and each person has others."""
+        before = self.house.shower.connections
+        for _ in range(5):
+            self.curl("https://shower.gw.test/")
+        self.assertLessEqual(self.house.shower.connections - before, 1)
+
+    def test_websocket(self) -> None:
+        """After a 101 that fits, bytes are carried; what came behind the request as well."""
+        for _ in range(2):
+            with self.dial() as connection:
+                connection.sendall(UPGRADE % b"/ws" + b"early")
+                said = b""
+                while b"helloearly" not in said:
+                    piece = connection.recv(4096)
+                    self.assertTrue(piece, said)
+                    said += piece
+                self.assertTrue(said.startswith(b"HTTP/1.1 101 Switching Protocols\r\n"))
+                sent = os.urandom(20_000)
+                connection.sendall(sent)
+                said = b""
+                while len(said) < len(sent):
+                    said += connection.recv(65536)
+                self.assertEqual(said, sent)
+
+    def test_websocket_refused(self) -> None:
+        """A 101 with another hash is none, and nothing of the client's goes on (S27)."""
+        said = self.said(UPGRADE % b"/badws" + b"early")
+        self.assertEqual(said[:12], b"HTTP/1.1 502")
+
+    def test_ends_with_lock(self) -> None:
+        """A lock on the user ends a WebSocket within a second, and lets no request through."""
+        self.house.case.add_user(self.house.gate, "eve", ["access"])
+        eve = self.house.case.sign(self.house.gate, "eve")
+        with self.dial(who=eve) as connection:
+            connection.sendall(UPGRADE % b"/ws")
+            self.assertIn(b" 101 ", connection.recv(4096))
+            lock = {"target": {"user": "eve"}, "message": "gone"}
+            self.house.gate.admin("POST", "/v1/locks", lock)
+            connection.settimeout(2)
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                while connection.recv(4096):
+                    pass
+        with contextlib.suppress(OSError), self.dial(who=eve) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: shower.gw.test\r\n\r\n")
+            self.assertNotIn(b" 200 ", connection.recv(4096))
+
+    def test_nobody(self) -> None:
+        """Without certificate and cookie a program is told to log in; a page goes there."""
+        for accept, start in ((b"*/*", b"HTTP/1.1 401 "), (b"text/html", b"HTTP/1.1 302 ")):
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            raw = socket.create_connection(("127.0.0.1", self.port), CLIENT_SECONDS)
+            with context.wrap_socket(raw, server_hostname="shower.gw.test") as connection:
+                connection.sendall(
+                    b"GET / HTTP/1.1\r\nHost: shower.gw.test\r\nAccept: %b\r\n"
+                    b"Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n" % accept
+                )
+                self.assertTrue(connection.recv(4096).startswith(start))
