@@ -25,9 +25,6 @@ from tests.support.jump import SshFiles
 from tests.support.sshcase import Node, SshCase
 from tlsgate.core.wire.sshcert import key_blob, parse_line
 
-#: For `tests.support.together`.
-ALONE = "clients come all the time, and each of them has to be in time"
-
 FORTH: Sequence[str] = ("init", "update_clients", "update_servers", "standby")
 BACK: Sequence[str] = ("init", "update_clients", "update_servers", "rollback", "standby")
 #: Which authorities go together, and which way.

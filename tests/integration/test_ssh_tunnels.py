@@ -17,9 +17,6 @@ from tests.support.harness import CLIENT_SECONDS
 from tests.support.sshcase import SshCase
 from tests.support.watched import descriptors
 
-#: For `tests.support.together`.
-ALONE = "it counts descriptors and seconds under thousands of connections"
-
 _ROUNDS = sized(1_500, 5_000)
 _BULK_BYTES = 64 << 20
 _AT_ONCE = 8
@@ -45,6 +42,7 @@ class TunnelTests(SshCase):
         self.db1 = self.agent(self.hub, labels={"env": "prod"}, ssh={"targets": [target]})
         self.add_user(self.hub, "alice", ("prod",))
         self.alice = self.sign(self.hub, "alice")
+        self.contexts: dict[tuple[str, str], ssl.SSLContext] = {}
 
     # -- clients -----------------------------------------------------------------------
 
@@ -52,7 +50,9 @@ class TunnelTests(SshCase):
         """A connection to the gateway, by the token of SSH."""
         raw = socket.create_connection(("127.0.0.1", self.web_port), CLIENT_SECONDS)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return who.context(token).wrap_socket(raw, server_hostname="localhost")
+        if (who.name, token) not in self.contexts:
+            self.contexts[who.name, token] = who.context(token)  # files are read for it
+        return self.contexts[who.name, token].wrap_socket(raw, server_hostname="localhost")
 
     def connect(self, who: Holder, name: str = "db1", port: int | None = None) -> ssl.SSLSocket:
         """The same, with the node's echo behind it.
@@ -64,11 +64,11 @@ class TunnelTests(SshCase):
         where = f"{name}:{self.echo.port if port is None else port}"
         connection.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n\r\n".encode())
         head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            byte = connection.recv(1)
-            if not byte:
+        while b"\r\n\r\n" not in head:
+            more = connection.recv(4096)  # an echo says nothing by itself
+            if not more:
                 break
-            head += byte
+            head += more
         if not head.startswith(b"HTTP/1.1 200"):
             body = head
             with contextlib.suppress(OSError):
