@@ -34,10 +34,12 @@ from zope.interface.verify import verifyObject
 
 from tlsgate.core.routing import TLS, CertRule
 from tlsgate.errors import NameTaken
-from tlsgate.interfaces import IGateProtocol, ListenerSpec, Opening
+from tlsgate.interfaces import IGateProtocol, ITarget, ListenerSpec, Opening
 
 _PACKAGE = "tlsgate.plugins"
 _NAME = re.compile(r"[a-z][a-z0-9-]*\Z")
+#: As files of agents name what a drop-in serves (`config.known`).
+_DROPPED = re.compile(r"x-[a-z0-9-]{1,30}")
 _KEY = re.compile(r"[a-z][a-z0-9_.-]*\Z")
 #: A token's length is one byte on the wire (RFC 7301 section 3.1).
 _TOKEN_BYTES = 255
@@ -56,6 +58,20 @@ class Loaded:
     """
 
     protocols: Mapping[str, IGateProtocol]
+    failed: tuple[tuple[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+@frozen
+class LoadedTargets:
+    """What an agent can serve by drop-ins, and what is wrong with the rest.
+
+    Attributes:
+        targets: by kind and protocol.
+        failed, changed: as of `Loaded`.
+    """
+
+    targets: Mapping[tuple[str, str], ITarget]
     failed: tuple[tuple[str, str], ...] = ()
     changed: tuple[str, ...] = ()
 
@@ -100,6 +116,47 @@ def load(plugins_dir: Path | None) -> Loaded:
     except NameTaken as error:
         _forget(Path(error.owners[1]))  # as above
         raise
+
+
+def load_targets(plugins_dir: Path | None) -> LoadedTargets:
+    """Import the files of an agent's folder, and index the targets in them.
+
+    Args:
+        plugins_dir: the operator's folder; None or missing: there is none.
+
+    Raises:
+        NameTaken: two claim one protocol.
+    """
+    failed: list[tuple[str, str]] = []
+    changed: list[str] = []
+    owners: dict[tuple[str, str], str] = {}
+    table: dict[tuple[str, str], ITarget] = {}
+    for owner, module in _dropped(plugins_dir, failed, changed):
+        for value in list(vars(module).values()):
+            if not (IPlugin.providedBy(value) and ITarget.providedBy(value)):
+                continue
+            if (why := _target_fault(value)) is not None:
+                failed.append((owner, why))
+                _forget(Path(owner))  # so that a mended file is imported at the next load
+                continue
+            key = (value.kind, value.protocol)
+            if key in table and table[key] is not value:
+                raise NameTaken("protocol", value.protocol, (owners[key], owner))
+            table[key], owners[key] = value, owner
+    return LoadedTargets(MappingProxyType(table), tuple(failed), tuple(changed))
+
+
+def _target_fault(target: Any) -> str | None:
+    """What keeps *target* from serving, as a sentence; None when all is well."""
+    try:
+        verifyObject(ITarget, target)
+    except Invalid as error:
+        return " ".join(str(error).split())
+    if target.kind != "db":
+        return f"kind {target.kind!r} has to be 'db'"
+    if not (isinstance(target.protocol, str) and _DROPPED.fullmatch(target.protocol)):
+        return f"protocol {target.protocol!r} has to be x- and lower case letters, digits, dashes"
+    return None
 
 
 def by_name(found: Iterable[Found]) -> Mapping[str, IGateProtocol]:

@@ -12,6 +12,8 @@ from tests.cluster.states import FakeDoor, event, lock, snapshot
 from tests.net.rig import FakeReactor
 from tests.service.test_requests import Audit
 from tests.support.authorities import Cluster
+from tests.targets.test_dropin import source
+from tlsgate import registry
 from tlsgate.cluster.joining import Joining
 from tlsgate.config.read import read_text
 from tlsgate.config.settings import Settings, TargetTls
@@ -191,6 +193,30 @@ class CrewTests(SynchronousTestCase):
             [("orders", ("pg2:5432",)), ("docs", ("docs:443",))],
         )
         self.assertEqual(self.crew._offered("app", "docs").tls, TargetTls())
+        self.end()
+
+    def test_a_drop_in(self) -> None:
+        """A database of a protocol that a file in the agent's folder serves, and of no other."""
+        text = TARGETS.replace("protocol: postgres, uri: pg", "protocol: x-ledger, uri: 'pg:9'")
+        self.make(text)
+        refused = Deferred.fromCoroutine(self.crew.begin(self.orders(text)))
+        said = str(self.failureResultOf(refused, NotServed).value)
+        self.assertIn("no plug-in in", said)
+        folder = self.folder / "plugins"
+        folder.mkdir(parents=True, mode=0o700)
+        self.addCleanup(registry.load_targets, None)
+        (folder / "ledger.py").write_text(source())
+        self.make(TARGETS)
+        self.begin()
+        self.now(self.crew.prepare(self.orders(text)))
+        self.assertNotIn(("db", "x-unheard"), self.crew.requests.openings)
+        self.now(self.crew.commit())
+        self.assertIn(("db", "x-ledger"), self.crew.requests.openings)
+        self.assertEqual(self.crew.offers()[0].facts["protocol"], "x-ledger")
+        (folder / "ledger.py").write_text(source(protocol="x-other"))
+        (folder / "broken.py").write_text("1 / 0")
+        self.now(self.crew.prepare(self.orders(text)))  # the older one runs on
+        self.crew.abort()
         self.end()
 
     def test_another_service(self) -> None:

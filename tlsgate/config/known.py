@@ -47,6 +47,9 @@ LATER_DATABASES: Final = (
     *("spanner",),
 )
 
+#: Those of drop-ins.
+DROPPED_DATABASE: Final = re.compile("x-[a-z0-9-]{1,30}")
+
 _NOTHING_LISTENS: Final = Unserved("nothing listens; clients come through the gateway")
 
 
@@ -259,6 +262,15 @@ class AppService(Service):
     resources: Matchers = ()
 
 
+_database_word = words(*DATABASES, *LATER_DATABASES)
+
+
+def _database(value: Any) -> str:
+    """A protocol of databases; "x-…" is one of a drop-in."""
+    written = text(value)
+    return written if DROPPED_DATABASE.fullmatch(written) else _database_word(written)
+
+
 class DatabaseTls(Block):
     """db_service.databases[].tls."""
 
@@ -281,7 +293,7 @@ class Database(Block):
 
     name: TargetName
     description: Description = ""
-    protocol: Annotated[str, BeforeValidator(words(*DATABASES, *LATER_DATABASES))]
+    protocol: Annotated[str, BeforeValidator(_database)]
     uri: Text
     ca_cert_file: Text | None = None
     static_labels: Labels = Field(default_factory=dict)

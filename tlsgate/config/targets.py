@@ -41,7 +41,7 @@ def databases(
     _unlike(at, [one.name for one in service.databases], findings)
     for index, one in enumerate(service.databases):
         path: Path = (*at, index)
-        if one.protocol not in known.DATABASES:
+        if one.protocol in known.LATER_DATABASES:
             findings.warn(
                 (*path, "protocol"),
                 f"{one.protocol} is not served yet: {one.name} is not offered; "
@@ -142,7 +142,7 @@ def _unlike(at: Path, names: Sequence[str], findings: Findings) -> None:
 
 def _database_uri(one: known.Database, path: Path, findings: Findings) -> Uri | None:
     try:
-        return database_uri(one.uri)
+        return database_uri(one.uri, port=one.protocol in known.DATABASES)
     except ValueError as error:
         findings.wrong((*path, "uri"), str(error))
         return None

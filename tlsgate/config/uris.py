@@ -42,13 +42,18 @@ class Uri:
         return host_port(self.host, self.port)
 
 
-def database_uri(value: Any) -> Uri:
+def database_uri(value: Any, *, port: bool = True) -> Uri:
     """Read `host:port`, or `postgres://host:port`; without a port it is 5432.
+
+    Args:
+        port: False: of another protocol, which has neither that scheme nor that port.
 
     Raises:
         ValueError: it is neither.
     """
     said = "the client says which user and database, and roles whether it may"
+    if not port:
+        return _read(value, {"tcp": None}, "tcp", "db.internal:9000", said)
     return _read(value, _DATABASES, "postgres", "pg.internal:5432", said)
 
 
@@ -89,4 +94,4 @@ def _read(
 
 def _listed(known: Mapping[str, int | None]) -> str:
     names = [f"{one}://" for one in known]
-    return f"{', '.join(names[:-1])} or {names[-1]}"
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -32,6 +32,7 @@ from tlsgate.interfaces import IAudit
 from tlsgate.net.poller import Poller
 from tlsgate.net.tally import Tally
 from tlsgate.net.wheel import Wheel
+from tlsgate.registry import load_targets
 from tlsgate.service import counts
 from tlsgate.service.crew import ICrew, Orders
 from tlsgate.service.enrolment import Enrolment
@@ -41,6 +42,7 @@ from tlsgate.service.memory import Trimmer
 from tlsgate.service.requests import Requests
 from tlsgate.service.sshnode import NoSsh, SshNode
 from tlsgate.targets import check_files, openings
+from tlsgate.targets.base import Openings
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
 from tlsgate.tunnel import finding
@@ -92,6 +94,7 @@ class AgentCrew:
         self._settings = settings
         self._in_thread = in_thread
         self._next: tuple[Settings, tuple[Labels, ...]] | None = None
+        self._openings: Openings = {}
         self._drained: Deferred[int] | None = None
         self._limit: IDelayedCall | None = None
         self._over = False
@@ -149,7 +152,7 @@ class AgentCrew:
             audit,
             self._offered,
             view.door,
-            openings(),
+            {**openings(), **self._dropped(settings)},
         )
         view.on_change(self._changed)
         self.tunnels = Agent(
@@ -168,7 +171,7 @@ class AgentCrew:
     # -- ICrew -----------------------------------------------------------------------------
 
     async def begin(self, orders: Orders) -> None:
-        check_files(_parts(self._settings)[0].offers)
+        self._check(_parts(self._settings)[0], self.requests.openings)
         for one in self._labels:
             one.start()
         await self.enrolment.start()
@@ -186,7 +189,8 @@ class AgentCrew:
             raise ReloadRefused(
                 ["teleport.nodename cannot change while the agent runs; restart it"]
             )
-        check_files(agent.offers)
+        self._openings = {**openings(), **self._dropped(settings)}
+        self._check(agent, self._openings)
         if agent.roles != _parts(self._settings)[0].roles:
             why = (
                 "ssh_service, db_service and app_service cannot be switched on or off while "
@@ -202,6 +206,7 @@ class AgentCrew:
             return
         before, self._labels = self._labels, prepared[1]
         self._settings = prepared[0]
+        self.requests.openings = self._openings
         self.view.stale_limit_seconds = self._settings.strict_stale_seconds
         self.view.default_mode = self._settings.mode
         for old in before:
@@ -282,6 +287,30 @@ class AgentCrew:
 
     def _offered(self, kind: str, name: str) -> OfferSettings:
         return self._offering()[kind, name][1]
+
+    def _dropped(self, settings: Settings) -> Openings:
+        """What drop-ins of the agent's folder serve."""
+        loaded = load_targets(settings.plugins_dir)
+        for file, why in loaded.failed:
+            self.log.error("the plug-in {file} does not load: {why}", file=file, why=why)
+        for file in loaded.changed:
+            self.log.warn(  # noqa: G010 -- Twisted's name
+                "{file} has changed; the agent runs the older one until it is restarted", file=file
+            )
+        return {key: target.begin for key, target in loaded.targets.items()}
+
+    def _check(self, agent: AgentSettings, openings: Openings) -> None:
+        """Make sure that everything that is offered can be served.
+
+        Raises:
+            BadKeyPair: a file of authorities cannot be used.
+            NotServed: there is no drop-in for a database's protocol.
+        """
+        check_files(agent.offers)
+        for offer in agent.offers:
+            if (offer.kind, offer.protocol) not in openings:
+                why = f"no plug-in in {self._settings.plugins_dir} serves it, for {offer.name}"
+                raise NotServed(offer.protocol, why)
 
     def _node_labels(self) -> Mapping[str, str]:
         node = (one.labels for one in self.offers() if one.kind == "node")
