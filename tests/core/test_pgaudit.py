@@ -166,6 +166,9 @@ class AuditTests(SynchronousTestCase):
         wire = row * 5 + message(b"c") + query(b"end")
         parts = [wire[at : at + 65536] for at in range(0, len(wire), 65536)]
         self.assertEqual(self.read(*parts), [Query("simple", "end")])
+        rows = message(b"d", b"a row") * 3 + message(b"d") + query(b"end")
+        for cut in range(len(rows)):
+            self.assertEqual(self.read(rows[:cut], rows[cut:]), [Query("simple", "end")], cut)
 
     def test_unreadable(self) -> None:
         """What no server takes is told once, and nothing is read any more."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from struct import Struct
 from typing import Final, Literal
 
 from attrs import define, field, frozen
@@ -30,7 +31,8 @@ PORTALS: Final = 64
 TEXTS: Final = 256 << 10
 
 _HEAD: Final = 5
-_Q, _P, _B, _E, _C, _F = b"QPBECF"
+_HEADER: Final = Struct(">BL").unpack_from
+_Q, _P, _B, _E, _C, _F, _D = b"QPBECFd"
 
 #: How much of each message is kept; of the others, nothing.
 _KEPT: Final = {
@@ -109,30 +111,21 @@ class Audit:
         """Read on."""
         at, end = 0, len(some)
         while at < end and not self._over:
-            if self._lacks:
-                part = some[at : at + self._lacks]
-                self._body += part
-                self._lacks -= len(part)
-                at += len(part)
-                if not self._lacks:
-                    self._take(self._kind, bytes(self._body), self._cut)
+            if self._lacks or self._skip or self._head or end - at < _HEAD:
+                at = self._go_on(some, at)
                 continue
-            if self._skip:
-                step = min(self._skip, end - at)
-                self._skip -= step
-                at += step
+            kind, size = _HEADER(some, at)
+            if kind == _D and size >= 4:
+                # A row of COPY each: nothing is done but to find the next one.
+                while kind == _D and size >= 4:
+                    at += 1 + size
+                    if end - at < _HEAD:
+                        break
+                    kind, size = _HEADER(some, at)
+                self._skip = max(at - end, 0)
                 continue
-            if self._head or end - at < _HEAD:
-                part = some[at : at + _HEAD - len(self._head)]
-                self._head += part
-                at += len(part)
-                if len(self._head) < _HEAD:
-                    return
-                head, self._head = self._head, b""
-                self._begin(head[0], int.from_bytes(head[1:], "big") - 4)
-                continue
-            kind, size = some[at], int.from_bytes(some[at + 1 : at + _HEAD], "big") - 4
             at += _HEAD
+            size -= 4
             keep = _KEPT.get(kind)
             if keep is not None and 0 <= size <= end - at:
                 # The usual message is short, and here whole: it needs no buffer.
@@ -140,6 +133,27 @@ class Audit:
                 at += size
             else:
                 self._begin(kind, size)
+
+    def _go_on(self, some: memoryview | bytes, at: int) -> int:
+        """Read on in a message that has begun, or whose header has; gives the next place."""
+        if self._lacks:
+            part = some[at : at + self._lacks]
+            self._body += part
+            self._lacks -= len(part)
+            if not self._lacks:
+                self._take(self._kind, bytes(self._body), self._cut)
+            return at + len(part)
+        if self._skip:
+            step = min(self._skip, len(some) - at)
+            self._skip -= step
+            return at + step
+        part = some[at : at + _HEAD - len(self._head)]
+        self._head += part
+        if len(self._head) == _HEAD:
+            kind, size = _HEADER(self._head)
+            self._head = b""
+            self._begin(kind, size - 4)
+        return at + len(part)
 
     def _begin(self, kind: int, size: int) -> None:
         keep = _KEPT.get(kind)
