@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
@@ -99,13 +99,12 @@ class Listener(Factory):
         finally:
             os.umask(before)
 
-    def stop(self) -> None:
-        """Listen no more, and cut what is there."""
-        if self._port is not None:
-            port, self._port = self._port, None
-            port.stopListening()
+    def stop(self) -> Deferred[Any]:
+        """Listen no more, and cut what is there; gives when the socket's file is gone."""
+        port, self._port = self._port, None
         for side in [*self.sides]:
             side.cut()
+        return maybeDeferred(port.stopListening) if port is not None else succeed(None)
 
 
 class Watch:

@@ -88,11 +88,11 @@ class Running:
             self.address = Address(self._listener.open_port(reactor, wanted.port))
         self.watch.start()
 
-    def stop(self) -> None:
-        """Cut everything."""
+    def stop(self) -> Deferred[Any]:
+        """Cut everything; gives when that is done."""
         self.watch.stop()
         self.gateway.stop()
-        self._listener.stop()
+        return self._listener.stop()
 
     def _begin(self, program: Side) -> None:
         self._plan.begin(program, self.gateway, self._reactor, self.address, self.watch.refused)

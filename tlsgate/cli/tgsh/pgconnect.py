@@ -63,13 +63,15 @@ def psql_version(psql: str) -> int:
 
 
 def web_is_believed(place: Place) -> bool:
-    """Whether the web certificate at *place* is by whom the login believed."""
+    """Whether libpq believes the web certificate at *place*, by whom the login believed."""
     from tlsgate.cli.outward import connect
     from tlsgate.cli.tgsh.gatedial import trust_web
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         trust_web(context, place)
+        # libpq wants to see a root: an authority in the middle of a chain is none to it.
+        context.verify_flags &= ~ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
         with connect(place.host, place.port, _LOOK_SECONDS) as plain:
             context.wrap_socket(plain, server_hostname=place.host).close()
     except OSError:
@@ -130,9 +132,9 @@ def _through(call: Call, place: Place, narrow: Narrow, psql: str, words: Sequenc
         before = signal.signal(signal.SIGINT, lambda number, frame: None)
         try:
             reactor.callWhenRunning(threading.Thread(target=work, daemon=True).start)
+            reactor.addSystemEventTrigger("before", "shutdown", running.stop)
             reactor.run(installSignalHandlers=False)
         finally:
-            running.stop()
             signal.signal(signal.SIGINT, before)
     return codes[0]
 
