@@ -172,3 +172,26 @@ class TgshAppsTests(LocalTests):
         lines = proxy.said.splitlines()
         self.assertEqual(len(lines), 2, lines)
         self.assertIn("is back", lines[1])
+
+    def test_tcp(self) -> None:
+        """Bytes of a TCP application, over a socket of her own; each direction ends alone."""
+        path = self.house.alice.home / "feed.sock"
+        proxy = self.proxy("app", "feed", f"--socket={path}")
+        self.assertEqual(proxy.ready["socket"], str(path))
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+        def one(number: int) -> None:
+            with socket.socket(socket.AF_UNIX) as sock:
+                sock.settimeout(60)
+                sock.connect(str(path))
+                words = b"%d " % number * 20_000
+                sock.sendall(words)
+                sock.shutdown(socket.SHUT_WR)
+                found = b""
+                while piece := sock.recv(65536):
+                    found += piece
+                assert found == words, (len(found), len(words))
+
+        self.assertEqual(at_once(one, CONNECTIONS // 4), [])
+        self.assertEqual((proxy.end(), proxy.said), (0, ""))
+        self.assertFalse(path.exists())

@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.certs import pki
 from tests.support.child import PATIENCE_SECONDS
 from tests.support.harness import GateCase
 from tests.support.sshcase import Person, SshCase
 
-#: An agent that offers nothing yet is begun later than its cluster.
+#: What alice's role allows.
 ROLE: Mapping[str, Any] = {
     "app_labels": {"env": ["prod"]},
     "db_labels": {"env": ["prod"]},
@@ -31,6 +32,11 @@ class LocalCase(SshCase):
         """Begin the cluster, and a role for what is labelled env=prod."""
         self.begin(**keys)
         self.put("use", ROLE)
+
+    def log_in(self, person: Person) -> None:
+        """Log in where the web certificate's authority is one of the machine's."""
+        person.env["SSL_CERT_FILE"] = str(pki().file("ca.pem"))
+        super().log_in(person)
 
     def put(self, name: str, allow: Mapping[str, Any]) -> None:
         """Make or change a role."""
