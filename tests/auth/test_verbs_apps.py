@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from typing import Any, get_args
 
 from cryptography import x509
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import KeySet
+from twisted.internet.defer import Deferred
 
 from tests.auth.cluster import ADDRESS, NAME, PASSWORD, new_pem
 from tests.auth.test_verbs import claims_in
@@ -20,6 +22,7 @@ from tests.cluster.states import FakeDoor
 from tlsgate.auth import appbodies, appsessions, apptokens, cookies, verbs_apps
 from tlsgate.auth.bodies import Body
 from tlsgate.cluster.view import ClusterView
+from tlsgate.errors import BadToken
 
 BEGIN, REDEEM = "/v1/web/app-session", "/v1/gateway/app-session"
 CHECK, CERTIFY = "/v1/gateway/app-check", "/v1/gateway/app-certificate"
@@ -388,7 +391,7 @@ class TokenTests(AppCase):
         for more, status in (
             ({"app": "wiki"}, 403),
             ({"certificate": "AAAA"}, 403),
-            ({"certificate": "AAA"}, 400),
+            ({"certificate": "AAAAA"}, 400),
             ({"claims": "none"}, 400),
         ):
             self.assertEqual(self.status("/v1/gateway/app-token", {**self.shown, **more}), status)
@@ -397,3 +400,70 @@ class TokenTests(AppCase):
         self.locks(user="alice")
         self.assertEqual(self.status("/v1/gateway/app-token", self.shown), 403)
         self.assertIn("none", get_args(apptokens.Claims))
+
+
+class CrossingTests(AppCase):
+    """Two things that happen to one session at the same moment."""
+
+    def crossing(self, meanwhile: Callable[[], Any]) -> None:
+        """Do *meanwhile* right before the next commit."""
+        store, real = self.cluster.store, self.cluster.store.commit
+
+        async def commit(changes: Any) -> int:
+            self.patch(store, "commit", real)
+            await meanwhile()
+            revision: int = await real(changes)
+            return revision
+
+        self.patch(store, "commit", commit)
+
+    def stale(self) -> dict[str, Any]:
+        """A session whose next use is written down."""
+        shown = self.begin()
+        self.cluster.clock.advance(300)
+        return shown
+
+    def test_a_use_and_another(self) -> None:
+        """Both are answered; one of them is written."""
+        shown = self.stale()
+        apps = self.cluster.parts.sessions.apps
+        self.crossing(lambda: apps.find(shown["cookie"], "grafana", ADDRESS, None))
+        self.assertEqual(self.status(CHECK, shown), 200)
+
+    def test_a_use_and_the_end(self) -> None:
+        """S31: a use does not bring back what has just ended."""
+        shown = self.stale()
+        apps = self.cluster.parts.sessions.apps
+        self.crossing(lambda: apps.end(shown["cookie"]))
+        self.assertEqual(self.status(CHECK, shown), 401)
+        self.assertEqual(self.status(CHECK, shown), 401)
+
+    def test_one_code_twice(self) -> None:
+        """Of two that show one code at the same moment, one gets the session."""
+        body = self.code()
+        apps = self.cluster.parts.sessions.apps
+        asked = (body["code"], body["app"], STATE, ADDRESS, None)
+        self.crossing(lambda: apps.redeem(*asked))
+        self.assertEqual(self.status(REDEEM, body), 401)
+        self.assertEqual(len(self.cluster.run(self.cluster.store.scan(appsessions.PREFIX))), 1)
+
+    def test_a_login_that_ends(self) -> None:
+        """S31: a logout between a code and its session leaves no session; nor does one before."""
+        apps, sessions = self.cluster.parts.sessions.apps, self.cluster.parts.sessions
+        key = sessions.key_of(self.login["cookie"])
+        assert key is not None
+        body = self.code()
+        real = self.cluster.store.get
+
+        async def get(asked: str) -> Any:
+            found = await real(asked)
+            if asked == key:
+                self.patch(self.cluster.store, "get", real)
+                await sessions.end(self.login["cookie"])
+            return found
+
+        self.patch(self.cluster.store, "get", get)
+        self.assertEqual(self.status(REDEEM, body), 401)
+        self.assertEqual(self.cluster.run(self.cluster.store.scan(appsessions.PREFIX)), [])
+        beginning = Deferred.fromCoroutine(apps.begin(key, "grafana", STATE))
+        self.failureResultOf(beginning, BadToken)
