@@ -146,6 +146,17 @@ class AgentPostgresTests(TestCase):
         said = await self.psql(front, "pg15", "user=alice dbname=app", "-c", "select 1")
         self.assertIn("not for other.test", said)
 
+    async def test_agent_is_somebody_else(self) -> None:
+        """A server that does not trust the database authority is told of, with what to change."""
+        front = self.front()
+        front.door.ca = pki().other_ca
+        for name in self.servers:
+            said = await self.psql(front, name, "user=alice dbname=app", "-c", "select 1")
+            self.assertIn("does its ssl_ca_file have the cluster's database authority?", said)
+        front.door.ca = pki().ca
+        said = await self.psql(front, "pg15", "user=alice dbname=app", "-c", "select 1 as one")
+        self.assertEqual(said, "1\n")
+
     async def test_cancel(self) -> None:
         """A client cancels its own query, by old and by new protocol, and nobody else's."""
         front = self.front()

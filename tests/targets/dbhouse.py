@@ -17,16 +17,16 @@ from twisted.internet.defer import Deferred
 from tests.support.certs import pki
 from tests.targets.rig import OpeningCase
 from tlsgate.core.wire.pgmessages import SSL_REQUEST, Message
+from tlsgate.tls.authority import Authority
 
 SETTLED = Message(b"R", bytes(4)).bytes()
 SERVER_KEY = Message(b"K", pack(">L", 77) + b"hush").bytes()
 READY = Message(b"Z", b"I").bytes()
 
 
-def issued(name: str, public_pem: str, begins: float, ends: float) -> str:
-    """A client certificate of the test CA for somebody's key."""
+def issued(name: str, public_pem: str, begins: float, ends: float, ca: Authority) -> str:
+    """A client certificate for somebody's key."""
     key: Any = serialization.load_pem_public_key(public_pem.encode())
-    ca = pki().ca
     builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
@@ -50,6 +50,7 @@ class FakeDoor:
         answer: what it says to each; None: an issued certificate.
         held: with a list, requests wait in it.
         begins, ends: of what is issued.
+        ca: who issues.
     """
 
     def __init__(self, begins: float, ends: float) -> None:
@@ -58,6 +59,7 @@ class FakeDoor:
         self.held: list[Deferred[None]] | None = None
         self.begins = begins
         self.ends = ends
+        self.ca = pki().ca
 
     async def ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, **more: Any
@@ -74,7 +76,7 @@ class FakeDoor:
             raise answer
         if answer is not None:
             return answer
-        pem = issued(body["db_user"], body["public_key"], self.begins, self.ends)
+        pem = issued(body["db_user"], body["public_key"], self.begins, self.ends, self.ca)
         return 200, {"certificate": pem, "cas": [pki().file("ca.pem").read_text()]}
 
 
