@@ -11,7 +11,6 @@ import os
 import socket
 import ssl
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +181,6 @@ class AppsTests(GateCase):
             )
             self.assertEqual(connection.recv(4096), b"HTTP/1.1 100 Continue\r\n\r\n")
             for piece in b"hello":
-                time.sleep(0.02)
                 connection.sendall(bytes([piece]))
             answer = connection.recv(4096)
         self.assertTrue(answer.endswith(b"hello"), answer)

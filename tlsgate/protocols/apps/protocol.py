@@ -34,6 +34,12 @@ class Apps(GateProtocol):
         #: One for each cluster and console, which both stay as long as the process.
         self._shared: Shared | None = None
 
+    def stop(self) -> None:
+        """End what is kept; for who makes another one."""
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.stop()
+
     def server_names(self, public: Sequence[str]) -> Sequence[str]:
         """Every name right below one of ours that nobody else has."""
         return tuple(f"*.{name}" for name in public)

@@ -1,0 +1,225 @@
+"""Tests for `tlsgate.protocols.apps.exchange` and what it stands on, in HTTP/1.1."""
+
+from __future__ import annotations
+
+import json
+
+from tests.protocols.apps.rig import GET, OK, PUT, AppsCase
+from tlsgate.core.access import Decision
+from tlsgate.errors import AgentRefused, Draining, NoAgent
+
+SWITCH = b"GET /ws HTTP/1.1\r\nHost: wiki.gw.test\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
+
+
+class DecidingTests(AppsCase):
+    """Who gets through."""
+
+    def test_asked_for(self) -> None:
+        """The agent is asked in the user's name, with the certificate."""
+        self.client().send(GET)
+        (reach,) = self.tunnels.reaches
+        asked = reach.asked
+        found = (asked.kind, asked.name, asked.user, asked.certificate, asked.client)
+        self.assertEqual(found, ("app", "wiki", "ann", b"certificate of ann", "192.0.2.7:40000"))
+        (_, target, address) = self.cluster.asked[0]
+        self.assertEqual((target.kind, target.name, address), ("app", "wiki", "192.0.2.7"))
+
+    def test_denied(self) -> None:
+        """Who may not is told so, and no agent is asked; each request is judged."""
+        client = self.client()
+        client.send(GET)
+        self.reach().says(OK)
+        self.cluster.decision = Decision(False, "no role")
+        client.take()
+        client.send(GET)
+        self.assertIn(b"403 Forbidden", client.received)
+        self.assertIn(b"ann may not reach app wiki: no role", client.received)
+        self.assertEqual(len(self.tunnels.reaches), 1)
+
+    def test_missed(self) -> None:
+        """What the agent says becomes a status and a sentence."""
+        for error, status in (
+            (NoAgent("app", "wiki"), b"404"),
+            (AgentRefused("wiki", "denied", "not for you"), b"403"),
+            (AgentRefused("wiki", "target_refused", "nobody listens"), b"502"),
+        ):
+            client = self.client()
+            client.send(GET)
+            self.tunnels.reaches[-1].missed(error)
+            self.assertEqual(client.received[9:12], status)
+
+    def test_too_late(self) -> None:
+        """A way that takes too long is given up."""
+        client = self.client()
+        client.send(GET)
+        self.contexts[0].clock.advance(60)
+        self.assertEqual(client.received[9:12], b"504")
+        self.assertTrue(self.tunnels.reaches[0].cancelled)
+
+    def test_closed(self) -> None:
+        """Where nobody may reach a target now, nobody does."""
+        client = self.client(shut=Draining())
+        client.send(GET)
+        self.assertEqual((client.received[9:12], self.tunnels.reaches), (b"503", []))
+
+    def test_unknown(self) -> None:
+        """A name that no application has; programs get JSON, people a page."""
+        client = self.client(server_name="other.gw.test")
+        client.send(GET.replace(b"wiki", b"other"))
+        head, _, body = client.take().partition(b"\r\n\r\n")
+        self.assertIn(b"404 Not Found", head)
+        self.assertEqual(json.loads(body)["error"]["reason"], "no_agent")
+        client.send(GET.replace(b"wiki", b"other")[:-2] + b"Accept: text/html\r\n\r\n")
+        self.assertIn(b"<h1>404 Not Found</h1>", client.received)
+
+    def test_nobody(self) -> None:
+        """Without a certificate and a cookie the session answers."""
+        client = self.client(None)
+        client.send(GET)
+        self.assertEqual(client.received[9:12], b"401")
+        self.assertEqual(self.tunnels.reaches, [])
+
+    def test_audit(self) -> None:
+        """A session begins with the first request, and ends with the connection."""
+        client = self.client()
+        for _ in range(2):
+            client.send(GET)
+        self.reach().says(OK)
+        client.hang_up()
+        found = [(event, fields["app"]) for event, fields in self.contexts[0].emitted]
+        self.assertEqual(found, [("app.session.start", "wiki"), ("app.session.end", "wiki")])
+        self.assertFalse(self.contexts[0].is_busy)
+
+
+class CarryingTests(AppsCase):
+    """Requests and answers."""
+
+    def test_kept(self) -> None:
+        """A connection serves one request after another, of the same person only (S26)."""
+        ann, bob = self.client("ann"), self.client("bob")
+        ann.send(GET)
+        target = self.reach()
+        target.says(OK)
+        self.assertTrue(ann.take().endswith(b"\r\n\r\nhi"))
+        ann.send(GET)
+        target.says(OK)
+        bob.send(GET)
+        self.assertEqual([one.asked.user for one in self.tunnels.reaches], ["ann", "bob"])
+        self.assertEqual(target.take().count(b"GET /p HTTP/1.1\r\n"), 2)
+
+    def test_asked_again(self) -> None:
+        """A kept connection that is just closing costs nobody an answer."""
+        client = self.client()
+        client.send(GET)
+        first = self.reach()
+        first.says(OK)
+        client.take()
+        client.send(GET)
+        first.ends()
+        second = self.reach()
+        self.assertIn(b"GET /p", second.got)
+        second.ends()
+        self.assertEqual(client.received[9:12], b"502")
+
+    def test_body(self) -> None:
+        """A body goes on as the target takes it."""
+        client = self.client()
+        client.send(PUT + b"abc")
+        target = self.reach()
+        self.assertTrue(target.take().endswith(b"content-length: 6\r\n\r\nabc"))
+        client.send(b"def")
+        self.assertEqual(target.take(), b"def")
+        target.says(b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.assertEqual(client.received, b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    def test_chunks(self) -> None:
+        """Chunks are taken apart and made anew, in both directions."""
+        client = self.client()
+        head = PUT.replace(b"Content-Length: 6", b"Transfer-Encoding: chunked")
+        client.send(head + b"3;x=y\r\nabc\r\n0\r\nTrailer: 1\r\n\r\n", pieces=1)
+        target = self.reach()
+        self.assertTrue(target.take().endswith(b"\r\n\r\n3\r\nabc\r\n0\r\n\r\n"))
+        start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        for piece in (start, b"2;q\r\nh", b"i\r\n", b"0\r\n\r\n"):
+            target.says(piece)
+        self.assertTrue(client.received.endswith(b"\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n"))
+
+    def test_slow_target(self) -> None:
+        """A target that takes nothing stops the client's body."""
+        client = self.client()
+        body = bytes(300_000)
+        client.send(PUT.replace(b"6", b"300000"))
+        target = self.reach()
+        target.room = 0
+        client.send(body, pieces=50_000)
+        self.assertEqual(client._transport.producerState, "paused")
+        target.takes(None)
+        self.assertEqual(target.take().count(b"\x00"), 300_000)
+        self.assertEqual(client._transport.producerState, "producing")
+
+    def test_slow_client(self) -> None:
+        """A client that takes nothing stops the target."""
+        client = self.client()
+        client.send(GET)
+        target = self.reach()
+        client.protocol.pauseProducing()
+        self.assertEqual(target.fake.mask, 0)
+        client.protocol.resumeProducing()
+        target.says(OK)
+        self.assertIn(b"200 OK", client.received)
+
+    def test_cut(self) -> None:
+        """An answer that breaks off is no whole one; a client that goes takes its target along."""
+        client = self.client()
+        client.send(GET)
+        target = self.reach()
+        target.says(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhi")
+        target.breaks()
+        self.assertTrue(client.aborted)
+        client = self.client()
+        client.send(GET)
+        target = self.reach()
+        client.hang_up()
+        self.assertTrue(target.fake.closed)
+
+    def test_until_close(self) -> None:
+        """An answer of no length ends with its connection."""
+        client = self.client()
+        client.send(GET)
+        target = self.reach()
+        target.says(b"HTTP/1.0 200 OK\r\n\r\nall")
+        target.ends()
+        self.assertTrue(client.received.endswith(b"\r\n\r\n3\r\nall\r\n0\r\n\r\n"))
+
+    def test_breaks_the_rules(self) -> None:
+        """What leaves open where an answer ends is none, and its connection is over."""
+        for said in (
+            b"HTTP/1.1 200 OK\nContent-Length: 2\r\n\r\nhi",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nhi",
+            b"SSH-2.0-x\r\n\r\n",
+            b"HTTP/1.1 100 Continue\r\n\r\n" * 40,
+        ):
+            client = self.client()
+            client.send(GET)
+            target = self.reach()
+            target.says(said)
+            self.assertEqual((client.received[9:12], target.fake.closed), (b"502", True), said)
+
+    def test_more_than_asked(self) -> None:
+        """An answer that nobody has asked for ends the connection, and reaches nobody."""
+        client = self.client()
+        client.send(GET)
+        target = self.reach()
+        target.says(OK + OK)
+        self.assertTrue(target.fake.closed)
+        self.assertEqual(client.received.count(b"200 OK"), 1)
+
+    def test_switch_refused(self) -> None:
+        """A change of protocol that nobody has asked for is none (S27)."""
+        client = self.client()
+        client.send(SWITCH + b"early")
+        target = self.reach()
+        target.says(b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: else\r\n\r\n")
+        self.assertEqual((client.received[9:12], target.fake.closed), (b"502", True))
+        self.assertNotIn(b"early", target.got)
