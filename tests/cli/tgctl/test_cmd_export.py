@@ -55,7 +55,13 @@ class ExportTests(SynchronousTestCase):
         """Programs get the rules themselves."""
         found = json.loads(self.export("haproxy", "--format", "json"))
         self.assertEqual(
-            found["names"], ["gw.example.com", "*.gw.example.com", "auth.gw.example.com"]
+            found["names"],
+            [
+                "gw.example.com",
+                "*.gw.example.com",
+                "auth.gw.example.com",
+                "*.db.gw.example.com",
+            ],
         )
         self.assertEqual(found["gateways"], ["127.0.0.1:3080"])
 
