@@ -28,7 +28,7 @@ NAME: Final = 256
 #: Statements and portals that are remembered, and their texts together.
 STATEMENTS: Final = 256
 PORTALS: Final = 64
-TEXTS: Final = 256 << 10
+TEXTS: Final = 128 << 10
 
 _HEAD: Final = 5
 _HEADER: Final = Struct(">BL").unpack_from
@@ -68,18 +68,18 @@ class Query:
     parameters: int | None = None
 
 
-@frozen
+@define(eq=False)
 class _Statement:
-    text: bytes
+    """A text that has a name; the query that it was last is kept, since it will be that again."""
+
+    text: str
+    size: int  #: in bytes, as it came
     cut: bool
+    query: Query | None = None
 
 
-@define
-class _Portal:
-    statement: bytes
-    known: _Statement | None
-    parameters: int | None
-    told: bool = False
+#: A portal that nobody has bound, or too long ago.
+_UNKNOWN: Final = Query("extended", "", cut=True)
 
 
 class Audit:
@@ -105,7 +105,8 @@ class Audit:
         self._body = bytearray()
         self._size = 0  #: of all texts
         self._statements: OrderedDict[bytes, _Statement] = OrderedDict()
-        self._portals: OrderedDict[bytes, _Portal] = OrderedDict()
+        #: None: its query has been told, and the next rows of the same are no other one.
+        self._portals: OrderedDict[bytes, Query | None] = OrderedDict()
 
     def to_target(self, some: memoryview | bytes) -> None:
         """Read on."""
@@ -193,7 +194,7 @@ class Audit:
         self._forget(name)
         if end and len(name) <= NAME:
             text, cut = _text(rest, cut)
-            self._statements[name] = _Statement(text, cut)
+            self._statements[name] = _Statement(_told(text), len(text), cut)
             self._size += len(text)
             while len(self._statements) > STATEMENTS or self._size > TEXTS:
                 self._forget(next(iter(self._statements)))
@@ -201,7 +202,7 @@ class Audit:
     def _forget(self, name: bytes) -> None:
         gone = self._statements.pop(name, None)
         if gone is not None:
-            self._size -= len(gone.text)
+            self._size -= gone.size
 
     def _bind(self, body: bytes) -> None:
         portal, _, rest = body.partition(b"\0")
@@ -209,32 +210,29 @@ class Audit:
         if not end or len(portal) > NAME:
             return
         at = 2 + 2 * int.from_bytes(rest[:2], "big")
-        count = rest[at : at + 2]
+        raw = rest[at : at + 2]
+        count = int.from_bytes(raw, "big") if len(raw) == 2 else None
         self._portals.pop(portal, None)
-        self._portals[portal] = _Portal(
-            name[:NAME],
-            self._statements.get(name),
-            int.from_bytes(count, "big") if len(count) == 2 else None,
-        )
+        self._portals[portal] = self._meant(name, count)
         if len(self._portals) > PORTALS:
             self._portals.popitem(last=False)
 
+    def _meant(self, name: bytes, count: int | None) -> Query:
+        known = self._statements.get(name)
+        if known is None:
+            return Query("extended", "", True, _told(name[:NAME]), count)
+        query = known.query
+        if query is None or query.parameters != count:
+            query = known.query = Query("extended", known.text, known.cut, _told(name), count)
+        return query
+
     def _execute(self, body: bytes) -> None:
-        portal = self._portals.get(body.partition(b"\0")[0])
-        if portal is None:
-            self._tell(Query("extended", "", cut=True))
-        elif not portal.told:  # the next rows of the same are no other query
-            portal.told = True
-            known = portal.known or _Statement(b"", cut=True)
-            self._tell(
-                Query(
-                    "extended",
-                    _told(known.text),
-                    known.cut,
-                    _told(portal.statement),
-                    portal.parameters,
-                )
-            )
+        portal = body.partition(b"\0")[0]
+        query = self._portals.get(portal, _UNKNOWN)
+        if query is not None:
+            if query is not _UNKNOWN:
+                self._portals[portal] = None
+            self._tell(query)
 
     def _close(self, body: bytes) -> None:
         name = body[1:].partition(b"\0")[0]

@@ -10,7 +10,7 @@ All of it has one deadline (S46).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -71,6 +71,7 @@ class Start:
         self._client: End | None = None
         self._out = b""
         self._held: Held | None = None
+        self._last: tuple[Query | None, Mapping[str, object]] = (None, {})
         #: The handshake, or what is read, waits until the socket takes bytes.
         self._blocked = False
 
@@ -317,9 +318,8 @@ class Start:
             self.keys.drop(self.key.hex(), held)
 
     def _query(self, query: Query) -> None:
-        self.arrived.emit(
-            _QUERY,
-            {
+        if query is not self._last[0]:  # a prepared one comes again and again
+            fields = {
                 "db_service": self.arrived.asked.name,
                 "db_protocol": "postgres",
                 "db_user": self.user,
@@ -329,8 +329,9 @@ class Start:
                 "db_query_kind": query.kind,
                 "db_query_statement": query.statement,
                 "db_query_parameters_count": query.parameters,
-            },
-        )
+            }
+            self._last = query, fields
+        self.arrived.emit(_QUERY, self._last[1])
 
 
 class _Watch:
