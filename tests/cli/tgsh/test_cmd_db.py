@@ -261,6 +261,12 @@ class ConnectTests(DbCase):
         self.assertIn("sslnegotiation=direct", words[1])
         self.assertEqual(words[2:], ["-c", "SELECT 1"])
 
+    def test_without_a_name(self) -> None:
+        """psql's options are no name, where that was left out."""
+        self.says("login", "orders")
+        done = self.terminal.run("db", "connect", "--", "-l", env={"PATH": "/nowhere"})
+        self.assertIn("psql is not there", done.stderr)
+
     def test_no_login(self) -> None:
         """Without a certificate one is asked for."""
         self.assertEqual(self.run_psql("18beta1")[0], 0)

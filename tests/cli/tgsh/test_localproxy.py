@@ -6,9 +6,11 @@ import contextlib
 import io
 import json
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
+import click
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -16,14 +18,14 @@ from twisted.internet.testing import MemoryReactorClock
 from tests.cli.cluster import NOW, CommandCase
 from tests.cli.tgsh.wires import Wire, at_once
 from tlsgate.cli.faults import NotLoggedIn
-from tlsgate.cli.tgsh import narrow, offered
+from tlsgate.cli.tgsh import localrun, narrow, offered
 from tlsgate.cli.tgsh.appconf import App
 from tlsgate.cli.tgsh.call import Call
 from tlsgate.cli.tgsh.flat import place_of
 from tlsgate.cli.tgsh.localcert import Keeper
 from tlsgate.cli.tgsh.localplans import application, database
 from tlsgate.cli.tgsh.localproxy import LOOK_SECONDS, Listener, Watch
-from tlsgate.cli.tgsh.localrun import Address, Running, _tell
+from tlsgate.cli.tgsh.localrun import Address, Running, _tell, run
 from tlsgate.errors import BadAsk, DaemonSaid, Fault, Unreachable
 
 ROUTES = {"db": "orders", "db_user": "app"}
@@ -229,6 +231,84 @@ class PlanTests(LocalCase):
         running.stop()
         self.assertEqual(wire.fate, "cut")
         self.assertEqual(offered.offered.__name__, "offered")
+
+
+class EndTests(LocalCase):
+    """How a proxy ends."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor = MemoryReactorClock()
+        self.stopped = 0
+        self.said: list[str] = []
+        self.patch(localrun, "beside", lambda reactor: at_once)
+        self.patch(localrun, "say", self.said.append)
+        self.patch(self.reactor, "stop", self._stop)
+        self.patch(self.reactor, "run", self._live)
+        self.call.format = "json"
+        self.terminal_there = False
+        self.patch(localrun, "at_a_terminal", lambda: self.terminal_there)
+
+    def _stop(self) -> None:
+        self.stopped += 1
+
+    def _live(self) -> None:
+        """Let the login end while the proxy runs."""
+        self.terminal.now = NOW + 43200
+        self.reactor.pump([LOOK_SECONDS] * 3)
+
+    def end(self) -> int:
+        """Run to the end; gives the exit code."""
+        plan = database(self.call, self.place, ROUTES, Address(5433), tunnel=True)
+        with contextlib.redirect_stdout(io.StringIO()):
+            return run(self.call, plan, self.reactor)
+
+    def test_expired(self) -> None:
+        """A login that has ended is a sentence with the command that heals, and code 1."""
+        self.assertEqual(self.end(), 1)
+        self.assertEqual((len(self.said), self.stopped), (1, 1))
+        self.assertIn("tgsh login --proxy=gate.test:443", self.said[0])
+
+    def test_no_login_at_all(self) -> None:
+        """So it is where it has ended before; nobody listens then."""
+        self.terminal.now = NOW + 43200
+        self.assertRaises(NotLoggedIn, self.end)
+        self.assertEqual(self.reactor.tcpServers, [])
+
+    def test_offered(self) -> None:
+        """At a terminal a new login is offered, and the proxy goes on with it."""
+        self.terminal_there = True
+        answers = [True, False]
+        ran: list[list[str]] = []
+
+        def log_in(words: list[str], **keys: Any) -> Any:
+            ran.append(words)
+            self.cluster.ahead = 43200
+            self.terminal.login()
+            return subprocess.CompletedProcess(words, 0)
+
+        def confirm(*words: Any, **keys: Any) -> bool:
+            return answers.pop(0)
+
+        self.patch(click, "confirm", confirm)
+        self.patch(subprocess, "run", log_in)
+        self.assertEqual(self.end(), 0)
+        self.assertEqual((ran[0][-2:], self.stopped), (["login", "--proxy=gate.test:443"], 0))
+
+    def test_declined(self) -> None:
+        """Who declines ends it."""
+        self.terminal_there = True
+
+        def confirm(*words: Any, **keys: Any) -> bool:
+            raise click.Abort
+
+        self.patch(click, "confirm", confirm)
+        self.assertEqual((self.end(), self.stopped), (1, 1))
+
+    def test_ended(self) -> None:
+        """Ctrl-C is an end in order."""
+        self.patch(self.reactor, "run", lambda: None)
+        self.assertEqual((self.end(), self.said), (0, []))
 
 
 def _never() -> Any:

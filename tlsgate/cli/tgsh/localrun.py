@@ -111,7 +111,7 @@ def run(call: Call, plan: Plan, reactor: Any = None) -> int:
 
     def expired(error: NotLoggedIn) -> None:
         say(str(error))
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if not at_a_terminal():
             codes[0] = 1
             reactor.stop()
             return
@@ -131,6 +131,11 @@ def run(call: Call, plan: Plan, reactor: Any = None) -> int:
     _tell(call, plan.ready(running.address))
     reactor.run()
     return codes[0]
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody is there who can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _tell(call: Call, ready: Mapping[str, Any]) -> None:
