@@ -6,14 +6,17 @@ import atexit
 import functools
 import json
 import shlex
+import subprocess
 import threading
 
+import pexpect
 import psycopg
 
 from tests.support.certs import pki
 from tests.support.child import PATIENCE_SECONDS, until
 from tests.support.localhouse import LocalCase, LocalTests, at_once
 from tests.support.pgserver import Database, binaries17, psql17
+from tests.support.ports import free_port
 
 #: At once through one local proxy.
 CONNECTIONS = 20
@@ -27,7 +30,8 @@ class House:
     def __init__(self) -> None:
         case = self.case = LocalCase()
         atexit.register(case.doCleanups)
-        case.open()
+        self.port = free_port()
+        case.open(proxy_more={"postgres_listen_addr": f"127.0.0.1:{self.port}"})
         self.client_ca = case.folder() / "db.pem"
         self.client_ca.parent.chmod(0o755)
         self.client_ca.write_text("".join(case.hub.admin("GET", "/v1/cas")["cas"]["db"]))
@@ -83,9 +87,16 @@ class TgshDbTests(LocalTests):
         self.assertIn("FATAL", said)
 
     def test_legacy(self) -> None:
-        """psql 15 does with an SSLRequest."""
-        uri = self.says("tgsh", "db", "config", "--format=uri", "--legacy").strip()
-        self.assertEqual(self.says("psql", uri, "-Atc", WHO), "alice in app\n")
+        """psql 15 does with an SSLRequest at PostgreSQL's own listener, in either mode."""
+        self.addCleanup(self.house.case.mode, "multiplex")
+        for mode in ("separate", "multiplex"):
+            self.house.case.mode(mode)
+            uri = self.says("tgsh", "db", "config", "--format=uri", "--legacy").strip()
+            self.assertIn(f":{self.house.port}/", uri)
+            uri = uri.replace("@127.0.0.1:", "@localhost:")  # the name of the web certificate
+            self.assertEqual(self.says("psql", uri, "-Atc", WHO), "alice in app\n")
+            said = self.says("tgsh", "db", "connect", "--", "-Atc", WHO)
+            self.assertEqual(said, "alice in app\n")
 
     def test_env(self) -> None:
         """Variables do as well."""
@@ -177,3 +188,52 @@ class TgshDbTests(LocalTests):
         self.assertIn("FATAL", said)
         said = self.fails("psql", where.replace("disable", "require"), "-c", "select 1")
         self.assertIn("SSL", said)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C at psql's prompt ends the query, and neither psql nor its local proxy."""
+        alice = self.house.alice
+        child = pexpect.spawn(
+            "tgsh",
+            ["db", "connect", "orders", "--", "-X"],
+            env={**alice.env, "PAGER": "cat"},
+            timeout=PATIENCE_SECONDS,
+            encoding="utf-8",
+        )
+        try:
+            child.expect("app=> ")
+            child.sendline("select pg_sleep(50);")
+            until(
+                lambda: (
+                    self.house.server.query(
+                        "select count(*) from pg_stat_activity where state = 'active' "
+                        "and query = 'select pg_sleep(50);'"
+                    ).strip()
+                    == "1"
+                ),
+                "the query runs",
+            )
+            child.sendintr()
+            child.expect("canceling statement due to user request")
+            child.expect("app=> ")
+            child.sendline("\\q")
+            child.expect(pexpect.EOF)
+        finally:
+            child.close(force=True)
+        self.assertEqual(child.exitstatus, 0)
+
+    def test_restart(self) -> None:
+        """A gateway that comes back is used again; one line says that it was away."""
+        house = self.house
+        proxy = self.proxy("db", "orders", "--tunnel")
+        words = (*shlex.split(proxy.ready["command"]), "-Atc", WHO)
+        self.says(*words)
+        house.case.hub.stop()
+        waiting = subprocess.Popen(
+            words, env=house.alice.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        until(lambda: "trying again" in proxy.said, "the proxy has noticed")
+        house.case.hub = house.case.again(house.case.hub)
+        waiting.communicate(timeout=PATIENCE_SECONDS)
+        house.case.until_tunnel(house.agent)
+        until(lambda: self.do(*words).returncode == 0, "the database is back")
+        self.assertIn("is back", proxy.said)
