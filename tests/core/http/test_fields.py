@@ -32,11 +32,12 @@ class HeadTests(SynchronousTestCase):
 
     def test_response_shape(self) -> None:
         """Answers are held to the letter, too."""
-        fields.check_response_shape(b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n")
-        fields.check_response_shape(b"HTTP/1.0 200\r\n\r\n")
+        found = fields.read_response(b"HTTP/1.1 200 OK\r\nA:  b \r\n\r\n")
+        self.assertEqual(found, (200, b"1.1", ((b"a", b"b"),)))
+        self.assertEqual(fields.read_response(b"HTTP/1.0 404\r\n\r\n"), (404, b"1.0", ()))
         for odd in (b"HTTP/1.1 200 OK\n\r\n", b"HTTP/2 200 OK\r\n\r\n", b"HTTP/1.1 20 OK\r\n\r\n"):
             with self.assertRaises(BadBytes):
-                fields.check_response_shape(odd)
+                fields.read_response(odd)
 
 
 class OursTests(SynchronousTestCase):

@@ -67,8 +67,11 @@ _WEIGHTY: Final = frozenset(
 )
 
 
-def check_request_shape(head: bytes) -> None:
-    """Refuse a request head that two readers could read as two things (S25).
+def read_request(head: bytes) -> tuple[bytes, bytes, bytes, Fields]:
+    """Take a request's head apart: method, target, version ("1.1") and fields.
+
+    Refused is what two readers could read as two things (S25); what is left needs no more than
+    to be cut at its line ends and colons.
 
     Args:
         head: to the end of its empty line.
@@ -79,10 +82,13 @@ def check_request_shape(head: bytes) -> None:
     if _REQUEST.fullmatch(head) is None:
         raise BadBytes("request", "not written as RFC 9112 says")
     _check_length(head, "request")
+    line, *lines = head[:-4].split(b"\r\n")
+    method, target, version = line.split(b" ")
+    return method, target, version[5:], _fields(lines)
 
 
-def check_response_shape(head: bytes) -> None:
-    """The same of an answer's head.
+def read_response(head: bytes) -> tuple[int, bytes, Fields]:
+    """Take an answer's head apart: status, version and fields.
 
     Raises:
         BadBytes: it is no response head to the letter.
@@ -90,6 +96,16 @@ def check_response_shape(head: bytes) -> None:
     if _RESPONSE.fullmatch(head) is None:
         raise BadBytes("answer", "not written as RFC 9112 says")
     _check_length(head, "answer")
+    line, *lines = head[:-4].split(b"\r\n")
+    return int(line[9:12]), line[5:8], _fields(lines)
+
+
+def _fields(lines: list[bytes]) -> Fields:
+    found = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        found.append((name.lower(), value.strip(b" \t")))
+    return tuple(found)
 
 
 def _check_length(head: bytes, what: str) -> None:

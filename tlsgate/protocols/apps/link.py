@@ -1,7 +1,7 @@
 """HTTP/1.1 to a target, one request at a time on a connection that is kept (S26).
 
 1. `ask` writes a request's head; `body` and `body_ended` the rest.
-2. What comes is parsed by h11, head by head; a body whose length is told passes by it.
+2. Heads are held to the letter by `core.http`; chunks are h11's, and other bodies nobody's.
 3. After an answer whose end is known the link is idle, and may be asked again.
 
 What breaks the rules, or comes where nothing may, ends the link: nobody could say any more
@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 
 import h11
 
-from tlsgate.core.http.fields import check_response_shape, head_size
+from tlsgate.core.http.fields import head_size, read_response
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.http.responses import ResponseHead, judge
 from tlsgate.errors import BadBytes, GateError, TargetBroken, TunnelBroken
@@ -23,15 +23,7 @@ from tlsgate.net.ends import End
 from tlsgate.protocols.apps.line import Line
 
 #: h11 wants to have sent what an answer is for; that is written by us, and not by it.
-_ASKED: Final[dict[bytes, h11.Request]] = {
-    method: h11.Request(method=method, target=b"/", headers=[(b"host", b"x")])
-    for method in (b"GET", b"HEAD")
-}
-_UPGRADING: Final = h11.Request(
-    method=b"GET",
-    target=b"/",
-    headers=[(b"host", b"x"), (b"connection", b"upgrade"), (b"upgrade", b"x")],
-)
+_ASKED: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x")])
 _OVER: Final = h11.EndOfMessage()
 #: Interim answers before the real one.
 _INTERIM: Final = 16
@@ -82,7 +74,6 @@ class Link:
         *("_answer", "_at", "_buffer", "_interim", "_left", "_method", "_name", "_parser"),
         *(
             "_sent_whole",
-            "_upgrades",
             "_wants",
             "born",
             "heard",
@@ -107,7 +98,6 @@ class Link:
         self._interim = 0
         self._method = b""
         self._sent_whole = True
-        self._upgrades = False
         self.heard = False
         self.is_over = False
         self.served = 0
@@ -126,7 +116,6 @@ class Link:
         """Send the head *wire* of a request; *wants* hears the answer."""
         self._wants, self._at, self._method = wants, _At.HEAD, head.method
         self._sent_whole = not head.has_body
-        self._upgrades = bool(head.upgrade)
         self.heard = False
         self._interim = 0
         self.line.write(wire)
@@ -216,19 +205,8 @@ class Link:
             raise BadBytes("answer", "one that nobody has asked for")
 
     def _head(self, raw: bytes) -> None:
-        check_response_shape(raw)
-        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(raw) + 65536)
-        if self._upgrades:
-            parser.send(_UPGRADING)
-        else:
-            parser.send(_ASKED[b"HEAD" if self._method == b"HEAD" else b"GET"])
-        parser.send(_OVER)
-        parser.receive_data(raw)
-        event: Any = parser.next_event()
-        if not isinstance(event, h11.Response | h11.InformationalResponse):
-            raise BadBytes("answer", "no head")
-        fields = tuple(event.headers)
-        answer = judge(event.status_code, fields, event.http_version, self._method)
+        status, version, fields = read_response(raw)
+        answer = judge(status, fields, version, self._method)
         wants = self._wants
         assert wants is not None
         if not answer.is_final:
@@ -243,7 +221,7 @@ class Link:
             wants.answered(answer)
             return
         if answer.chunked and self._method != b"HEAD" and answer.length is None:
-            self._at, self._parser = _At.CHUNKED, parser
+            self._at, self._parser = _At.CHUNKED, _chunks_of(raw)
         elif answer.length is None:
             self._at = _At.UNTIL_CLOSE
         else:
@@ -294,3 +272,14 @@ class Link:
             wants.failed(TargetBroken(f"application {self._name}", why))
         elif self.on_gone is not None:
             self.on_gone(self)
+
+
+def _chunks_of(raw: bytes) -> Any:
+    """The parser of the chunks that follow the head *raw*."""
+    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(raw) + 65536)
+    parser.send(_ASKED)
+    parser.send(_OVER)
+    parser.receive_data(raw)
+    if not isinstance(parser.next_event(), h11.Response):
+        raise BadBytes("answer", "no head")
+    return parser
