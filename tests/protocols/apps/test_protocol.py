@@ -93,13 +93,18 @@ class SharedTests(AppsCase):
 
     def token(self) -> bytes:
         """For the application."""
-        asking = self.shared.token(b"der", self.offer(), "wiki.gw.test")
+        asking = self.shared.token(b"der", self.offer(), "wiki.gw.test", "192.0.2.7")
         return self.successResultOf(Deferred.fromCoroutine(asking))
 
     def test_kept(self) -> None:
         """A token is asked for once, until it is near its end."""
         self.assertEqual([self.token(), self.token()], [b"t.o.k"] * 2)
-        body = {"certificate": "ZGVy", "app": "wiki", "audience": "https://wiki.gw.test"}
+        body = {
+            "certificate": "ZGVy",
+            "app": "wiki",
+            "audience": "https://wiki.gw.test",
+            "address": "192.0.2.7",
+        }
         self.assertEqual(self.door.asked, [("/v1/gateway/app-token", body)])
         self.time = 980.0
         self.token()

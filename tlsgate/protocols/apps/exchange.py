@@ -226,7 +226,8 @@ class Exchange:
             hashlib.sha256(certificate).digest(),
             "" if found is None else found.sid,
         )
-        token = await visit.shared.token(certificate, offer, head.name)
+        here = visit.address or None
+        token = await visit.shared.token(certificate, offer, head.name, here)
         if not self._over:
             self._connect(token)
 

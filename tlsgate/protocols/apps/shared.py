@@ -56,7 +56,7 @@ class Shared:
         self._now = now
         self._sessions = Sessions(cluster, clock, now, console)
         self._found: dict[str, tuple[float, Offer | None]] = {}
-        self._tokens: dict[tuple[bytes, str], _Token] = {}
+        self._tokens: dict[tuple[bytes, str, str | None], _Token] = {}
 
     def stop(self) -> None:
         """End everything that waits."""
@@ -80,7 +80,9 @@ class Shared:
         self._found[host] = (now, offer)
         return offer
 
-    async def token(self, certificate: bytes, offer: Offer, authority: str) -> bytes:
+    async def token(
+        self, certificate: bytes, offer: Offer, host: str, address: str | None
+    ) -> bytes:
         """A signed token about the holder of *certificate* for one application; b"": none.
 
         Without one the application is asked all the same: it has the plain fields, and who
@@ -89,14 +91,15 @@ class Shared:
         keys: Any = getattr(self.cluster, "jwks", None)
         if not keys or not keys.get("keys"):
             return b""
-        key = (hashlib.sha256(certificate).digest(), offer.name)
+        key = (hashlib.sha256(certificate).digest(), offer.name, address)
         known, now = self._tokens.get(key), self._now()
         if known is not None and now < known.until:
             return known.value
         body = {
             "certificate": base64.b64encode(certificate).decode("ascii"),
             "app": offer.name,
-            "audience": f"https://{authority}",
+            "audience": f"https://{host}",
+            "address": address,
         }
         try:
             status, said = await self.cluster.door.ask("POST", "/v1/gateway/app-token", body)
