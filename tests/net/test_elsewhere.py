@@ -36,7 +36,8 @@ class ElsewhereTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.passing = FakePassing()
-        self.poller = Poller(FakeReactor())
+        reactor: Any = FakeReactor()
+        self.poller = Poller(reactor)
         self.addCleanup(self.poller.close)
         self.reached: list[Any] = []
         self.missed: list[GateError] = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import evolve
 from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
@@ -114,7 +116,7 @@ class DatabasesTests(SynchronousTestCase):
         """Who may not is told why; nobody is asked."""
         self.cluster.decision = Decision(False, "no role allows it")
         self.context.peer = UNIXAddress(None)
-        ask = (self.context, member("alice"), ORDERS, "app", "live", {})
+        ask: tuple[Any, ...] = (self.context, member("alice"), ORDERS, "app", "live", {})
         error = self.assertRaises(TargetDenied, ask_database, *ask)
         self.assertEqual(str(error), "alice may not reach database orders: no role allows it")
         self.assertEqual(self.tunnels.reaches, [])
