@@ -93,7 +93,6 @@ class TgshDbTests(LocalTests):
             self.house.case.mode(mode)
             uri = self.says("tgsh", "db", "config", "--format=uri", "--legacy").strip()
             self.assertIn(f":{self.house.port}/", uri)
-            uri = uri.replace("@127.0.0.1:", "@localhost:")  # the name of the web certificate
             self.assertEqual(self.says("psql", uri, "-Atc", WHO), "alice in app\n")
             said = self.says("tgsh", "db", "connect", "--", "-Atc", WHO)
             self.assertEqual(said, "alice in app\n")

@@ -199,6 +199,10 @@ class ConfigTests(DbCase):
         self.assertEqual(self.query("--legacy")[0].netloc, "app@pg.test:5432")
         self.cluster.ping["proxy"]["db"] = {"postgres_listen_addr": "0.0.0.0:5433"}
         self.assertEqual(self.query("--legacy")[0].netloc, "app@gate.test:5433")
+        self.cluster.ping["proxy"]["db"] = {"postgres_listen_addr": "192.0.2.7:5433"}
+        parts, query = self.query("--legacy")
+        self.assertEqual(parts.netloc, "app@gate.test:5433")
+        self.assertEqual(query["hostaddr"], ["192.0.2.7"])
 
     def test_forms(self) -> None:
         """The only certificate needs no name; each form says the same."""

@@ -134,7 +134,8 @@ def connect(
     from tlsgate.cli.tgsh.pgconnect import run_psql
 
     if name is not None and name.startswith("-"):  # what stands after `--`, without a name
-        name, words = None, (name, *words)
+        words = (name, *words)
+        name = None
     if name is None:
         name = narrows.one_kept(call, DB, None, LOGIN).name
     known = narrows.kept(call, DB, name)

@@ -111,6 +111,9 @@ def straight(place: Place, narrow: Narrow, address: tuple[str, int] | None = Non
     if address is None:
         tls["sslnegotiation"] = "direct"
     host, port = address or (place.host, place.port)
+    if _is_address(host) and not _is_address(place.host):
+        # An address that is told is dialled; what the certificate has to name is the gateway.
+        host, tls["hostaddr"] = place.host, host
     return Reached(host, port, *names(narrow), tls)
 
 
@@ -130,6 +133,10 @@ def web_root(place: Place) -> str:
     """The file with the web certificate's authority, or `system`."""
     kept = (text_of(place.web_authorities) or "").strip()
     return place.web_authorities if kept not in ("", SYSTEM) else SYSTEM
+
+
+def _is_address(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
 
 
 def _part(value: str) -> str:
