@@ -8,12 +8,10 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from tlsgate.core import appnames
-from tlsgate.core.addresses import split
 from tlsgate.core.http.forward import response_bytes
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import GateError, NotServed
 from tlsgate.interfaces import IRouteContext, ITunnels, RelayTo
-from tlsgate.protocols.addresses import first
 from tlsgate.protocols.apps import refusals
 from tlsgate.protocols.apps.front import Front
 from tlsgate.protocols.apps.shared import Shared
@@ -72,9 +70,8 @@ class Apps(GateProtocol):
         cluster = context.cluster
         if cluster is None or context.tunnels is None:
             raise NotServed(self.name, self.advice)
-        console = first(context.settings.public.web) or ""
-        host, port = split(console) if console else ("localhost", 443)
-        console = str(host) if port == 443 else f"{host}:{port}"
+        public = context.settings.public.web or ("localhost:443",)
+        console = tuple(one.removesuffix(":443") for one in public)
         shared = self._shared
         if shared is None or shared.cluster is not cluster or shared.console != console:
             if shared is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from tlsgate.core import appsession
 from tlsgate.core.access import Identity
+from tlsgate.core.addresses import split
 from tlsgate.core.appsession import Headers
 from tlsgate.core.appsession import ours as ours  # what a target may not set
 from tlsgate.core.appsession import strip as strip  # what a target may see
@@ -86,7 +87,8 @@ class Sessions:
     Args:
         clock: for looking after what is known of sessions.
         now: seconds since the epoch.
-        console: "host[:port]" where browsers find the console.
+        console: "host[:port]" where browsers find the console; of several the one is taken
+            below which an application's name is, else the first.
         identify: as of `acting.Sessions`.
     """
 
@@ -95,11 +97,11 @@ class Sessions:
         cluster: ICluster,
         clock: IReactorTime,
         now: Callable[[], float],
-        console: str,
+        console: str | Sequence[str],
         identify: Callable[[bytes], Identity] | None = None,
     ) -> None:
         self._cluster = cluster
-        self._console = console
+        self._consoles = (console,) if isinstance(console, str) else tuple(console)
         self._known = acting.Sessions(cluster, clock, now, identify)
 
     def stop(self) -> None:
@@ -133,6 +135,11 @@ class Sessions:
         )
         return self._page(shown, 403, _FOREIGN) if foreign else found
 
+    def _console(self, shown: Shown) -> str:
+        host = split(shown.host)[0]
+        below = (one for one in self._consoles if host.endswith(f".{split(one)[0]}"))
+        return next(below, self._consoles[0])
+
     def _key(self, shown: Shown, cookie: str) -> acting.Key:
         return acting.Key(cookie, shown.app, shown.address, acting.fingerprint(shown.certificate))
 
@@ -152,7 +159,7 @@ class Sessions:
         cookies += [_cookie(one, b"", b"0") for one in appsession.stale_launches(shown.headers)]
         cookies.append(_cookie(name, value, b"%d" % appsession.LAUNCH_SECONDS))
         query = urlencode({"state": appsession.state_of(secret)})
-        where = f"https://{self._console}/web/launch/{shown.app}?{query}"
+        where = f"https://{self._console(shown)}/web/launch/{shown.app}?{query}"
         return _go(where.encode(), cookies)
 
     async def _back(self, shown: Shown) -> Reply:
@@ -196,15 +203,15 @@ class Sessions:
         elif shown.method != b"GET":
             return self._page(shown, 405, "This address takes GET and POST.")
         elif appsession.is_elsewhere(shown.headers):
-            page = sessionpages.question(self._console)
-            return Reply(status=200, headers=_closed(self._console), body=page)
+            page = sessionpages.question(self._console(shown))
+            return Reply(status=200, headers=_closed(self._console(shown)), body=page)
         if cookie is not None:
             status, _ = await self._ask("app-logout", shown, {"cookie": cookie})
             if status not in (200, 401):
                 return self._problem(shown, status)
             self._known.left(cookie)
         gone = _cookie(appsession.SESSION, b"", b"0")
-        return _go(f"https://{self._console}/web/login?ended".encode(), [gone])
+        return _go(f"https://{self._console(shown)}/web/login?ended".encode(), [gone])
 
     async def _ask(self, verb: str, shown: Shown, body: dict[str, Any]) -> tuple[int, Any]:
         try:
@@ -235,7 +242,7 @@ class Sessions:
         if not appsession.wants_page(shown.headers):
             return self._said(status, "app_session", sentence, shown, cookies or [])
         page = sessionpages.page(status, sentence, again=again)
-        headers = (*_closed(self._console), *(cookies or ()))
+        headers = (*_closed(self._console(shown)), *(cookies or ()))
         return Reply(status=status, headers=headers, body=page)
 
     def _said(

@@ -46,7 +46,7 @@ class Shared:
         self,
         cluster: ICluster,
         clock: IReactorTime,
-        console: str,
+        console: tuple[str, ...],
         now: Callable[[], float] = time.time,
     ) -> None:
         self.console = console

@@ -54,6 +54,7 @@ class Place:
         proxy: where clients reach this gateway, "host:port"; None: nobody knows.
         routes: the static ones.
         publics: the gateway's public names, the first one first.
+        addresses: the public addresses, "host:port".
     """
 
     door: IAuthDoor = field(repr=False)
@@ -61,13 +62,20 @@ class Place:
     proxy: str | None
     routes: tuple[Route, ...] = ()
     publics: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
-    def origin(self, name: str, public_addr: str) -> str | None:
-        """Where browsers find an application; None: nowhere."""
-        if self.proxy is None:
+    def origin(self, name: str, public_addr: str, asked: str | None = None) -> str | None:
+        """Where browsers find an application; None: nowhere.
+
+        Args:
+            asked: the name by which this one has come: it stays below that.
+        """
+        known = (one for one in self.addresses if split(one)[0] == asked)
+        address = next(known, self.proxy)
+        if address is None:
             return None
-        host, port = split(self.proxy)
-        found = appnames.host_of(name, public_addr, self.publics[0] if self.publics else host)
+        host, port = split(address)
+        found = appnames.host_of(name, public_addr, host)
         if found is None or appnames.is_own(found, self.publics or (host,)):
             return None
         return f"https://{found}" if port in (None, 443) else f"https://{found}:{port}"

@@ -19,7 +19,7 @@ from tlsgate.protocols.web.asked import LOCKED, Asked, Go, Place, Show, address_
 from tlsgate.protocols.web.board import Board
 from tlsgate.protocols.web.boardstyle import BOARD_SCRIPT, BOARD_STYLE
 from tlsgate.protocols.web.invite import Invite
-from tlsgate.protocols.web.launch import Launch
+from tlsgate.protocols.web.launch import Launch, host_of
 from tlsgate.protocols.web.login import HOME, LOGIN, OVER, Login, Logout
 
 #: Traits that say what one may be elsewhere, as people call them.
@@ -83,7 +83,7 @@ class Console(Asked):
         if isinstance(found, session.Session):
             body = {"cookie": found.cookie, "bearer": None, "address": address_of(request)}
             status, said = await self.ask(request, "/v1/web/targets", body)
-            page = self._page(found, Board.read(said) if status == 200 else None)
+            page = self._page(found, Board.read(said) if status == 200 else None, host_of(request))
             return Show(200, page, _POLICY)
         if found == 401:
             session.drop(request)
@@ -92,8 +92,11 @@ class Console(Asked):
             return self.problem(403, LOCKED)
         return self.problem(503 if found == 503 else 500)
 
-    def _page(self, who: session.Session, found: Board | None) -> bytes:
-        reach = _UNKNOWN if found is None else board.body(found, who.user, self.place.origin)
+    def _page(self, who: session.Session, found: Board | None, host: str = "") -> bytes:
+        def origin(name: str, public_addr: str) -> str | None:
+            return self.place.origin(name, public_addr, host)
+
+        reach = _UNKNOWN if found is None else board.body(found, who.user, origin)
         body = (
             f'<div class="top"><h1>{escape(who.user)}</h1>'
             f'<form method="post" action="/web/logout">{pages.hidden("bearer", who.bearer)}'

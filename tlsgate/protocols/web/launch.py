@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from twisted.web.server import Request
 
 from tlsgate.auth.sessions import bearer_of
+from tlsgate.core.addresses import split
 from tlsgate.core.appnames import PUBLIC_ADDR
 from tlsgate.core.appsession import AUTH
 from tlsgate.protocols.web import pages, session
@@ -54,7 +55,12 @@ def origin_of(place: Place, request: Request, app: str) -> str | None:
     offer = None if tunnels is None else tunnels.offer("app", app)
     if offer is None or offer.facts.get("protocol") == "tcp":
         return None
-    return place.origin(offer.name, offer.facts.get(PUBLIC_ADDR, ""))
+    return place.origin(offer.name, offer.facts.get(PUBLIC_ADDR, ""), host_of(request))
+
+
+def host_of(request: Request) -> str:
+    """The name that *request* is for, which has been held against the connection's."""
+    return split(request.getHeader("host") or "")[0].lower()
 
 
 class Launch(Asked):

@@ -173,6 +173,7 @@ def _tree(
             proxy=proxy,
             routes=tuple(settings.routes),
             publics=tuple(public_names(settings.public.web)),
+            addresses=tuple(settings.public.web),
         )
         root.putChild(b"web", console.tree(place))
         known = Branch()
