@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.cli.cluster import NOW, CommandCase
+from tests.cli.cluster import NOW, Authority, CommandCase
 from tlsgate.cli.tgsh import pgconnect
 from tlsgate.cli.tgsh.pgconf import Reached
 from tlsgate.errors import DaemonSaid, Fault
@@ -187,8 +187,16 @@ class ConfigTests(DbCase):
     def test_web_authority(self) -> None:
         """The authority that login has kept is named by its file."""
         file = self.terminal.home / "keys/gate.test/certs.pem"
-        file.write_text(self.cluster.ca.pem)
+        file.write_text(Authority("web ca").pem)
         self.assertEqual(self.query()[1]["sslrootcert"], [str(file)])
+
+    def test_a_guess(self) -> None:
+        """Where login by a pin saw no proof of the web certificate, that is said beside it."""
+        file = self.terminal.home / "keys/gate.test/certs.pem"
+        file.write_text((file.parent / "cas/example.pem").read_text())
+        done = self.terminal.run("db", "config", "--format=uri")
+        self.assertIn(str(file), done.stdout)
+        self.assertIn("tgsh proxy db orders --tunnel", done.stderr)
 
     def test_legacy(self) -> None:
         """An SSLRequest goes to the listener of the moment, else to the web port."""

@@ -184,9 +184,15 @@ def _only(words: list[str]) -> str | None:
 
 def _reached(call: Call, one: Narrow, legacy: bool) -> Any:
     """Where the client of a database connects."""
-    from tlsgate.cli.tgsh.pgconf import straight
+    from tlsgate.cli.tgsh.pgconf import is_guess, straight
 
     place = place_for(call)
+    if is_guess(place):
+        click.echo(
+            "tgsh: warning: after a login with --ca-pin the web certificate's authority is not "
+            f"known; where psql does not believe it, `tgsh proxy db {one.name} --tunnel` does",
+            err=True,
+        )
     return straight(place, one, _listener(call) if legacy else None)
 
 

@@ -135,6 +135,12 @@ def web_root(place: Place) -> str:
     return place.web_authorities if kept not in ("", SYSTEM) else SYSTEM
 
 
+def is_guess(place: Place) -> bool:
+    """Whether the web certificate is only hoped to be the cluster's: the login saw no proof."""
+    kept = text_of(place.web_authorities)
+    return kept is not None and kept == text_of(place.authorities)
+
+
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
 
