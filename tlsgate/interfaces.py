@@ -101,8 +101,11 @@ class ITunnels(Interface):
     def offer(kind: str, name: str) -> Offer | None:
         """One of them."""
 
-    def reach(asked: Asked) -> IReach:
+    def reach(asked: Asked, beside: IReach | None = None) -> IReach:
         """A way to a target of an agent.
+
+        Of several that offer it the one that has most room; with *beside*, an earlier way, the
+        one to which that has led.
 
         It misses with `NoAgent` where no agent offers that, and with `AgentRefused` where the
         agent has decided against it, or could not reach the target.
@@ -195,10 +198,7 @@ class IGateProtocol(Interface):
         """Names (exact or "*.x") that lead here by SNI alone, given our public names."""
 
     def stands_for(server_name: str, public: Sequence[str], tunnels: ITunnels) -> str | None:
-        """Give which of our `server_names` *server_name* counts as, by what agents offer now.
-
-        Asked for names only that no route has. None: it is nobody's here.
-        """
+        """Give which of our `server_names` a name without a route counts as now; None: none."""
 
     def settings(raw: Mapping[str, Any]) -> object:
         """Turn `proxy_service.protocols.<name>` into a frozen value.
