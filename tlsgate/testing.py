@@ -353,11 +353,13 @@ class FakeReach:
     Attributes:
         asked: what it is a way to.
         reached, missed: what `start` was given; None before that.
+        beside: the earlier way to whose agent it is to lead.
         cancelled: `cancel` was called.
     """
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Asked, beside: IReach | None = None) -> None:
         self.asked = asked
+        self.beside = beside
         self.reached: Any = None
         self.missed: Any = None
         self.cancelled = False
@@ -392,9 +394,9 @@ class FakeTunnels:
         """One of them."""
         return next((one for one in self.offers(kind) if one.name == name), None)
 
-    def reach(self, asked: Asked) -> FakeReach:
+    def reach(self, asked: Asked, beside: IReach | None = None) -> FakeReach:
         """Begin a way that the test ends."""
-        self.reaches.append(FakeReach(asked))
+        self.reaches.append(FakeReach(asked, beside))
         return self.reaches[-1]
 
     def door(self, context: IRouteContext) -> IProtocolFactory:

@@ -38,7 +38,7 @@ class Dialled(FakeTunnels):
         super().__init__(DB1)
         self.rig = rig
 
-    def reach(self, asked: Asked) -> Any:
+    def reach(self, asked: Asked, beside: Any = None) -> Any:
         """See `ITunnels`."""
         held = super().reach(asked)
         if self.held:

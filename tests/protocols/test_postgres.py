@@ -262,6 +262,7 @@ class CancelTests(ClusterCase):
             self.assertEqual(dict(self.asked()), asked)
             self.assertEqual((reach.asked.user, reach.asked.certificate), ("alice", b"der"))
             self.assertEqual((unread, target, answer(None)), (b"", "", b""))
+            self.assertIs(reach.beside, self.tunnels.reaches[0])
             self.assertEqual(answer(NoAgent("db", "orders")), b"")
 
     def test_s44_others(self) -> None:

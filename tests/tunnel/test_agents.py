@@ -88,6 +88,8 @@ class AgentsTests(SynchronousTestCase):
         self.time.pass_by(16)
         self.assertEqual(sessions[2].healthy, False)
         self.assertIs(self.agents.pick("db", "orders"), sessions[1])
+        self.assertIs(self.agents.pick("db", "orders", "c"), sessions[2])
+        self.assertIsNone(self.agents.pick("db", "orders", "d"))
         for session in sessions:
             self.agents.remove(session)
         self.assertEqual(self.agents.offers("db"), [])

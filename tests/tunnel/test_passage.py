@@ -67,6 +67,21 @@ class PassageTests(SynchronousTestCase):
         stream.reached("end")
         passage.cancel()
         self.assertEqual((self.got, stream.did), (["end"], []))
+        self.assertEqual(passage.agent, self.session.agent)
+
+    def test_that_agent_only(self) -> None:
+        """A way to one agent does not lead to another that offers the same."""
+        stream = self.stream()
+        other, same = (
+            Passage(self.agents, asked(), self.time.wheel, agent)
+            for agent in ("other", self.session.agent)
+        )
+        other.start(self.got.append, self.got.append)
+        self.assertEqual([type(one) for one in self.got], [NoAgent])
+        self.assertIsNone(stream.asked)
+        same.start(self.got.append, self.got.append)
+        self.assertEqual(stream.asked, asked())
+        same.cancel()
 
     def test_no_agent(self) -> None:
         """Nobody offers it: the user reads that the agent is likely offline."""

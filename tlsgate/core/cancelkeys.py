@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -36,11 +36,13 @@ class Held:
         key: 4 bytes of a number, and the secret.
         asked: what the session's agent was asked for.
         long: whether the client may have got the whole secret.
+        way: to that agent; another one that offers the same knows nothing of the key.
     """
 
     key: bytes = field(repr=False)
     asked: Asked
     long: bool
+    way: Any = None
 
     @property
     def spelt(self) -> str:

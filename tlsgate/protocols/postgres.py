@@ -248,7 +248,7 @@ class First(Protocol):
         except GateError as error:
             self._refuse(error, f"db/{offer.name}")
             return
-        held = Held(key, found.asked, startup.minor >= _LONG_KEYS)
+        held = Held(key, found.asked, startup.minor >= _LONG_KEYS, found.reach)
         keys.remember(held)
         context.on_end(lambda: keys.forget(held))
         context.relay(
@@ -276,7 +276,7 @@ class First(Protocol):
         assert context.tunnels is not None
         details = {name: value for name, value in held.asked.details.items() if name != "key"}
         asked = evolve(held.asked, trace=context.trace, details={**details, "cancel": held.spelt})
-        context.relay(context.tunnels.reach(asked), _nothing)
+        context.relay(context.tunnels.reach(asked, held.way), _nothing)
 
     def _say(self, error: GateError | None) -> bytes:
         return b"" if error is None else self._spoken.refusal(error)

@@ -81,10 +81,15 @@ class Agents:
             return None
         return self._offer(kind, name)
 
-    def pick(self, kind: str, name: str) -> Session | None:
-        """The session that serves it best: one that answers, has a free stream, and is idle."""
-        sessions = self._offers.get(kind, {}).get(name)
-        return None if sessions is None else min(sessions.values(), key=Session.rank)
+    def pick(self, kind: str, name: str, agent: str | None = None) -> Session | None:
+        """The session that serves it best: one that answers, has a free stream, and is idle.
+
+        Args:
+            agent: only one of this agent's.
+        """
+        sessions = self._offers.get(kind, {}).get(name, {}).values()
+        fit = sessions if agent is None else [one for one in sessions if one.agent == agent]
+        return min(fit, key=Session.rank, default=None)
 
     def _serves(self, session: Session) -> bool:
         return all(self._serving.get(name) is session for name in _names(session))

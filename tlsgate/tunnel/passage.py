@@ -33,9 +33,17 @@ Missed = Callable[[GateError], None]
 
 @implementer(IReach)
 class Passage:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, agents: Agents, asked: Asked, wheel: Wheel) -> None:
+    Attributes:
+        agent: who is asked; None: whoever offers it, until one has been found.
+    """
+
+    def __init__(
+        self, agents: Agents, asked: Asked, wheel: Wheel, agent: str | None = None
+    ) -> None:
+        self.agent = agent
+        self._only = agent
         self._agents = agents
         self._asked = asked
         self._wheel = wheel
@@ -89,10 +97,11 @@ class Passage:
 
     def _begin(self) -> None:
         asked = self._asked
-        session = self._session = self._agents.pick(asked.kind, asked.name)
+        session = self._session = self._agents.pick(asked.kind, asked.name, self._only)
         if session is None:
             self._miss(NoAgent(asked.kind, asked.name))
             return
+        self.agent = session.agent
         if not self.slot:
             self._wheel.arm(self, WAIT_SECONDS)
         session.pool.take(self)

@@ -132,9 +132,10 @@ class Tunnels:
         """See `ITunnels`."""
         return self.agents.offer(kind, name)
 
-    def reach(self, asked: Asked) -> IReach:
+    def reach(self, asked: Asked, beside: IReach | None = None) -> IReach:
         """See `ITunnels`."""
-        return Passage(self.agents, asked, self.wheel)
+        agent = getattr(beside, "agent", None)
+        return Passage(self.agents, asked, self.wheel, agent)
 
     def door(self, context: IRouteContext) -> IProtocolFactory:
         """See `ITunnels`."""
