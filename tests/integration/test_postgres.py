@@ -17,6 +17,7 @@ import ssl
 import struct
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.agent import AgentCase
 from tests.support.certs import pki
 from tests.support.child import temporary, until
 from tests.support.cluster import Holder, new_key
+from tests.support.echo import Echo
 from tests.support.harness import CLIENT_SECONDS, GateCase, receive
 from tests.support.pgserver import VERSIONS, Database, binaries17, psql17
 from tests.support.ports import free_port
@@ -48,6 +50,8 @@ CANCEL = b"\x04\xd2\x16\x2e"
 SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 GSS_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x30"
 LABELS = {"env": "prod"}
+#: Of a client that has come and says nothing.
+OPENING_SECONDS = 4
 
 
 class House:
@@ -60,6 +64,7 @@ class House:
         if mode == "separate":
             self.port = free_port()
             proxy["postgres_listen_addr"] = f"127.0.0.1:{self.port}"
+        proxy["timeouts"] = {"prelude_seconds": 3, "opening_seconds": OPENING_SECONDS}
         self.gate = case.cluster(proxy=proxy)
         if mode == "multiplex":
             self.port = case.web_port
@@ -73,7 +78,14 @@ class House:
             for version in VERSIONS
         }
         tls = {"server_name": "target.test", "ca_cert_file": str(pki().file("ca.pem"))}
-        self.role("use", db_labels=LABELS, db_users=["alice", "x;y'"], db_names=["app", "none"])
+        self.role(
+            "use",
+            db_labels=LABELS,
+            db_users=["alice", "x;y'"],
+            db_names=["app", "none"],
+            app_labels=LABELS,
+        )
+        feed = case.serve(Echo())
         self.role("other", db_labels={"env": "other"}, db_users=["*"], db_names=["*"])
         self.agent = case.agent(
             self.gate,
@@ -88,6 +100,7 @@ class House:
                 }
                 for name, server in self.servers.items()
             ],
+            apps=[{"name": "feed", "uri": f"tcp://127.0.0.1:{feed.port}", "labels": LABELS}],
         )
         self.agent.child.until(
             lambda: len({one["worker"] for one in case.tunnels(self.agent)}) == 2,
@@ -426,6 +439,39 @@ class PostgresTests(PostgresCase):
         sock.sendall(SSL_REQUEST + b"\0\0\0\x10")
         with contextlib.suppress(ConnectionResetError):
             self.assertEqual(sock.recv(1), b"")
+
+    def test_s46_silence(self) -> None:
+        """Whoever stops after any step is gone at the deadline, with or without a certificate."""
+        seconds = time.monotonic()
+        stopped = [
+            self.plain(),
+            *(self.plain() for _ in range(3)),
+            self.tls(None, "postgresql"),
+            self.tls(None, direct=False),
+            self.tls(self.house.narrow["pg15"], "postgresql"),
+        ]
+        for sock, wire in zip(stopped[1:4], (SSL_REQUEST, GSS_REQUEST, b"\0\0"), strict=True):
+            sock.sendall(wire)
+        for sock in stopped:
+            with contextlib.suppress(ConnectionResetError):
+                while sock.recv(4096):
+                    pass
+        self.assertLess(time.monotonic() - seconds, OPENING_SECONDS + 1)
+
+    def test_tcp(self) -> None:
+        """A TCP application by `tlsgate-tcp`, in pings too, for whoever a role lets in."""
+        house = self.house
+        who = house.limited(house.alice, app="feed")
+        with who.context("tlsgate-tcp").wrap_socket(
+            house.gate.connect(), server_hostname="localhost"
+        ) as sock:
+            sock.sendall(b"hello")
+            self.assertEqual(receive(sock, 5), b"hello")
+        with house.alice.context("tlsgate-tcp").wrap_socket(
+            house.gate.connect(), server_hostname="localhost"
+        ) as sock:
+            self.assertEqual(sock.recv(1), b"")
+        self.assertIsNotNone(house.gate.event(target="app/feed"))
 
     def test_gss(self) -> None:
         """GSSAPI is declined, and TLS is next."""
