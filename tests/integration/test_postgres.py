@@ -252,6 +252,32 @@ class PostgresTests(PostgresCase):
             said = self.psql(who, psql=psql17(), sslnegotiation="direct")
             self.assertEqual((name, said), (name, "alice in app\n"))
 
+    def test_by_name(self) -> None:
+        """The whole certificate does where the name says which database is meant."""
+        house = self.house
+        for psql, more in (("psql", {}), (psql17(), {"sslnegotiation": "direct"})):
+            said = self.psql(
+                house.alice, psql=psql, host="pg17.db.gw.test", sslrootcert=house.alice.cas, **more
+            )
+            self.assertEqual(said, "alice in app\n")
+        said = self.psql(house.narrow["pg15"], host="pg17.db.gw.test", sslrootcert=house.alice.cas)
+        self.assertIn("this login is for the database service pg15, not for pg17", said)
+
+    def test_own_token(self) -> None:
+        """Our own programs' token shows the cluster's certificate, with pings and without."""
+        who = self.house.narrow["pg17"]
+        body = b"user\0alice\0\0"
+        packet = struct.pack(">L", 8 + len(body)) + b"\0\3\0\0" + body
+        for token, frame in (
+            ("tlsgate-postgres", b""),
+            ("tlsgate-postgres-ping", struct.pack(">L", len(packet))),
+        ):
+            with who.context(token).wrap_socket(self.plain(), server_hostname="localhost") as sock:
+                self.assertEqual(sock.selected_alpn_protocol(), token)
+                sock.sendall(frame + packet)
+                got = receive(sock, 13 if frame else 9)
+                self.assertEqual(got[-9:], b"R\0\0\0\x08\0\0\0\0")
+
     def test_refusals(self) -> None:
         """Each is a sentence that psql prints, and that says what to do."""
         house = self.house
