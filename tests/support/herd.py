@@ -133,7 +133,7 @@ class _Light:
         self.agent = Agent(
             herd.means,
             (herd.server,),
-            "node",
+            ("node",),
             badge=lambda: badge,
             name=lambda: name,
             find=lambda server: finding.find(herd.means.reactor, server, {}),
