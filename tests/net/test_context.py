@@ -24,12 +24,16 @@ class Curious(GateProtocol):
 
     def __init__(self) -> None:
         self.told: list[Any] = []
+        self.heard: list[Any] = []
         self.shown = b""
 
     def build(self, context: IRouteContext) -> Any:
         """See `IGateProtocol`."""
         self.told.append(context)
         self.shown = context.certificate()
+        context.on_end(lambda: self.heard.append(1))
+        context.on_end(lambda: self.heard.append(2))
+        context.elsewhere(7).start(self.heard.append, self.heard.append)
         raise NotServed(self.name, "it only looks")
 
 
@@ -58,3 +62,18 @@ class RouteContextTests(SynchronousTestCase):
         shown = client_pair("alice")[0].public_bytes(Encoding.DER)
         self.assertEqual(curious.shown, shown)
         self.assertEqual((context.claims("r.test"), context.claims("gw.test")), ("r.test", None))
+        self.assertEqual(context.worker, 0)
+
+    def test_end(self) -> None:
+        """Who wants to hear the end hears it once; where there is one worker, no other is met."""
+        curious = Curious()
+        known = {**registry.load(None).protocols, "curious": curious}
+        rig = Rig("[]", protocols=known)
+        self.addCleanup(rig.close)
+        client = rig.secure(alpn=(b"curious",)).shake()
+        client.read_end()
+        rig.gateway.close_all()
+        rig.turn()
+        missed, *ends = curious.heard
+        self.assertIsInstance(missed, NotServed)
+        self.assertEqual(ends, [1, 2])

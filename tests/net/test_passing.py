@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import CLIENT, GATE, Client, FakeReactor, Rig
@@ -83,6 +83,15 @@ class PassingTests(SynchronousTestCase):
         """A worker that takes the place of one that has died takes its connections."""
         self.worker(1)
         self.assertEqual((self.give(self.sock), len(self.took)), (True, 1))
+
+    def test_handed(self) -> None:
+        """A socket of our own making is taken as one of whoever it is said to be."""
+        nobody = UNIXAddress(None)
+        with socket.socket(socket.AF_UNIX) as sock:
+            self.assertTrue(self.workers[0].hand(1, sock, "web", nobody, GATE))
+            self.assertFalse(self.workers[0].hand(7, sock, "web", nobody, GATE))
+        self.reactor.turn()
+        self.assertEqual(self.took, [(1, "web", nobody, GATE)])
 
     def test_private(self) -> None:
         """Nobody else may hand us connections."""
