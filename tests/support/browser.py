@@ -9,17 +9,20 @@ https://chromedevtools.github.io/devtools-protocol/.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import json
 import os
 import select
 import shutil
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 
@@ -32,7 +35,7 @@ PAGE_SECONDS = 2 * PATIENCE_SECONDS
 _SWITCHES = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage"),
     *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
-    *("--disable-sync", "--ignore-certificate-errors", "--remote-debugging-pipe"),
+    *("--disable-sync", "--remote-debugging-pipe"),
     "--window-size=900,1000",
 )
 
@@ -48,11 +51,17 @@ class Chromium:
     """One browser.
 
     Args:
-        hosts: name to the port of 127.0.0.1 where it is; every other name leads nowhere.
+        hosts: name to the port of 127.0.0.1 where it is, or "*.name"; every other name leads
+            nowhere.
+        trust: whose certificates it believes, PEM; None: it takes any, and then it never uses a
+            connection for a second name, as it does where it believes one.
     """
 
-    def __init__(self, hosts: Mapping[str, int]) -> None:
+    def __init__(self, hosts: Mapping[str, int], trust: Path | None = None) -> None:
         self.folder = temporary("chromium")
+        if trust is not None:
+            self._believe(trust)
+        careless = () if trust is not None else ("--ignore-certificate-errors",)
         rules = [f"MAP {name} 127.0.0.1:{port}" for name, port in hosts.items()]
         rules.append("MAP * ~NOTFOUND")
         ours, theirs = _pair(), _pair()
@@ -65,6 +74,7 @@ class Chromium:
                 *(sys.executable, "-c", _PIPES, str(ours[0]), str(theirs[1])),
                 program("chromium", "chromium"),
                 *_SWITCHES,
+                *careless,
                 f"--user-data-dir={self.folder / 'profile'}",
                 f"--host-resolver-rules={','.join(rules)}",
             ],
@@ -74,6 +84,14 @@ class Chromium:
         )
         os.close(ours[0])
         os.close(theirs[1])
+
+    def _believe(self, trust: Path) -> None:
+        """Put a CA where Chromium looks for those of its user."""
+        store = self.folder / ".pki" / "nssdb"
+        store.mkdir(parents=True)
+        for words in (("-N", "--empty-password"), ("-A", "-t", "C,,", "-n", "ca", "-i", trust)):
+            run = (program("certutil", "libnss3-tools"), "-d", f"sql:{store}", *words)
+            subprocess.run(run, check=True, timeout=PATIENCE_SECONDS)
 
     def stop(self) -> None:
         """End it and remove its profile."""
@@ -171,6 +189,38 @@ class Tab:
     def path(self) -> str:
         """Where it is."""
         return str(self.js("location.pathname + location.search"))
+
+    def shot(self, file: Path, *, width: int, height: int, dark: bool = False) -> None:
+        """Keep a picture of the page as a screen of that size shows it."""
+        self.ask(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        taken = self.ask("Page.captureScreenshot", format="png")["data"]
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(base64.b64decode(taken))
+
+    def key(self, key: str) -> None:
+        """Press a key, as on a keyboard."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        code = {"Enter": 13, "Escape": 27, "Tab": 9}.get(key, 0)
+        for kind in ("keyDown", "keyUp"):
+            self.ask(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                text=text if kind == "keyDown" else "",
+                windowsVirtualKeyCode=code,
+            )
+
+    def loading(self, act: Callable[[], object]) -> None:
+        """Do what loads a page, and wait until it is there."""
+        self._loading(act)
 
     def type(self, selector: str, text: str) -> None:
         """Fill in a field."""
