@@ -1,7 +1,7 @@
 """PostgreSQL from real clients through gateway and agent to real servers, in both modes.
 
 In multiplex mode clients come to the web port of two workers; in separate mode to the port of
-PostgreSQL's own.
+PostgreSQL's own. It is one file, since both modes share each cluster and run the same tests.
 """
 
 from __future__ import annotations
