@@ -58,7 +58,7 @@ class VisitTests(AppsCase):
     def test_names(self) -> None:
         """A request has to be for the connection's name, to the letter (S05)."""
         self.client()
-        visit = Visit(Shared(self.cluster, Clock(), "gw.test"), self.contexts[0])
+        visit = Visit(Shared(self.cluster, Clock(), ("gw.test",)), self.contexts[0])
         for host, wrong in ((b"WIKI.gw.test:443", False), (b"a.gw.test", True)):
             head = judge(b"GET", b"/", ((b"host", host),), b"1.1")
             self.assertIs(visit.is_misdirected(head), wrong)
@@ -88,7 +88,7 @@ class SharedTests(AppsCase):
         self.door, self.time, self.clock = _Door(), 0.0, Clock()
         self.cluster = FakeCluster(door=self.door)  # type: ignore[arg-type]
         self.cluster.jwks = {"keys": [{}]}
-        self.shared = Shared(self.cluster, self.clock, "gw.test", lambda: self.time)
+        self.shared = Shared(self.cluster, self.clock, ("gw.test",), lambda: self.time)
         self.addCleanup(self.shared.stop)
 
     def token(self) -> bytes:
