@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import together
+from tests.support.together import Run
 
 
 class PartsTests(SynchronousTestCase):
@@ -22,6 +24,16 @@ class PartsTests(SynchronousTestCase):
         self.assertEqual(sorted(there), sorted([*beside, *lonely]))
         self.assertIn("tests.integration.test_web", beside)
         self.assertIn("tests.integration.test_no_loss", lonely)
+
+    def test_the_dearest_first(self) -> None:
+        """By what was recorded; what nobody knows is guessed; the file names what there is."""
+        known = together.recorded(together.TIMES.read_text())
+        for modules in together.parts():
+            names = [name.rpartition(".")[2] for name in modules]
+            seconds = [known.get(name, 20.0) for name in names]
+            self.assertEqual(seconds, sorted(seconds, reverse=True))
+            known = {name: seconds for name, seconds in known.items() if name not in names}
+        self.assertEqual(known, {})
 
 
 _SAID = """\
@@ -65,11 +77,13 @@ class AgainTests(SynchronousTestCase):
         asked: list[list[str]] = []
         left = list(outcomes)
 
-        def run(arguments: Sequence[str]) -> tuple[int, list[str]]:
+        def run(arguments: Sequence[str]) -> Run:
             asked.append(list(arguments))
-            return left.pop(0)
+            code, names = left.pop(0)
+            return Run(code=code, names=names)
 
         self.patch(together, "run", run)
+        self.patch(together, "show", lambda text: None)
         return together.main(["--temp-directory=t", "tests.net"]), asked
 
     def test_a_failure_is_asked_again_alone(self) -> None:
@@ -83,3 +97,62 @@ class AgainTests(SynchronousTestCase):
         """Nothing is asked again of a run that is broken, or that names no test."""
         self.assertEqual(self._main((1, list("abcdef")))[0], 1)
         self.assertEqual(self._main((3, []))[0], 3)
+
+
+class SpreadTests(SynchronousTestCase):
+    """Tests for `spread`, and for all modules together."""
+
+    def setUp(self) -> None:
+        self.shown: list[str] = []
+        self.asked: list[list[str]] = []
+        self.broken: dict[str, Run] = {}
+        self.patch(together, "show", self.shown.append)
+        self.patch(together, "run_quietly", self._trial)
+
+    def _trial(self, arguments: Sequence[str]) -> tuple[Run, str]:
+        self.asked.append(list(arguments))
+        module = arguments[-1]
+        return self.broken.get(module, Run(code=0, names=[])), f"PASSED {module}\n"
+
+    def test_each_once_in_order(self) -> None:
+        """Each module is run once, with the options, in a folder of its process; output whole."""
+        done = together.spread(["a", "b", "c"], ["-u"], "f", 1)
+        self.assertEqual(list(done), ["a", "b", "c"])
+        self.assertEqual(self.asked, [["--temp-directory=f-0", "-u", one] for one in "abc"])
+        self.assertEqual(self.shown[::2], ["PASSED a\n", "PASSED b\n", "PASSED c\n"])
+        self.assertEqual(self.shown[1], "a: 0.0 s, 0.0 s of CPU\n\n")
+
+    def test_side_by_side(self) -> None:
+        """However many processes there are, each module is run once."""
+        names = [str(number) for number in range(20)]
+        self.assertEqual(sorted(together.spread(names, [], "f", 3)), sorted(names))
+        self.assertEqual(len(self.asked), 20)
+
+    def test_all_modules(self) -> None:
+        """Those that run alone come last; failures of all are asked again."""
+        beside, lonely = together.parts()
+        second: list[Sequence[str]] = []
+
+        def run(arguments: Sequence[str]) -> Run:
+            second.append(arguments)
+            return Run(code=0, names=[])
+
+        self.patch(together, "run", run)
+        self.assertEqual(together.main(["--temp-directory=t"]), 0)
+        asked = [one[-1] for one in self.asked]
+        self.assertEqual(sorted(asked[: len(beside)]), sorted(beside))
+        self.assertEqual(asked[len(beside) :], lonely)
+        self.broken = {one: Run(code=1, names=[f"{one}.Tests.test"]) for one in lonely[:2]}
+        self.assertEqual(together.main(["--temp-directory=t"]), 0)
+        tests = [f"{one}.Tests.test" for one in lonely[:2]]
+        self.assertEqual(second, [["--temp-directory=t-again", *tests]])
+        self.broken[beside[0]] = Run(code=3, names=[])
+        self.assertEqual(together.main(["--temp-directory=t"]), 3)
+
+    def test_times(self) -> None:
+        """What was recorded is read again; modules that have gone are forgotten."""
+        file = Path(self.mktemp())
+        file.write_text("test_gone 7\ntest_web 8\n")
+        self.patch(together, "TIMES", file)
+        together.record({"tests.integration.test_apps": Run(code=0, names=[], seconds=9.6)})
+        self.assertEqual(together.recorded(file.read_text()), {"test_apps": 10, "test_web": 8})
