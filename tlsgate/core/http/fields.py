@@ -1,7 +1,8 @@
 """Header fields: which ones are of one hop only, and which ones nobody but us may set.
 
-Names are in lower case here. Applications fold more than that: CGI and WSGI make `-`, `_` and
-`.` the same character, so a client's field counts as one of ours however it is folded (S21).
+Names are in lower case here. Applications fold more than that: CGI and WSGI make `-`, `_`, `.`
+and in places every other mark the same character, so a client's field counts as one of ours
+however it is folded (S21).
 """
 
 from __future__ import annotations
@@ -50,6 +51,8 @@ _OWN_PREFIXES: Final = (
     *(b"x-envoy-", b"x-original-", b"x-rewrite-", b"x-auth-request-", b"x-remote-", b"remote-"),
     *(b"x-ssl-", b"ssl-client-", b"x-client-cert", b"x-webauth-", b"x-authenticated-"),
     *(b"x-real-", b"x-client-", b"client-ip", b"client-cert", b"x-cluster-client-"),
+    *(b"x-amzn-oidc-", b"x-goog-authenticated-user-", b"x-goog-iap-", b"cf-access-"),
+    *(b"x-ms-client-principal", b"x-ms-token-", b"x-pomerium-"),
 )
 _OWN: Final = frozenset(
     {
@@ -132,13 +135,14 @@ def head_size(piece: bytes | bytearray) -> int:
 
 
 _LENGTHS: Final = re.compile(rb"\ncontent-length:([^\r]*)", re.IGNORECASE)
+_MARKS: Final = re.compile(rb"[^a-z0-9]")
 _ODD_END: Final = re.compile(rb"(?<!\r)\n|\r[^\n]|\x00")
 
 
 @lru_cache(maxsize=2048)
 def folded(name: bytes) -> bytes:
     """*name* as the kindest of applications reads it."""
-    return name.lower().replace(b"_", b"-").replace(b".", b"-")
+    return _MARKS.sub(b"-", name.lower())
 
 
 @lru_cache(maxsize=2048)
