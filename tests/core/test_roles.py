@@ -166,6 +166,19 @@ class TargetTests(SynchronousTestCase):
         self.check(alice, evolve(DB, db_name="secret"), False,
                    "role no-prod: deny.db_names secret")  # fmt: skip
 
+    def test_nearest(self) -> None:
+        """A refusal names the role that lacks the least, whatever the names of roles are."""
+        far = Role(
+            name="a", allow=Conditions(db_labels=EVERYTHING, db_users=("x",), db_names=("x",))
+        )
+        near = Role(
+            name="b", allow=Conditions(db_labels=EVERYTHING, db_users=("app",), db_names=("x",))
+        )
+        decision = decide_target(
+            (far, near), person("a", "b"), evolve(DB, db_user="app", db_name="app")
+        )
+        self.assertIn("role b: allow.db_labels *=*, but allow.db_names has no 'app'", decision.why)
+
     def test_app(self) -> None:
         """An application asks for labels only."""
         target = Target(kind="app", name="wiki")

@@ -297,10 +297,10 @@ def _nobody_allows(mine: Sequence[Role], person: Person, target: Target) -> str:
     for role in mine:
         first, *rest = target_parts(role, "allow", person, target)
         if first.holds:
-            missing = next(part for part in rest if not part.holds)
-            near.append(f"role {role.name}: {first}, but {missing}")
+            missing = [part for part in rest if not part.holds]
+            near.append((len(missing), f"role {role.name}: {first}, but {missing[0]}"))
     if near:
-        return f"no role of {person.name} allows it as asked: {min(near)}"
+        return f"no role of {person.name} allows it as asked: {min(near)[1]}"
     return f"no role of {person.name} allows {target.kind} {target.name!a} ({_names(mine)})"
 
 
