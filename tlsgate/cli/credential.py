@@ -114,6 +114,11 @@ def moment(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
+def instant(seconds: float) -> str:
+    """The same as one word."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
 def as_json(credential: Credential) -> dict[str, Any]:
     """What is known of *credential*, in JSON types."""
     return {
@@ -121,5 +126,5 @@ def as_json(credential: Credential) -> dict[str, Any]:
         "cluster": credential.cluster,
         "roles": list(credential.roles),
         "traits": {name: list(values) for name, values in credential.traits.items()},
-        "valid_until": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(credential.not_after)),
+        "valid_until": instant(credential.not_after),
     }

@@ -59,6 +59,15 @@ class AuditTests(SynchronousTestCase):
             ],
         )
 
+    def test_connection(self) -> None:
+        """What a connection did stands with the one who made it; an end is a date."""
+        row = {"time": "T", "code": "C", "event": "db.session.start", "identity": "alice"}
+        table = TableDoor({"GET /v1/audit": {"events": [{**row, "expires": 1767323045.25}]}})
+        self.assertEqual(
+            run("audit", "ls", door=table).stdout.splitlines()[1],
+            "T     C     db.session.start  alice  -   expires=2026-01-02T03:04:05Z",
+        )
+
     def test_question(self) -> None:
         """An age or a date; an event by its name."""
         door = TableDoor({"GET /v1/audit": pages})

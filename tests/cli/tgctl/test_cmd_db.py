@@ -58,6 +58,8 @@ class ListTests(SynchronousTestCase):
                 "wiki         http      https://wiki.gate  pg.internal:5432  env=prod  pg     -",
             ],
         )
+        door = TableDoor({"GET /v1/apps": {"items": [{**rows[0], "protocol": "tcp"}]}})
+        self.assertNotIn("https://", run("apps", "ls", door=door).stdout)
         none = TableDoor({"GET /v1/apps": {"items": []}})
         self.assertEqual(run("apps", "ls", door=none).stdout, "no application\n")
         self.assertEqual(cmd_apps.command.name, "apps")

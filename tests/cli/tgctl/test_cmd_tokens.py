@@ -98,7 +98,7 @@ to remove it: tgctl tokens rm 1f2e
     def test_ls(self) -> None:
         """By id only; none is said to be none."""
         token = {
-            "metadata": {"name": "1f2e", "expires": "2026-01-02T03:04:05Z"},
+            "metadata": {"name": "1f2e", "expires": "2026-01-02T03:04:05.678901Z"},
             "spec": {"types": ["node"], "uses": 2, "used": 1, "labels": {"a": "b"}},
         }
         table = {"GET /v1/resources/token": {"items": [token], "next": None}}

@@ -18,7 +18,8 @@ def command() -> None:
 COLUMNS = (
     Column("APPLICATION", key("name")),
     Column("PROTOCOL", key("protocol")),
-    Column("URL", lambda row: row.get("url") or "-"),
+    # No browser opens what speaks TCP: its users take `tgsh proxy app`.
+    Column("URL", lambda row: (row.get("protocol") != "tcp" and row.get("url")) or "-"),
     Column("TARGET", lambda row: ", ".join(row["addresses"]) or "-"),
     Column("LABELS", lambda row: pairs(row["labels"]) or "-"),
     Column("AGENT", key("agent")),

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tlsgate.cli.credential import instant
 from tlsgate.cli.door import Asks
 from tlsgate.cli.options import MOMENT
 from tlsgate.cli.show import Column, key, table
@@ -30,16 +31,27 @@ def _outcome(row: Mapping[str, Any]) -> str:
     return "yes" if row["success"] else "no"
 
 
+def _who(row: Mapping[str, Any]) -> str:
+    """Whose doing it was: what connections do says so in another word."""
+    return str(row.get("user") or row.get("identity") or "-")
+
+
+def _more(row: Mapping[str, Any]) -> str:
+    left = {k: v for k, v in row.items() if k not in _SHOWN}
+    if left.get("identity") == _who(row):
+        del left["identity"]
+    if isinstance(left.get("expires"), int | float):
+        left["expires"] = instant(left["expires"])
+    return " ".join(f"{k}={v}" for k, v in left.items()) or "-"
+
+
 COLUMNS = (
     Column("TIME", key("time")),
     Column("CODE", key("code")),
     Column("EVENT", key("event")),
-    Column("USER", key("user")),
+    Column("USER", _who),
     Column("OK", _outcome),
-    Column(
-        "MORE",
-        lambda row: " ".join(f"{k}={v}" for k, v in row.items() if k not in _SHOWN) or "-",
-    ),
+    Column("MORE", _more),
 )
 
 

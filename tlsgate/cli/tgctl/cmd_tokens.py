@@ -130,12 +130,18 @@ def _pairs(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{name}={value}" for name, value in labels.items()) or "-"
 
 
+def _second(moment: str | None) -> str:
+    """A moment without what is less than a second."""
+    whole, dot, _ = (moment or "").partition(".")
+    return f"{whole}Z" if dot else whole
+
+
 COLUMNS = (
     Column("TOKEN", resources.name_of),
     Column("TYPES", lambda row: ", ".join(_spec(row, "types") or ())),
     Column("USED", lambda row: f"{_spec(row, 'used') or 0} of {_spec(row, 'uses') or 1}"),
     Column("LABELS", lambda row: _pairs(_spec(row, "labels") or {})),
-    Column("EXPIRES", lambda row: row.get("metadata", {}).get("expires") or "never"),
+    Column("EXPIRES", lambda row: _second(row.get("metadata", {}).get("expires")) or "never"),
 )
 
 
