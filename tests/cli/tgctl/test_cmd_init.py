@@ -8,6 +8,7 @@ import shutil
 import stat
 from pathlib import Path
 
+from cryptography import x509
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.commandline import run
@@ -65,6 +66,19 @@ class InitTests(SynchronousTestCase):
                 (Rule(Kind.CN, "alice"),),
             ),
         )
+
+    def test_certificate(self) -> None:
+        """It covers applications below a name that has a dot, and brings its authority along."""
+        for name, names in (
+            ("gw.example.com", ["gw.example.com", "*.gw.example.com", "localhost"]),
+            ("localhost", ["localhost"]),
+        ):
+            folder = self.folder(name)
+            self.init(folder, "--name", name)
+            leaf, root = x509.load_pem_x509_certificates((folder / "server.pem").read_bytes())
+            said = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            self.assertEqual(said.get_values_for_type(x509.DNSName), names)
+            self.assertEqual(root, x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes()))
 
     def test_explains_itself(self) -> None:
         """Alice's certificate is let in by what was made, without a daemon."""

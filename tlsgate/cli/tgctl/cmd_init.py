@@ -71,9 +71,14 @@ def _certificates(folder: Path, name: str) -> None:
     else:
         authority = Authority.create("tlsgate demo CA")
         authority.pair.write(ca, ca_key)
-    names = dict.fromkeys((name, "localhost"))
+    # What is below a name of one label no client takes from a wildcard.
+    below = (f"*.{name}",) if "." in name and len(name) < 252 else ()
+    names = dict.fromkeys((name, *below, "localhost"))
     server = authority.issue(name[:64], dns=tuple(names), ips=("127.0.0.1", "::1"), server=True)
     server.write(folder / "server.pem", folder / "server.key")
+    # With its authority behind it: what `tgsh login` keeps of it is then a root, as libpq wants.
+    with (folder / "server.pem").open("a") as chain:
+        chain.write(ca.read_text())
     user = authority.issue(USER, client=True)
     user.write(folder / f"{USER}.pem", folder / f"{USER}.key")
 
