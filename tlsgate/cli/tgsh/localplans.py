@@ -70,7 +70,8 @@ def database(
         if tunnel:
             lines.append("Whoever can connect there is logged in already: no certificate, no TLS.")
         else:
-            lines += [f"  {name:<11} {value}" for name, value in where.tls.items()]
+            width = max(map(len, where.tls))
+            lines += [f"  {name:<{width}}  {value}" for name, value in where.tls.items()]
         if wanted.socket is None and not wanted.port:
             lines.append("--port fixes the port.")
         lines += ["", f"  {command}", "", "Ctrl-C ends it."]
