@@ -14,9 +14,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.core.test_sshdlines import ALICE, LINE
-from tlsgate.errors import GateError, Unreachable
-from tlsgate.service import sshlog
-from tlsgate.service.sshlog import GATHER_SECONDS, LOOK_SECONDS, Journal, LogFile, Logins
+from tlsgate.service.sshlog import LOOK_SECONDS, Journal, LogFile, Logins
+from tlsgate.service.telling import GATHER_SECONDS
 
 PATH = "/v1/agent/events"
 TOLD = {
@@ -37,30 +36,17 @@ class LoginsTests(SynchronousTestCase):
         """An auth service that takes everything."""
         self.clock = Clock()
         self.bodies: list[Any] = []
-        self.answers: list[tuple[int, Any] | Exception] = []
         self.logins = Logins(self.tell, lambda: frozenset({ALICE.ca}), self.clock)
 
     async def tell(self, method: str, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
-        """Answer as the test wants."""
+        """Take all of it."""
         self.assertEqual((method, path), ("POST", PATH))
         self.bodies.append(body)
-        answer = self.answers.pop(0) if self.answers else (200, {"taken": 1000})
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    def take(self, count: int = 1) -> None:
-        """Let alice in."""
-        for number in range(count):
-            self.logins.take(LINE, float(number))
-
-    def counts(self) -> list[int]:
-        """How many were told each time."""
-        return [len(body["sshd_accepts"]) for body in self.bodies]
+        return 200, {"taken": 1000}
 
     def test_told(self) -> None:
         """A login is told soon, as it was."""
-        self.take()
+        self.logins.take(LINE, 0.0)
         self.assertEqual(self.bodies, [])
         self.clock.advance(GATHER_SECONDS)
         self.assertEqual(self.bodies, [{"sshd_accepts": [{**TOLD, "at": 0.0}], "lost": 0}])
@@ -72,60 +58,12 @@ class LoginsTests(SynchronousTestCase):
         self.logins.take(LINE.replace(ALICE.ca, ALICE.key), 0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_parts(self) -> None:
-        """Many are told in parts, in order."""
-        self.take(120)
-        self.clock.pump([GATHER_SECONDS] * 3)
-        self.assertEqual(self.counts(), [50, 50, 20])
-        told = [one["at"] for body in self.bodies for one in body["sshd_accepts"]]
-        self.assertEqual(told, [float(number) for number in range(120)])
-
-    def test_away(self) -> None:
-        """What is not taken is told again, after growing waits."""
-        away: list[tuple[int, Any] | Exception] = [Unreachable("auth", "away"), (503, None)]
-        self.answers = [*away, (200, {"taken": 0, "wait_seconds": 5.0}), (200, {"taken": 1})]
-        self.take()
-        for seconds, count in ((GATHER_SECONDS, 1), (1.0, 2), (2.0, 3), (4.9, 3), (0.1, 4)):
-            self.clock.advance(seconds)
-            self.assertEqual(len(self.bodies), count)
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_lost(self) -> None:
-        """What cannot be kept is counted, and told with the last ones."""
-        self.patch(sshlog, "KEPT", 60)
-        self.answers = [Unreachable("auth", "away")]
-        self.take(63)
-        self.clock.pump([GATHER_SECONDS, 1.0, 1.0])
-        self.assertEqual(self.counts(), [50, 50, 10])
-        self.assertEqual([body["lost"] for body in self.bodies], [0, 0, 3])
-        self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_another_version(self) -> None:
-        """An auth service that knows of no such thing is not asked again and again."""
-        self.answers = [(404, {})]
-        self.take()
-        self.clock.pump([GATHER_SECONDS, 100.0])
-        self.assertEqual(self.counts(), [1])
-
-    def test_a_bug(self) -> None:
-        """A fault of ours is logged, and it goes on."""
-        self.answers = [(200, {"taken": "x"})]
-        self.take()
-        self.clock.pump([GATHER_SECONDS, 1.0])
-        self.assertEqual(self.counts(), [1, 1])
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-
     def test_stopped(self) -> None:
         """Nothing is told after the end."""
-        self.take()
+        self.logins.take(LINE, 0.0)
         self.logins.stop()
-        self.take()
-        self.logins.stop()
+        self.logins.take(LINE, 0.0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
-
-    def test_errors_are_ours(self) -> None:
-        """Only a `GateError` is an auth service that is away."""
-        self.assertTrue(issubclass(Unreachable, GateError))
 
 
 class LogFileTests(SynchronousTestCase):

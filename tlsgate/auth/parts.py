@@ -60,7 +60,8 @@ class Parts:
         trail: None: the trail cannot be read here.
         backup: writes a copy of the store to a file; gives its revision and its size.
         default_networking: what of that setting's default depends on the configuration file.
-        agent_events: how many a node may tell at once, and how many more a second.
+        agent_events, agent_queries: how many logins at its sshd, and how many queries of its
+            databases, an agent may tell at once, and how many more a second.
         may_switch: a sentence for each who would break if the mode went from the first
             word to the second.
     """
@@ -82,6 +83,7 @@ class Parts:
     inventory: Inventory = field(factory=Inventory)
     following: Following = field(factory=Following)
     agent_events: Rates = field(factory=lambda: Rates(500, 10.0))
+    agent_queries: Rates = field(factory=lambda: Rates(1000, 100.0))
     audit_kept: Callable[[], Awaitable[None]] = _at_once
     audit_refuses: Callable[[], bool] = bool
     trail: ITrail | None = None

@@ -39,6 +39,7 @@ from tlsgate.service.enrolment import Enrolment
 from tlsgate.service.judging import Judge
 from tlsgate.service.labels import Labels
 from tlsgate.service.memory import Trimmer
+from tlsgate.service.querytrail import QueryTrail
 from tlsgate.service.requests import Requests
 from tlsgate.service.sshnode import NoSsh, SshNode
 from tlsgate.targets import check_files, openings
@@ -143,13 +144,14 @@ class AgentCrew:
             now=now,
         )
         judge = Judge(view, self._offer, now)
+        self._queries = QueryTrail(audit, view.door.ask, reactor, now)
         self.requests = Requests(
             self.means,
             judge,
             lambda: self._settings.timeouts,
             self._resolve,
             journal,
-            audit,
+            self._queries,
             self._offered,
             view.door,
             {**openings(), **self._dropped(settings)},
@@ -349,6 +351,7 @@ class AgentCrew:
         if limit is not None and limit.active():
             limit.cancel()
         self.ssh.stop()
+        self._queries.stop()
         self.enrolment.stop()
         drained, self._drained = self._drained, None
         if drained is not None:

@@ -2,9 +2,7 @@
 
 1. A source gives sshd's messages: the journal where there is one, or a log file.
 2. Of those a login by a certificate of the cluster's authority is kept, up to a bound.
-3. What is kept is told to the auth service in small parts, in order, and again until it has
-   taken it: an auth service that is away costs nothing but time. What the bound has dropped
-   is told as a number.
+3. What is kept is told to the auth service (`telling`).
 
 Messages count only if root wrote them (`_UID=0`): what a program calls itself in the journal
 is its own choice. A file has no such thing: whoever may write to it may tell of logins.
@@ -16,30 +14,22 @@ import json
 import os
 import stat
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import asdict
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tlsgate.core.sshdlines import LONGEST_LINE, Accepted, accepted, message_of
-from tlsgate.errors import GateError
+from tlsgate.service.telling import Tell, Telling
 
-#: So many are kept while nobody takes them.
-KEPT: Final = 1000
-#: So many are told at once; the auth service takes no more.
-PART: Final = 50
-#: What happens within this time is told at once.
-GATHER_SECONDS: Final = 0.25
-#: Between two tries.
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 30.0
+#: Between two tries of journalctl.
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 1.0, 60.0
 #: How often a file is looked at, and how much of it is read then.
 LOOK_SECONDS: Final = 0.5
 _READ_BYTES: Final = 256 << 10
@@ -55,8 +45,6 @@ JOURNAL: Final = (
 
 #: Takes a message, and when it was written, seconds since the epoch.
 Take = Callable[[str, float], None]
-#: Asks the auth service: method, path, body; gives status and answer.
-Tell = Callable[[str, str, Mapping[str, Any]], Awaitable[tuple[int, Any]]]
 
 
 class Logins:
@@ -68,90 +56,21 @@ class Logins:
         clock: for timers.
     """
 
-    log = Logger()
-
     def __init__(self, tell: Tell, ours: Callable[[], frozenset[str]], clock: IReactorTime) -> None:
-        self._tell = tell
         self._ours = ours
-        self._clock = clock
-        self._kept: deque[dict[str, Any]] = deque()
-        self._lost = 0
-        self._due: IDelayedCall | None = None
-        self._telling = False
-        self._stopped = False
-        self._wait_seconds = _FIRST_WAIT_SECONDS
+        self._telling = Telling(
+            tell, clock, path="/v1/agent/events", key="sshd_accepts", what="logins at sshd"
+        )
 
     def take(self, message: str, at: float) -> None:
         """Take one message of sshd's."""
         found = accepted(message)
-        if found is None or found.ca not in self._ours() or self._stopped:
-            return
-        if len(self._kept) >= KEPT:
-            self._lost += 1
-            return
-        self._kept.append(_told(found, at))
-        self._soon(GATHER_SECONDS)
+        if found is not None and found.ca in self._ours():
+            self._telling.put(_told(found, at))
 
     def stop(self) -> None:
         """Tell nothing more."""
-        self._stopped = True
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
-
-    def _soon(self, seconds: float) -> None:
-        if self._due is None and not self._telling and not self._stopped:
-            self._due = self._clock.callLater(seconds, self._begin)
-
-    def _begin(self) -> None:
-        self._due = None
-        self._telling = True
-        Deferred.fromCoroutine(self._told_part()).addBoth(self._ended)
-
-    def _ended(self, result: float | Failure) -> None:
-        self._telling = False
-        if isinstance(result, Failure):
-            self.log.failure("telling the auth service of logins", failure=result)
-            result = self._later()
-        if self._kept or self._lost:
-            self._soon(result)
-
-    async def _told_part(self) -> float:
-        """Tell one part; gives when to go on, in seconds."""
-        part = [self._kept[index] for index in range(min(PART, len(self._kept)))]
-        # The number goes with the last ones: it is told when everything before it is.
-        lost = self._lost if len(part) == len(self._kept) else 0
-        body = {"sshd_accepts": part, "lost": lost}
-        try:
-            status, answer = await self._tell("POST", "/v1/agent/events", body)
-        except GateError:
-            return self._later()
-        if status == 200 and isinstance(answer, dict):
-            taken = min(int(answer.get("taken", 0)), len(part))
-            for _ in range(taken):
-                self._kept.popleft()
-            if taken == len(part):
-                self._lost -= lost
-                self._wait_seconds = _FIRST_WAIT_SECONDS
-                return GATHER_SECONDS
-            return max(GATHER_SECONDS, min(float(answer.get("wait_seconds", 1.0)), 60.0))
-        if status in (400, 404, 405):
-            # It will not take these later either: it is of another version.
-            self.log.warn(  # noqa: G010 -- Twisted's own name
-                "the auth service takes no logins of this node's sshd (status {status}): "
-                "{count} are not in its trail",
-                status=status,
-                count=len(part) + lost,
-            )
-            for _ in part:
-                self._kept.popleft()
-            self._lost -= lost
-        return self._later()
-
-    def _later(self) -> float:
-        wait, longest = self._wait_seconds, _LONGEST_WAIT_SECONDS
-        self._wait_seconds = min(2 * wait, longest)
-        return wait
+        self._telling.stop()
 
 
 class LogFile:
@@ -305,7 +224,7 @@ class Journal(ProcessProtocol):
             )
         self._told = True
         self._again = self._reactor.callLater(self._wait_seconds, self.start)
-        self._wait_seconds = min(2 * self._wait_seconds, 2 * _LONGEST_WAIT_SECONDS)
+        self._wait_seconds = min(2 * self._wait_seconds, _LONGEST_WAIT_SECONDS)
 
     def _entry(self, line: bytes) -> None:
         try:
