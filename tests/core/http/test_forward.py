@@ -117,8 +117,40 @@ class ResponseTests(SynchronousTestCase):
             (b"content-length", b"3"),
         )
         answer = judge_response(200, fields, b"1.1", b"GET")
-        want = [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+        want = [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2"), (b"cache-control", b"private")]
         self.assertEqual(response_fields(answer, ask(), Rules()), want)
+
+    def test_cookie_tossing(self) -> None:
+        """No application sets a cookie for its neighbours or the console, nor one of ours."""
+        for given, want in (
+            (b"a=1; Path=/", b"a=1; Path=/"),
+            (b"a=1; Domain=gw.test; Secure", b"a=1; Secure"),
+            (b"a=1;\tDOMAIN\t=.gw.test;domain=test", b"a=1"),
+            (b"a=1; Domain", b"a=1"),
+            (b"domain=1; x-domain=y", b"domain=1; x-domain=y"),
+            (b"__Host-tlsgate-app=x; Secure", None),
+            (b" =__host-TLSGATE=x; Domain=gw.test", None),
+        ):
+            fields: Fields = ((b"set-cookie", given), (b"sec-websocket-accept", b"x"))
+            found = response_fields(judge_response(200, fields, b"1.1", b"GET"), ask(), Rules())
+            told = [value for name, value in found if name == b"set-cookie"]
+            self.assertEqual(told, [want] if want else [])
+            made = switch_bytes(judge_response(101, fields, b"1.1", b"GET"), b"websocket")
+            cookies = [one for one in made.split(b"\r\n") if one.startswith(b"set-cookie")]
+            self.assertEqual(cookies, [b"set-cookie: " + want] if want else [])
+
+    def test_cached_for_one(self) -> None:
+        """No cache in front of the gateway shares what somebody has got who may have it."""
+        for given, want in (
+            (b"public, max-age=60, s-maxage=9", b"private, max-age=60"),
+            (b"Private", b"private"),
+            (b"no-store", b"no-store"),
+            (b"no-cache", b"private, no-cache"),
+        ):
+            fields: Fields = ((b"cache-control", given), (b"cdn-cache-control", b"max-age=9"))
+            answer = judge_response(200, fields, b"1.1", b"GET")
+            found = response_fields(answer, ask(), Rules())
+            self.assertEqual(found, [(b"cache-control", want)])
 
     def test_redirects(self) -> None:
         """Redirects to the application's own hosts lead to where the client is (T5.6)."""
@@ -132,9 +164,10 @@ class ResponseTests(SynchronousTestCase):
             (b"https://other.test/", b"https://other.test/"),
             (b"/relative", b"/relative"),
         ):
-            answer = judge_response(302, ((b"location", given), (b"a", b"b")), b"1.1", b"GET")
+            fields: Fields = ((b"location", given), (b"cache-control", b"no-store"))
+            answer = judge_response(302, fields, b"1.1", b"GET")
             found = response_fields(answer, ask(), rules)
-            self.assertEqual(found, [(b"location", want), (b"a", b"b")])
+            self.assertEqual(found, [(b"location", want), (b"cache-control", b"no-store")])
 
     def test_bytes(self) -> None:
         """Heads for HTTP/1.1."""

@@ -130,7 +130,7 @@ class CarryingTests(AppsCase):
         client.send(b"def")
         self.assertEqual(target.take(), b"def")
         target.says(b"HTTP/1.1 204 No Content\r\n\r\n")
-        self.assertEqual(client.received, b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.assertEqual(client.received, b"HTTP/1.1 204 No Content\r\ncache-control: private\r\n\r\n")
 
     def test_chunks(self) -> None:
         """Chunks are taken apart and made anew, in both directions."""

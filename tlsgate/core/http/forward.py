@@ -3,6 +3,10 @@
 1. Fields of one hop go, and those that `Connection` names (S20).
 2. Whatever a client could say in our name goes (S19, S21), and what the operator sets.
 3. Then our own are set, and the operator's after them.
+
+Of an answer, a cookie stays at the host that has set it: with a `Domain` it would reach the other
+applications and the console, and an application could plant one there. Whatever is for somebody
+who has shown who they are is for no cache that others share.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from tlsgate.core.appsession import ours
 from tlsgate.core.http.fields import TOKEN, VALUE, Field, Fields, folded, is_ours, without_hops
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.http.responses import ResponseHead
@@ -33,8 +38,16 @@ _UNSETTABLE: Final = frozenset(
         *(b"expect", b"keep-alive", b"proxy-connection", b"http2-settings"),
     }
 )
-#: Of what a target says, these are about its own address and not about the gateway's.
-_TARGETS_OWN: Final = frozenset({b"alt-svc", b"content-length"})
+#: Of what a target says, these are about its own address and not about the gateway's; and the
+#: last ones would have caches in front of us keep what is one user's.
+_TARGETS_OWN: Final = frozenset(
+    {
+        *(b"alt-svc", b"content-length"),
+        *(b"cdn-cache-control", b"surrogate-control", b"edge-control"),
+    }
+)
+#: What a shared cache goes by (RFC 9111 section 5.2.2).
+_SHARED: Final = frozenset({b"public", b"private", b"s-maxage", b"proxy-revalidate"})
 _PHRASES: Final = {
     100: b"Continue",
     200: b"OK",
@@ -177,7 +190,7 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
 
 def response_fields(answer: ResponseHead, asked: RequestHead, rules: Rules) -> list[Field]:
     """What of an answer's fields the client gets; its framing is not among them."""
-    fields = [one for one in without_hops(answer.fields) if one[0] not in _TARGETS_OWN]
+    fields = _passed(answer)
     if rules.hosts:
         fields = [
             (name, _led_here(value, asked.authority, rules))
@@ -185,7 +198,42 @@ def response_fields(answer: ResponseHead, asked: RequestHead, rules: Rules) -> l
             else (name, value)
             for name, value in fields
         ]
+    if not any(name == b"cache-control" for name, _ in fields):
+        fields.append((b"cache-control", b"private"))
     return fields
+
+
+def _passed(answer: ResponseHead) -> list[Field]:
+    found = []
+    for name, value in without_hops(answer.fields):
+        if name == b"set-cookie":
+            if not ours(value):
+                found.append((name, _at_home(value)))
+        elif name == b"cache-control":
+            found.append((name, _unshared(value)))
+        elif name not in _TARGETS_OWN:
+            found.append((name, value))
+    return found
+
+
+def _at_home(cookie: bytes) -> bytes:
+    """A cookie for the host that has set it, and for no other below the same domain."""
+    if b"domain" not in cookie.lower():
+        return cookie
+    pair, *attributes = cookie.split(b";")
+    kept = [one for one in attributes if _word(one) != b"domain"]
+    return b";".join([pair, *kept])
+
+
+def _unshared(control: bytes) -> bytes:
+    if b"no-store" in control.lower():
+        return control
+    kept = [one.strip() for one in control.split(b",") if _word(one) not in _SHARED]
+    return b", ".join([b"private", *kept])
+
+
+def _word(directive: bytes) -> bytes:
+    return directive.partition(b"=")[0].strip().lower()
 
 
 def response_bytes(
@@ -206,8 +254,7 @@ def response_bytes(
 
 def switch_bytes(answer: ResponseHead, upgrade: bytes) -> bytes:
     """Write the 101 behind which the bytes are the application's."""
-    fields = without_hops(answer.fields)
-    kept = [one for one in fields if one[0] not in _TARGETS_OWN]
+    kept = _passed(answer)
     lines = [b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n"]
     lines.append(b"upgrade: %b\r\n" % upgrade)
     lines += [b"%b: %b\r\n" % one for one in kept]
