@@ -103,13 +103,38 @@ class HeadTests(SynchronousTestCase):
             read(b"GET /%252578-tlsgate-auth HTTP/1.1\r\nHost: a\r\n\r\n")
 
     def test_upgrade(self) -> None:
-        """A WebSocket's key is looked at; other protocols have their own."""
+        """A WebSocket's key is looked at."""
         start = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "
         key = b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\n"
-        for told, rest in ((b"websocket", key), (b"other", b"")):
-            head = read(start + told + b"\r\n" + rest + b"\r\n")
+        head = read(start + b"WebSocket\r\n" + key + b"\r\n")
+        assert head is not None
+        self.assertEqual(head.upgrade, b"websocket")
+
+    def test_upgrade_to_http(self) -> None:
+        """Nothing is taken up behind which HTTP could go on without us (S21, S27)."""
+        start = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: "
+        for told in (b"h2c", b"h2", b"HTTP/2.0", b"TLS/1.0", b"SPDY/3.1", b"tcp"):
+            head = read(start + told + b"\r\n\r\n")
             assert head is not None
-            self.assertEqual(head.upgrade, told)
+            self.assertEqual(head.upgrade, b"")
+
+    def test_own_path_by_dots(self) -> None:
+        """A path that servers walk to ours is one of ours in another spelling (S35)."""
+        for path in (
+            b"/a/../x-tlsgate-auth",
+            b"/a/b/%2e%2e/..;v=1/%58-Tlsgate-auth",
+            b"/;/x-tlsgate-",
+        ):
+            with self.assertRaises(BadBytes, msg=repr(path)):
+                read(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+        for path in (b"/x-tlsgate-auth/../a", b"/a/x-tlsgate-auth", b"/../..", b"/a//b/./;c"):
+            self.assertIsNotNone(read(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path))
+
+    def test_port(self) -> None:
+        """A port that cannot be is refused: applications make addresses of it."""
+        for port in (b"0", b"65536", b"99999"):
+            with self.assertRaises(BadBytes):
+                read(b"GET / HTTP/1.1\r\nHost: a:%b\r\n\r\n" % port)
 
     def test_expects(self) -> None:
         """Who waits for 100 is known."""

@@ -24,11 +24,11 @@ class JudgeTests(SynchronousTestCase):
         """RFC 9112 section 6.3, in its order."""
         for status, fields, version, method, length, told, keeps in (
             (200, LENGTH, b"1.1", b"GET", 5, 5, True),
-            (200, LENGTH, b"1.1", b"HEAD", 0, 5, True),
+            (200, LENGTH, b"1.1", b"HEAD", 0, 5, False),
             (304, LENGTH, b"1.1", b"GET", 0, 5, True),
             (204, LENGTH, b"1.1", b"GET", 0, None, True),
             (200, CHUNKED, b"1.1", b"GET", None, None, True),
-            (200, CHUNKED, b"1.1", b"HEAD", 0, None, True),
+            (200, CHUNKED, b"1.1", b"HEAD", 0, None, False),
             (200, (), b"1.1", b"GET", None, None, False),
             (200, LENGTH, b"1.0", b"GET", 5, 5, False),
             (200, ((b"connection", b"close"), *LENGTH), b"1.1", b"GET", 5, 5, False),
@@ -100,7 +100,7 @@ class AcceptedTests(SynchronousTestCase):
             self.assertFalse(is_accepted(asked(), answer))
 
     def test_other(self) -> None:
-        """Another protocol has no hash; nobody who asked for none gets one."""
-        self.assertTrue(is_accepted(asked(b"other"), said(upgrade=b"other")))
+        """Another protocol is none here, whoever confirms it; who asked for none gets none."""
+        self.assertFalse(is_accepted(asked(b"other"), said(upgrade=b"other")))
         plain = judge_request(b"GET", b"/", ((b"host", b"a"),), b"1.1")
         self.assertFalse(is_accepted(plain, said()))

@@ -8,7 +8,10 @@ from tests.protocols.apps.rig import GET, OK, PUT, AppsCase
 from tlsgate.core.access import Decision
 from tlsgate.errors import AgentRefused, Draining, NoAgent
 
-SWITCH = b"GET /ws HTTP/1.1\r\nHost: wiki.gw.test\r\nConnection: upgrade\r\nUpgrade: other\r\n\r\n"
+SWITCH = (
+    b"GET /ws HTTP/1.1\r\nHost: wiki.gw.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 class DecidingTests(AppsCase):
@@ -130,7 +133,9 @@ class CarryingTests(AppsCase):
         client.send(b"def")
         self.assertEqual(target.take(), b"def")
         target.says(b"HTTP/1.1 204 No Content\r\n\r\n")
-        self.assertEqual(client.received, b"HTTP/1.1 204 No Content\r\ncache-control: private\r\n\r\n")
+        self.assertEqual(
+            client.received, b"HTTP/1.1 204 No Content\r\ncache-control: private\r\n\r\n"
+        )
 
     def test_chunks(self) -> None:
         """Chunks are taken apart and made anew, in both directions."""

@@ -28,6 +28,7 @@ from tlsgate.errors import BadBytes, BadName
 
 #: Below this, no path reaches an application.
 RESERVED: Final = b"/x-tlsgate-"
+_NAME: Final = RESERVED[1:]
 
 _AUTHORITY: Final = re.compile(rb"([A-Za-z0-9._-]{1,255})(?::([0-9]{1,5}))?")
 _TARGET: Final = re.compile(rb"/[!\"$-~]*")
@@ -49,7 +50,7 @@ class RequestHead:
         fields: names in lower case, in order; none begins with ":".
         length: of the body; None: it comes in chunks, or its end is a frame's.
         expects: the client waits for 100 before it sends the body.
-        upgrade: the protocol that it would change to; b"": none.
+        upgrade: b"websocket", where it would change to that; b"": it goes on as HTTP.
         keeps: the client may use the connection again.
         version: b"1.0", b"1.1" or b"2".
     """
@@ -180,7 +181,7 @@ def _method(method: bytes) -> bytes:
 
 def _name(authority: bytes) -> str:
     found = _AUTHORITY.fullmatch(authority)
-    if found is None:
+    if found is None or not 0 < int(found[2] or 443) < 65536:
         raise _bad("a Host that is no name")
     try:
         return normal(found[1])
@@ -211,11 +212,22 @@ def _check_path(path: bytes) -> None:
         plain = unescaped
     if b"\x00" in plain:
         raise _bad("a NUL in the path")
-    if path.startswith(RESERVED):
+    if path.startswith(RESERVED) or _NAME not in plain.lower():
         return
-    flat = re.sub(rb"[/\\]+(?:\.{1,2}[/\\]+)*", b"/", plain).lower()
-    if flat.startswith(RESERVED):
+    if _flat(plain).startswith(RESERVED):
         raise _bad("a path of the gateway's own in another spelling")
+
+
+def _flat(plain: bytes) -> bytes:
+    """*plain* as a server reads it that is kind about slashes, dots, parameters and case."""
+    found: list[bytes] = []
+    for segment in re.split(rb"[/\\]+", plain.lower()):
+        name = segment.partition(b";")[0]
+        if name == b"..":
+            del found[-1:]
+        elif name not in (b"", b"."):
+            found.append(name)
+    return b"/" + b"/".join(found)
 
 
 def _upgrade(
@@ -227,12 +239,14 @@ def _upgrade(
         return b""
     if len(told) > 1 or has_body or method != b"GET":
         raise _bad("an upgrade that is not one")
-    if told[0] == b"websocket":
-        keys = values(fields, b"sec-websocket-key")
-        if len(keys) != 1 or not _is_key(keys[0]):
-            raise _bad("a WebSocket without its key")
-        if values(fields, b"sec-websocket-version") != [b"13"]:
-            raise _bad("another version of WebSocket than 13")
+    if told[0] != b"websocket":
+        # Behind some of them HTTP goes on (h2, TLS), and nobody would look at its fields.
+        return b""
+    keys = values(fields, b"sec-websocket-key")
+    if len(keys) != 1 or not _is_key(keys[0]):
+        raise _bad("a WebSocket without its key")
+    if values(fields, b"sec-websocket-version") != [b"13"]:
+        raise _bad("another version of WebSocket than 13")
     return told[0]
 
 

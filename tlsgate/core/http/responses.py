@@ -67,8 +67,8 @@ def judge(status: int, fields: Fields, version: bytes, method: bytes) -> Respons
             status=status,
             fields=fields,
             told=told if status != 204 else None,
-            # A body there would be taken for the next answer.
-            keeps=keeps,
+            # Some send a body all the same, which would be taken for the next answer (S26).
+            keeps=keeps and method != b"HEAD",
         )
     until_close = told is None and not chunked
     return ResponseHead(
@@ -88,8 +88,6 @@ def is_accepted(asked: RequestHead, answer: ResponseHead) -> bool:
     hops = words(answer.fields, b"connection")
     if words(answer.fields, b"upgrade") != [asked.upgrade] or b"upgrade" not in hops:
         return False
-    if asked.upgrade != b"websocket":
-        return True
     key = values(asked.fields, b"sec-websocket-key")[0]
     digest = hashlib.sha1(key + _WEBSOCKET, usedforsecurity=False).digest()
     if values(answer.fields, b"sec-websocket-accept") != [base64.b64encode(digest)]:
