@@ -6,7 +6,7 @@ import click
 from click.testing import CliRunner
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.cli.group import Commands
+from tlsgate.cli.group import Commands, Whole
 from tlsgate.errors import BadAsk, TargetSilent
 
 
@@ -41,3 +41,11 @@ class CommandsTests(SynchronousTestCase):
         result = CliRunner().invoke(Program("prog"), ["wiat"])
         self.assertEqual(result.exit_code, 2)
         self.assertIn("Did you mean 'wait'?", result.stderr)
+
+    def test_sentences(self) -> None:
+        """Help has the first sentence of each command whole, however long it is."""
+        long = "Do " + "one thing " * 12 + "at last. Nobody reads this."
+        group = Whole("prog", commands=[click.Command("ask", help=long)])
+        said = " ".join(CliRunner().invoke(group, ["--help"]).stdout.split())
+        self.assertIn("one thing at last.", said)
+        self.assertNotIn("Nobody", said)

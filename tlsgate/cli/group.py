@@ -10,8 +10,27 @@ import click
 
 from tlsgate.errors import GateError
 
+#: Longer than any first sentence of a command.
+_SENTENCE = 200
 
-class Commands(click.Group):
+
+class Whole(click.Group):
+    """Commands whose first sentences stand whole in the help; click cuts them off at a line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each command with what it does, over several lines where it takes them."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [
+            (name, command.get_short_help_str(_SENTENCE))
+            for name, command in found
+            if command is not None and not command.hidden
+        ]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
+class Commands(Whole):
     """Commands of a package: `cmd_<name>.command` each, in their own order."""
 
     #: What the program is called in messages.

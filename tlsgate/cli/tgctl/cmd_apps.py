@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api
 from tlsgate.cli.tgctl.cmd_db import pairs
 
 
-@click.group("apps")
+@click.group("apps", cls=Whole)
 def command() -> None:
     """List the applications that agents offer."""
 

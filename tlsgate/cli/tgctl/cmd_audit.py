@@ -11,12 +11,13 @@ import click
 
 from tlsgate.cli.credential import instant
 from tlsgate.cli.door import Asks
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import MOMENT
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api
 
 
-@click.group("audit")
+@click.group("audit", cls=Whole)
 def command() -> None:
     """Read the audit trail."""
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from tlsgate.cli.credential import moment
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import DURATION, DURATION_OR_NONE, WORDS
 from tlsgate.cli.show import Column, key, plain, table
 from tlsgate.cli.tgctl.call import Call, with_api, with_api_and
@@ -32,7 +33,7 @@ OUT_FORMATS = ("file", "openssh", "tls", "pkcs12")
 DB_FORMAT = "db"
 
 
-@click.group("auth")
+@click.group("auth", cls=Whole)
 def command() -> None:
     """Export and rotate authorities; sign identities."""
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api
 
 
-@click.group("db")
+@click.group("db", cls=Whole)
 def command() -> None:
     """List the databases that agents offer."""
 

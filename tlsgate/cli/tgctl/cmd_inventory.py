@@ -9,12 +9,13 @@ from typing import Any
 import click
 
 from tlsgate.cli.door import Asks
+from tlsgate.cli.group import Whole
 from tlsgate.cli.show import Column, key, span, table
 from tlsgate.cli.tgctl.call import Call, with_api
 from tlsgate.cli.tgctl.resources import PAGE
 
 
-@click.group("inventory")
+@click.group("inventory", cls=Whole)
 def command() -> None:
     """List agents and their tunnels."""
 

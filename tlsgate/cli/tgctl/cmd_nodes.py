@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import Column, table
 from tlsgate.cli.tgctl import resources
 from tlsgate.cli.tgctl.call import Call, with_api
 
 
-@click.group("nodes")
+@click.group("nodes", cls=Whole)
 def command() -> None:
     """List the nodes that agents offer."""
 

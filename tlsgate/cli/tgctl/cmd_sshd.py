@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.show import plain
 from tlsgate.cli.tgctl import dropin
 from tlsgate.cli.tgctl.call import Call, with_call
@@ -20,7 +21,7 @@ from tlsgate.errors import BadAsk
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group("sshd")
+@click.group("sshd", cls=Whole)
 def command() -> None:
     """Have this machine's sshd take the cluster's certificates, as its agent says.
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import DURATION, LABELS, WORDS
 from tlsgate.cli.show import Column, plain, span, table
 from tlsgate.cli.tgctl import resources
@@ -15,7 +16,7 @@ from tlsgate.cli.tgctl.call import Call, with_api
 from tlsgate.cli.tgctl.cmd_users import remove, said
 
 
-@click.group("tokens")
+@click.group("tokens", cls=Whole)
 def command() -> None:
     """Make, list and remove join tokens."""
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from tlsgate.cli.door import Asks
+from tlsgate.cli.group import Whole
 from tlsgate.cli.options import DURATION, WORDS
 from tlsgate.cli.show import Column, plain, span, table
 from tlsgate.cli.tgctl import resources
@@ -41,7 +42,7 @@ def with_traits(prefix: str) -> Callable[[F], F]:
     return decorate
 
 
-@click.group("users")
+@click.group("users", cls=Whole)
 def command() -> None:
     """Invite, list, change and remove users."""
 

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from tlsgate.cli.credential import moment
+from tlsgate.cli.group import Whole
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgsh.call import Call, with_call
 
 
-@click.group("mfa")
+@click.group("mfa", cls=Whole)
 def command() -> None:
     """Look at your second factors."""
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from tlsgate.cli.group import Whole
 from tlsgate.cli.tgsh.call import Call, with_call
 from tlsgate.cli.tgsh.nodes import place_for
 from tlsgate.core.certroutes import APP, DB, DB_NAME, DB_USER
 from tlsgate.errors import BadAsk
 
 
-@click.group("proxy")
+@click.group("proxy", cls=Whole)
 def command() -> None:
     """Connect other programs with what is behind the gateway."""
 
