@@ -50,6 +50,13 @@ class AppsTests(CommandCase):
         self.assertIn("board.test", self.says("ls", "-v"))
         shown: list[dict[str, Any]] = json.loads(self.says("ls", "--format=json"))["apps"]
         self.assertEqual([one["logged_in"] for one in shown], [False, False, True])
+        uris = [one["uri"] for one in shown]
+        self.assertEqual(uris[::2], ["https://board.test", "https://wiki.gate.test"])
+        self.assertIn("tgsh proxy app feed", self.says("ls"))
+        self.cluster.answers["GET /v1/me/apps"] = {"apps": [{**FEED, "name": "a_b"}]}
+        self.assertIn("a_b", self.says("ls"))
+        self.cluster.answers["GET /v1/me/apps"] = {"apps": []}
+        self.assertEqual(self.says("ls"), "no application that your roles open\n")
 
     def test_login(self) -> None:
         """A certificate for the one application; how to go on."""

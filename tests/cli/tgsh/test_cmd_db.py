@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from tests.cli.cluster import NOW, Authority, CommandCase
 from tlsgate.cli.tgsh import pgconnect
 from tlsgate.cli.tgsh.pgconf import Reached
@@ -124,6 +126,19 @@ class LoginTests(DbCase):
             self.certificates(), [{"db": "legacy", "db_user": "app", "db_name": "shop"}]
         )
 
+    def test_left_open(self) -> None:
+        """What the certificate does not name is said with what there is to name."""
+        said = self.says("login", "orders")
+        self.assertIn("--db-user says which, of: app, report", said)
+        self.assertIn("--db-name says which, of: *", said)
+        self.assertNotIn("says which", self.says("login", "legacy"))
+
+    def test_psql_there(self) -> None:
+        """The command that login prints is for the psql of this machine."""
+        for version, legacy in ((15, True), (17, False), (0, False)):
+            self.patch(pgconnect, "psql_there", lambda version=version: version)
+            self.assertEqual("--legacy" in self.says("login", "legacy"), legacy)
+
     def test_refused(self) -> None:
         """A database that is not there, one of another kind, and the cluster's own sentence."""
         self.assertIn("no database is called 'nope'", self.fails("login", "nope"))
@@ -198,6 +213,16 @@ class ConfigTests(DbCase):
         self.assertIn(str(file), done.stdout)
         self.assertIn("tgsh proxy db orders --tunnel", done.stderr)
 
+    def test_a_leaf(self) -> None:
+        """Where login saw the web certificate alone, libpq cannot take it for an authority."""
+        file = self.terminal.home / "keys/gate.test/certs.pem"
+        authority = Authority("web ca")
+        file.write_bytes(authority.issue(None).public_bytes(Encoding.PEM))
+        done = self.terminal.run("db", "config", "--format=uri")
+        self.assertIn("libpq believes authorities only", done.stderr)
+        file.write_text(authority.pem)
+        self.says("config", "--format=uri")
+
     def test_legacy(self) -> None:
         """An SSLRequest goes to the listener of the moment, else to the web port."""
         parts, query = self.query("--legacy")
@@ -263,6 +288,7 @@ class ConnectTests(DbCase):
         done = self.terminal.run(
             "db", "connect", "orders", "--", "-c", "SELECT 1", env={"PATH": f"{bin_folder}:/bin"}
         )
+        self.last = done
         return done.exit_code, (bin_folder / "words").read_text().splitlines()
 
     def test_straight(self) -> None:
@@ -272,6 +298,14 @@ class ConnectTests(DbCase):
         self.assertEqual(code, 3)
         self.assertIn("sslnegotiation=direct", words[1])
         self.assertEqual(words[2:], ["-c", "SELECT 1"])
+
+    def test_no_connection(self) -> None:
+        """Where psql got none, what it had to guess is said, with what roles open."""
+        self.says("login", "orders", "--db-user=app")
+        self.run_psql("17.2", 2)
+        said = self.last.stderr
+        self.assertIn("tgsh: without --db-name psql guesses; you may: *", said)
+        self.assertNotIn("--db-user", said)
 
     def test_without_a_name(self) -> None:
         """psql's options are no name, where that was left out."""

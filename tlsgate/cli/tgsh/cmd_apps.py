@@ -8,19 +8,22 @@ from typing import Any
 import click
 
 from tlsgate.cli.credential import moment
+from tlsgate.cli.group import Whole
 from tlsgate.cli.show import Column, key, pairs, plain, table
 from tlsgate.cli.tgsh import narrow as narrows
 from tlsgate.cli.tgsh.appconf import app_of, curl_words, settings
 from tlsgate.cli.tgsh.call import Call, with_call, with_call_and
+from tlsgate.cli.tgsh.flat import Place
 from tlsgate.cli.tgsh.nodes import place_for
 from tlsgate.cli.tgsh.offered import named, offered
 from tlsgate.core.certroutes import APP
 from tlsgate.errors import BadAsk
 
 LOGIN = "tgsh apps login"
+NONE = "no application that your roles open"
 
 
-@click.group("apps")
+@click.group("apps", cls=Whole)
 def command() -> None:
     """Reach applications: list them, get a certificate for one."""
 
@@ -42,8 +45,11 @@ def ls(
     there = set() if call.identity else {one.name for one in narrows.all_kept(call, APP)}
     for one in found:
         one["logged_in"] = one["name"] in there
-    more = _MORE if verbose else ()
-    call.show({"apps": found}, lambda _: table(_COLUMNS + more, found))
+    place = place_for(call)
+    for one in found:
+        one["uri"] = _uri(place, one)
+    columns = _COLUMNS + (_MORE if verbose else ())
+    call.show({"apps": found}, lambda _: table(columns, found) if found else NONE)
 
 
 @command.command("login")
@@ -103,6 +109,19 @@ def config(call: Call, name: str | None, out_format: str | None) -> None:
         click.echo(found[out_format])
 
 
+def _uri(place: Place, one: Mapping[str, Any]) -> str:
+    """Where an application is found; "" where no host name can be made of its name."""
+    try:
+        return app_of(place, one).uri
+    except BadAsk:
+        return ""
+
+
+def _address(one: Mapping[str, Any]) -> str:
+    """What people take to it: no browser opens what speaks TCP."""
+    return f"tgsh proxy app {one['name']}" if one["protocol"] == "tcp" else one["uri"] or "-"
+
+
 def _labels(one: Mapping[str, Any]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(one["labels"].items())) or "-"
 
@@ -114,6 +133,7 @@ def _mark(one: Mapping[str, Any]) -> str:
 _COLUMNS = (
     Column("Name", _mark),
     Column("Protocol", key("protocol")),
+    Column("Address", _address),
     Column("Description", key("description")),
     Column("Labels", _labels),
 )

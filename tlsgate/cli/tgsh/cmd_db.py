@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tlsgate.cli.credential import moment
+from tlsgate.cli.group import Whole
 from tlsgate.cli.show import Column, key, pairs, plain, table
 from tlsgate.cli.tgsh import narrow as narrows
 from tlsgate.cli.tgsh.call import Call, with_call, with_call_and
@@ -19,11 +20,12 @@ from tlsgate.core.certroutes import DB, DB_NAME, DB_USER
 from tlsgate.errors import BadAsk
 
 LOGIN = "tgsh db login"
+NONE = "no database that your roles open"
 #: Whose clients are known here.
 POSTGRES = "postgres"
 
 
-@click.group("db")
+@click.group("db", cls=Whole)
 def command() -> None:
     """Reach databases: list them, get a certificate for one, connect."""
 
@@ -45,7 +47,8 @@ def ls(
     there = set() if call.identity else {one.name for one in narrows.all_kept(call, DB)}
     for one in found:
         one["logged_in"] = one["name"] in there
-    call.show({"databases": found}, lambda _: table(_COLUMNS + (_MORE if verbose else ()), found))
+    columns = _COLUMNS + (_MORE if verbose else ())
+    call.show({"databases": found}, lambda _: table(columns, found) if found else NONE)
 
 
 @command.command("login")
@@ -57,7 +60,7 @@ def ls(
 def login(call: Call, name: str, db_user: str | None, db_name: str | None, ttl: int | None) -> None:
     """Get a certificate that is good for the database NAME only."""
     made = certificate_for(call, name, db_user, db_name, ttl)
-    call.show(_shown(made), lambda _: _told(made))
+    call.show(_shown(made), lambda _: _told(made, left_open(call, made)))
 
 
 @command.command("logout")
@@ -131,7 +134,7 @@ def connect(
     Its exit code is psql's. What stands after `--` is psql's as well:
     tgsh db connect orders -- -c 'SELECT 1'
     """
-    from tlsgate.cli.tgsh.pgconnect import run_psql
+    from tlsgate.cli.tgsh.pgconnect import NOT_CONNECTED, run_psql
 
     if name is not None and name.startswith("-"):  # what stands after `--`, without a name
         words = (name, *words)
@@ -145,7 +148,11 @@ def connect(
         made = narrows.fresh(call, DB, routes_of(name, db_user, db_name))
     else:
         made = certificate_for(call, name, db_user, db_name)
-    click.get_current_context().exit(run_psql(call, made, words))
+    code = run_psql(call, made, words)
+    if code == NOT_CONNECTED:
+        for option, open_to in left_open(call, made).items():
+            click.echo(f"tgsh: without {option} psql guesses; you may: {open_to}", err=True)
+    click.get_current_context().exit(code)
 
 
 def certificate_for(
@@ -170,6 +177,17 @@ def certificate_for(
     return narrows.issue(call, DB, routes, ttl * 60)
 
 
+def left_open(call: Call, made: Narrow) -> dict[str, str]:
+    """What *made* does not name, by the option that does: the words that roles have for it."""
+    asked = {"--db-user": DB_USER, "--db-name": DB_NAME}
+    unsaid = {option: route for option, route in asked.items() if route not in made.routes}
+    if not unsaid:
+        return {}
+    words = {DB_USER: "db_users", DB_NAME: "db_names"}
+    one = named(call.api(), DB, made.name)
+    return {option: plain(", ".join(one[words[route]])) for option, route in unsaid.items()}
+
+
 def routes_of(name: str, db_user: str | None, db_name: str | None) -> dict[str, str]:
     """What a certificate for a database says."""
     found = {DB: name, DB_USER: db_user or "", DB_NAME: db_name or ""}
@@ -184,13 +202,19 @@ def _only(words: list[str]) -> str | None:
 
 def _reached(call: Call, one: Narrow, legacy: bool) -> Any:
     """Where the client of a database connects."""
-    from tlsgate.cli.tgsh.pgconf import is_guess, straight
+    from tlsgate.cli.tgsh.pgconf import is_guess, is_leaf, straight
 
     place = place_for(call)
     if is_guess(place):
         click.echo(
             "tgsh: warning: after a login with --ca-pin the web certificate's authority is not "
             f"known; where psql does not believe it, `tgsh proxy db {one.name} --tunnel` does",
+            err=True,
+        )
+    elif is_leaf(place):
+        click.echo(
+            "tgsh: warning: the login has seen the web certificate without its authority, and "
+            f"libpq believes authorities only; `tgsh proxy db {one.name} --tunnel` does without",
             err=True,
         )
     return straight(place, one, _listener(call) if legacy else None)
@@ -229,19 +253,27 @@ def _shown(made: Narrow) -> dict[str, Any]:
     }
 
 
-def _told(made: Narrow) -> str:
+def _told(made: Narrow, unsaid: Mapping[str, str]) -> str:
+    from tlsgate.cli.tgsh.pgconnect import DIRECT, psql_there
+
     name = shlex.quote(made.name)
+    # A psql that is there decides; where there is none, somebody else's may be newer.
+    legacy = " --legacy" if 0 < psql_there() < DIRECT else ""
+
+    def which(route: str, option: str) -> str:
+        return made.routes.get(route) or f"{option} says which, of: {unsaid[option]}"
+
     lines = pairs(
         [
             ("Database", made.name),
-            ("User", made.routes.get(DB_USER) or "any that your roles allow"),
-            ("Inside", made.routes.get(DB_NAME) or "any that your roles allow"),
+            ("User", which(DB_USER, "--db-user")),
+            ("Inside", which(DB_NAME, "--db-name")),
             ("Valid until", moment(made.not_after)),
         ]
     )
     return (
         f"{lines}\n\nNow:\n  tgsh db connect {name}\n  tgsh proxy db {name} --tunnel\n"
-        f'  psql "$(tgsh db config {name} --format=uri)"'
+        f'  psql "$(tgsh db config {name} --format=uri{legacy})"'
     )
 
 

@@ -141,6 +141,18 @@ def is_guess(place: Place) -> bool:
     return kept is not None and kept == text_of(place.authorities)
 
 
+def is_leaf(place: Place) -> bool:
+    """Whether all that is kept of the web certificate's authority is another's certificate."""
+    from cryptography import x509
+
+    kept = text_of(place.web_authorities) or ""
+    try:
+        found = x509.load_pem_x509_certificates(kept.encode())
+    except ValueError:  # the word `system`, or none
+        return False
+    return all(one.issuer != one.subject for one in found)
+
+
 def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
 

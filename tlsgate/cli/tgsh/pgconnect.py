@@ -29,6 +29,8 @@ from tlsgate.errors import BadAsk
 
 #: The first libpq that begins with TLS.
 DIRECT = 17
+#: What psql ends with where it got no connection.
+NOT_CONNECTED = 2
 _LOOK_SECONDS = 10.0
 _PORT = 5432
 
@@ -48,6 +50,12 @@ def run_psql(call: Call, narrow: Narrow, words: Sequence[str]) -> int:
         return _run(command(psql, straight(place, narrow), words))
     call.trace("psql gets a local proxy")
     return _through(call, place, narrow, psql, words)
+
+
+def psql_there() -> int:
+    """The major version of the psql on this machine; 0 where there is none."""
+    psql = shutil.which("psql")
+    return psql_version(psql) if psql else 0
 
 
 def psql_version(psql: str) -> int:
