@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.support.certs import pki
 from tests.support.cluster import ClusterCase, Holder, new_key
+from tests.support.common import common, no_bugs
 from tests.support.echo import Echo
 from tests.support.harness import Gate, drain, receive
 
@@ -16,9 +17,14 @@ from tests.support.harness import Gate, drain, receive
 class LoginTests(ClusterCase):
     """From an invite to a certificate, and what the certificate opens."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.shared = common(self, type(self).cluster)
+        no_bugs(self, self.shared)
+
     def test_the_three_doors(self) -> None:
         """Who has logged in asks the API by token and by name; the operator by the socket."""
-        gate = self.cluster()
+        gate = self.shared
         alice = self.login(gate, self.add_user(gate, "alice", ["access", "editor"]))
         for alpn, name in (
             ("tlsgate-auth", "gw.test"),
@@ -34,15 +40,15 @@ class LoginTests(ClusterCase):
 
     def test_wrong_words(self) -> None:
         """A wrong password, a used code and an unknown user get one and the same answer."""
-        gate = self.cluster()
-        user = self.add_user(gate, "alice")
+        gate = self.shared
+        user = self.add_user(gate, "anna")
         used = user.code(time.time())
         body: dict[str, Any] = {"tls_public_key": new_key()[1], "ssh_public_key": None}
         answers = []
         for name, password, code in (
-            ("alice", "wrong" * 4, used),
+            ("anna", "wrong" * 4, used),
             ("nobody", user.password, used),
-            ("alice", user.password, "000000"),
+            ("anna", user.password, "000000"),
         ):
             asked = {**body, "user": name, "password": password, "otp": code}
             answer = self.web(gate, "POST", "/v1/login", asked)
@@ -52,8 +58,8 @@ class LoginTests(ClusterCase):
 
     def test_no_certificate_and_a_foreign_one(self) -> None:
         """The API's doors take the cluster's certificates alone, whatever is offered."""
-        gate = self.cluster()
-        alice = self.login(gate, self.add_user(gate, "alice"))
+        gate = self.shared
+        alice = self.login(gate, self.add_user(gate, "ada"))
         context = ssl.create_default_context(cafile=str(alice.cas))
         context.set_alpn_protocols(["tlsgate-auth"])
         with self.assertRaises(ssl.SSLError):
@@ -91,9 +97,14 @@ class RouteCase(ClusterCase):
 class RouteTests(RouteCase):
     """Static routes that roles decide about."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.shared = common(self, type(self).gated)
+        no_bugs(self, self.shared)
+
     def test_a_role_opens_a_route(self) -> None:
         """Who has the role gets through; who has not is refused, and the log says why."""
-        gate = self.gated()
+        gate = self.shared
         self.add_user(gate, "alice", ["access"])
         self.add_user(gate, "eve", ["auditor"])
         alice, eve = self.sign(gate, "alice"), self.sign(gate, "eve")
@@ -106,23 +117,23 @@ class RouteTests(RouteCase):
 
     def test_s52_a_lock_ends_what_is_open(self) -> None:
         """Within a second of the lock the user's connections are gone, and no others."""
-        gate = self.gated()
-        self.add_user(gate, "alice")
+        gate = self.shared
+        self.add_user(gate, "anna")
         self.add_user(gate, "bob")
-        alice, bob = self.sign(gate, "alice"), self.sign(gate, "bob")
-        open_ones = [self.reach(gate, alice, "echo") for _ in range(20)]
+        anna, bob = self.sign(gate, "anna"), self.sign(gate, "bob")
+        open_ones = [self.reach(gate, anna, "echo") for _ in range(20)]
         other = self.reach(gate, bob, "echo")
         for one in (*open_ones, other):
             self.addCleanup(one.close)
             self.assertEqual(self.says(one), b"hello")
-        gate.admin("POST", "/v1/locks", {"target": {"user": "alice"}, "message": "gone"})
+        gate.admin("POST", "/v1/locks", {"target": {"user": "anna"}, "message": "gone"})
         since = time.monotonic()
         for one in open_ones:
             with contextlib.suppress(OSError):  # a reset is an end too
                 self.assertEqual(drain(one), b"")
         self.assertLess(time.monotonic() - since, 1.0)
         self.assertEqual(self.says(other), b"hello")
-        with self.reach(gate, alice, "echo") as again:
+        with self.reach(gate, anna, "echo") as again:
             self.assertEqual(self.says(again), b"")
 
 

@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.agent import AgentCase
 from tests.support.child import program
 from tests.support.cluster import Holder
-from tests.support.harness import CLIENT_SECONDS
+from tests.support.common import common, no_bugs
+from tests.support.harness import CLIENT_SECONDS, Gate
 from tests.support.jump import SshFiles
 from tests.support.servers import Sshd
 
@@ -21,16 +22,25 @@ POLICY = Path(__file__).parents[2] / "etc" / "ssh-audit-policy.txt"
 
 
 class JumpCase(AgentCase):
-    """A cluster whose jump host has a port of its own, too."""
+    """A cluster whose jump host has a port of its own, too; one for all tests of a class."""
 
     def setUp(self) -> None:
-        """Start it, and give alice what she needs."""
+        """Give alice what she needs."""
         super().setUp()
+        self.house = common(self, type(self).begin)
+        no_bugs(self, self.house)
+        self.become("alice")
+
+    def begin(self) -> Gate:
+        """Start the cluster."""
         self.house = self.cluster(proxy={"listen_addr": "127.0.0.1:0"})
         self.role("dev", {"env": "dev"})
         self.add_user(self.house, "alice", ("dev",))
-        self.alice = self.sign(self.house, "alice")
-        self.files = SshFiles(self.alice)
+        return self.house
+
+    def become(self, name: str) -> None:
+        """Use the cluster as that user."""
+        self.files = SshFiles(self.sign(self.house, name))
         self.files.write_config(self.house.port("ssh"))
 
     def role(self, name: str, labels: dict[str, str]) -> None:
@@ -143,13 +153,16 @@ class JumpTests(JumpCase):
 class NodeTests(JumpCase):
     """The jump host, and an agent behind it whose sshd takes one key."""
 
-    def setUp(self) -> None:
-        """A node with its sshd."""
-        super().setUp()
-        self.sshd = self.serve(Sshd())
-        where = f"127.0.0.1:{self.sshd.port}"
-        self.db1 = self.agent(self.house, "db1", labels={"env": "dev"}, sshd_addr=where)
-        self.prod1 = self.agent(self.house, "prod1", labels={"env": "prod"}, sshd_addr=where)
+    sshd: ClassVar[Sshd]
+
+    def begin(self) -> Gate:
+        """A node with its sshd, and another one."""
+        house = super().begin()
+        sshd = type(self).sshd = self.serve(Sshd())
+        where = f"127.0.0.1:{sshd.port}"
+        self.agent(house, "db1", labels={"env": "dev"}, sshd_addr=where)
+        self.agent(house, "prod1", labels={"env": "prod"}, sshd_addr=where)
+        return house
 
     def node(self, *more: str, how: Sequence[str] = ()) -> list[str | Path]:
         """`ssh` to a node's sshd over the jump host."""
@@ -190,6 +203,8 @@ class NodeTests(JumpCase):
 
     def test_locked(self) -> None:
         """A lock on the user cuts the connection, whose user `tgctl connections` knows."""
+        self.add_user(self.house, "eve", ("dev",))
+        self.become("eve")
         running = subprocess.Popen(
             [str(word) for word in self.node("db1", "echo in; sleep 60")],
             stdin=subprocess.DEVNULL,
@@ -201,8 +216,8 @@ class NodeTests(JumpCase):
         self.addCleanup(running.stdout.close)
         self.assertEqual(running.stdout.readline(), b"in\n")
         rows = self.house.admin("GET", "/v1/connections")
-        self.assertIn(("ssh", "alice"), [(row["listener"], row["identity"]) for row in rows])
-        self.house.admin("POST", "/v1/locks", {"target": {"user": "alice"}, "message": "out"})
+        self.assertIn(("ssh", "eve"), [(row["listener"], row["identity"]) for row in rows])
+        self.house.admin("POST", "/v1/locks", {"target": {"user": "eve"}, "message": "out"})
         self.assertNotEqual(running.wait(5), 0)
         found = self.run_it(*self.node("db1", "echo in"))
         self.assertEqual(found.stdout, b"")
