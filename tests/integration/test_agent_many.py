@@ -16,9 +16,6 @@ from tests.support.sshcase import CLIENT_SECONDS as PROGRAM_SECONDS
 from tests.support.sshcase import Person, SshCase
 from tests.support.watched import close_all
 
-#: For `tests.support.together`.
-ALONE = "it holds a thousand sessions"
-
 _SESSIONS = sized(5, 50)
 _OTHERS = sized(95, 950)
 _AT_ONCE = 4

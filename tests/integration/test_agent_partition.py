@@ -21,9 +21,6 @@ from tests.support.connects import connect
 from tests.support.harness import Gate
 from tests.support.ports import free_port
 
-#: For `tests.support.together`.
-ALONE = "it counts seconds in which networks are gone"
-
 _PING_SECONDS = 1.0
 #: Three periods, each on a wheel that turns four times a second, and the machine's own time.
 _NOTICED_SECONDS = 3 * (_PING_SECONDS + 0.25) + 1.0

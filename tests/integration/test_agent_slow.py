@@ -21,9 +21,6 @@ from tests.support.echo import Echo, Target
 from tests.support.harness import CLIENT_SECONDS, Gate
 from tests.support.watched import Cost
 
-#: For `tests.support.together`.
-ALONE = "it counts memory and time under load"
-
 _BULK = sized(32 << 20, 64 << 20)
 _LITTLE = 1_000_000
 _SIZES = (262_144, 65_537)

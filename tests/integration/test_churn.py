@@ -18,9 +18,6 @@ from tests.support.harness import ROOT, Gate, GateCase, drain, receive, route
 from tests.support.ports import free_port
 from tests.support.watched import descriptors, enter, hang_up_hard, knock, memory_kib, opening
 
-#: For `tests.support.together`.
-ALONE = "it makes thousands of connections"
-
 _WAVES = 10
 _WAVE = sized(300, 2_000)
 

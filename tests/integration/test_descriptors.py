@@ -14,9 +14,6 @@ from tests.support.child import during, program, sized, until
 from tests.support.harness import Gate
 from tests.support.ports import free_port
 
-#: For `tests.support.together`.
-ALONE = "it counts CPU"
-
 #: What the daemon may open, and how many clients come.
 _ALLOWED, _CLIENTS = 256, sized(600, 1000)
 _SECONDS = sized(4, 20)

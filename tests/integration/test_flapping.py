@@ -15,9 +15,6 @@ from tests.support.harness import Gate, GateCase, receive, route
 from tests.support.ports import free_port
 from tests.support.watched import close_all, descriptors, enter, hang_up_hard, knock
 
-#: For `tests.support.together`.
-ALONE = "it counts time under load"
-
 #: Connections in each bad state.
 _EACH = sized(80, 12_000)
 

@@ -15,9 +15,6 @@ from tests.support.echo import Echo, Target
 from tests.support.harness import Gate, GateCase, receive, route
 from tests.support.watched import Cost, Regular, descriptors, enter, knock
 
-#: For `tests.support.together`.
-ALONE = "it counts memory and time under load"
-
 _PAIRS = sized(200, 1_000)
 
 #: What the daemon may hold for a pair (R12).
