@@ -167,7 +167,12 @@ class ForeignTests(SynchronousTestCase):
         for origin, foreign in ((OWN, False), (b"https://evil.example", True), (b"null", True)):
             found = is_foreign(b"GET", [(b"origin", origin)], HOST, upgrade=True)
             self.assertEqual(found, foreign)
+            found = is_foreign(b"GET", [(b"origin", origin)], HOST, upgrade=True, certified=True)
+            self.assertEqual(found, foreign)
         self.assertTrue(is_foreign(b"GET", [], HOST, upgrade=True))
+        self.assertFalse(is_foreign(b"GET", [], HOST, upgrade=True, certified=True))
+        site = [(b"sec-fetch-site", b"cross-site")]
+        self.assertTrue(is_foreign(b"GET", site, HOST, upgrade=True, certified=True))
 
     def test_origin(self) -> None:
         """An origin has a port where it is not the usual one."""

@@ -155,7 +155,9 @@ def origin_of(host: str) -> bytes:
     return b"https://" + host.lower().removesuffix(":443").encode()
 
 
-def is_foreign(method: bytes, headers: Headers, host: str, *, upgrade: bool) -> bool:
+def is_foreign(
+    method: bytes, headers: Headers, host: str, *, upgrade: bool, certified: bool = False
+) -> bool:
     """Whether another origin's page has made this request, and it could change something.
 
     A neighbour below the same domain is as foreign as anybody: browsers send it our cookie.
@@ -165,13 +167,15 @@ def is_foreign(method: bytes, headers: Headers, host: str, *, upgrade: bool) -> 
         host: "name[:port]" that the request is for.
         upgrade: it wants another protocol, so everything may follow; browsers always say who
             asks for that.
+        certified: a client certificate says who asks, as programs do that know of no origin.
+            Browsers show one to any page's request, and know no SameSite for it.
     """
+    if method in _SAFE and not upgrade:
+        return False
     origin, site = _only(headers, b"origin"), _only(headers, b"sec-fetch-site")
     own = origin_of(host)
     if upgrade:
-        return origin != own
-    if method in _SAFE:
-        return False
+        return origin != own and not (certified and origin is None and site is None)
     if site is not None:
         return site not in (b"same-origin", b"none") or origin not in (None, b"null", own)
     return origin not in (None, own)

@@ -105,6 +105,19 @@ class AdmitTests(SessionCase):
         self.assertIsInstance(self.admit(SESSION, own, method=b"POST"), Acting)
         self.assertIsInstance(self.admit(SESSION, own, upgrade=True), Acting)
 
+    def test_foreign_certificate(self) -> None:
+        """S29: browsers show a client certificate to any page's request; programs say no origin."""
+        evil = (b"origin", b"https://evil.gate.example.com")
+        site = (b"sec-fetch-site", b"same-site")
+        ann: dict[str, Any] = {"user": "alice", "certificate": b"der"}
+        for more in ({"method": b"POST"}, {"upgrade": True}):
+            self.assertEqual(self.reply(evil, **ann, **more).status, 403)
+            self.assertEqual(self.reply(evil, SESSION, **ann, **more).status, 403)
+            self.assertEqual(self.reply(site, **ann, **more).status, 403)
+            self.assertIsNone(self.admit(**ann, **more))
+            self.assertIsNone(self.admit((b"origin", f"https://{HOST}".encode()), **ann, **more))
+        self.assertIsNone(self.admit(evil, **ann))
+
     def test_program(self) -> None:
         """Without a session a program hears in JSON where one logs in."""
         for fields in ({}, {"upgrade": True}, {"method": b"POST"}):

@@ -2,7 +2,8 @@
 
 1. Requests with a client certificate are that certificate's; a session cookie beside it has to
    be of the same user (S31).
-2. A request with a session cookie is its user's, if no foreign page has made it (S29).
+2. A request with a session cookie is its user's. Neither counts where a foreign page has made
+   the request (S29).
 3. A browser without one is sent to the console, with its own page and a secret in a cookie,
    and comes back to `/x-tlsgate-auth` with a one-shot code, which becomes a session here.
 4. Programs get 401 as JSON. `/x-tlsgate-logout` ends the session here and everywhere.
@@ -118,10 +119,19 @@ class Sessions:
                 return await self._logout(shown)
             return self._page(shown, 404, "There is nothing at this address.")
         cookie = appsession.one_cookie(shown.headers, appsession.SESSION)
-        if shown.user is not None and cookie is None:
-            return None
-        if cookie is None:
+        if cookie is None and shown.user is None:
             return self._launch(shown)
+        foreign = appsession.is_foreign(
+            shown.method,
+            shown.headers,
+            shown.host,
+            upgrade=shown.upgrade,
+            certified=shown.user is not None,
+        )
+        if foreign and shown.user is not None:
+            return self._page(shown, 403, _FOREIGN)
+        if cookie is None:
+            return None
         found = await self._known.find(self._key(shown, cookie))
         if isinstance(found, int):
             if shown.user is not None:
@@ -130,9 +140,6 @@ class Sessions:
             return self._launch(shown, over=True) if found == 401 else self._problem(shown, found)
         if shown.user is not None:
             return None if shown.user == found.user else self._page(shown, 403, _OTHER)
-        foreign = appsession.is_foreign(
-            shown.method, shown.headers, shown.host, upgrade=shown.upgrade
-        )
         return self._page(shown, 403, _FOREIGN) if foreign else found
 
     def _console(self, shown: Shown) -> str:
