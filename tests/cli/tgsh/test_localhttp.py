@@ -44,9 +44,18 @@ class CheckTests(SynchronousTestCase):
         self.assertEqual(self.status(evil, (b"upgrade", b"websocket")), 403)
         self.assertEqual(self.status(site), 403)
         self.assertEqual(self.status((b"sec-fetch-site", b"same-site")), 403)
-        link = (b"sec-fetch-mode", b"navigate")
-        self.assertEqual(self.status(site, link), 0)
-        self.assertEqual(self.status(site, link, method=b"POST"), 403)
+        moves = (b"sec-fetch-mode", b"navigate")
+        link = (moves, (b"sec-fetch-dest", b"document"))
+        self.assertEqual(self.status(site, *link), 0)
+        self.assertEqual(self.status(site, *link, method=b"POST"), 403)
+
+    def test_read_by_another_page(self) -> None:
+        """It reads nothing, in browsers of before Sec-Fetch-Site too, and frames nothing."""
+        self.assertEqual(self.status((b"origin", b"http://evil.test")), 403)
+        self.assertEqual(self.status((b"origin", b"http://evil.test"), method=b"OPTIONS"), 403)
+        site, moves = (b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"navigate")
+        for part in (b"iframe", b"frame", b"embed", b"object"):
+            self.assertEqual(self.status(site, moves, (b"sec-fetch-dest", part)), 403)
 
     def test_our_own_page(self) -> None:
         """The application's own pages may."""
@@ -54,7 +63,6 @@ class CheckTests(SynchronousTestCase):
             self.assertEqual(self.status((b"origin", origin), method=b"POST"), 0)
         self.assertEqual(self.status((b"origin", b"https://127.0.0.1:8080"), method=b"POST"), 403)
         self.assertEqual(self.status((b"sec-fetch-site", b"same-origin"), method=b"POST"), 0)
-        self.assertEqual(self.status((b"origin", b"http://evil.test")), 0)
 
     def test_target(self) -> None:
         """No proxy is asked for here."""

@@ -3,8 +3,9 @@
 Every page in a browser on this machine can send requests to 127.0.0.1, and here they would
 count as the user's. So a request has to name our own address as its host (a name that was
 bound to 127.0.0.1 for the attack does not), and one that another page sends is refused unless
-it only follows a link. Browsers tell who sends by `Origin` and `Sec-Fetch-Site`
-(https://www.w3.org/TR/fetch-metadata/).
+it only follows a link: no cookie is asked for here that browsers would keep back, so a page could
+read whatever an application lets anybody's page read, or show it in a frame of its own.
+Browsers tell who sends by `Origin` and `Sec-Fetch-Site` (https://www.w3.org/TR/fetch-metadata/).
 
 What is ours becomes the application's on the way in (Host, Origin, Referer), and the reverse
 on the way out (Location, cookies).
@@ -20,7 +21,9 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 #: They are about one connection (RFC 9110 section 7.6.1); an upgrade keeps what names it.
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection"})
-_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+#: What a browser says of a link that becomes a page of its own, and no part of another.
+_FOLLOWS = frozenset({(b"sec-fetch-mode", b"navigate"), (b"sec-fetch-dest", b"document")})
+_HERE = frozenset({b"same-origin", b"none"})
 
 
 @frozen
@@ -52,15 +55,12 @@ class Names:
             return Refused(403, f"this is {self.shown.decode()}, and nobody else")
         if not target.startswith(b"/") and target != b"*":
             return Refused(400, "only paths can be asked for")
-        upgrade = any(name == b"upgrade" for name, _ in headers)
+        follows = method == b"GET" and {*headers} >= _FOLLOWS
         for name, value in headers:
             if name == b"origin" and not self._is_own(value):
-                if upgrade or method not in _SAFE:
-                    return Refused(403, "another page may not send this")
-            elif name == b"sec-fetch-site" and value in (b"cross-site", b"same-site"):
-                follows = (b"sec-fetch-mode", b"navigate") in headers and method == b"GET"
-                if not follows:
-                    return Refused(403, "another page may not send this")
+                return Refused(403, "another page may not send this")
+            if name == b"sec-fetch-site" and value.lower() not in _HERE and not follows:
+                return Refused(403, "another page may not send this")
         return None
 
     def to_app(self, headers: Headers) -> list[tuple[bytes, bytes]]:
