@@ -236,6 +236,19 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(len(looks), 1)
         self.end()
 
+    def test_other_authorities(self) -> None:
+        """What was signed for databases is asked for anew when an authority changes."""
+        self.begin()
+        forgotten: list[int] = []
+        opening = self.crew.requests.openings["db", "postgres"]
+        self.patch(opening, "forget", lambda: forgotten.append(1))
+        public = self.cluster.authorities.public()["host"]
+        self.door.live.say(event("lock", "l", lock("l", user="alice")))
+        self.assertEqual(forgotten, [])
+        self.door.live.say(event("cert_authority", "host", public))
+        self.assertEqual(forgotten, [1])
+        self.end()
+
     def test_it_is_cut(self) -> None:
         """A second signal ends everything; a drain that waits is over."""
         self.begin()

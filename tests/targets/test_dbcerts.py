@@ -51,6 +51,20 @@ class PassportsTests(DatabaseCase):
         self.assertIsNot(self.successResultOf(self.get()), first)
         self.assertEqual(len(self.door.asked), 2)
 
+    def test_other_authorities(self) -> None:
+        """After a change of authorities nothing of before is used, not even what was on its way."""
+        first = self.successResultOf(self.get())
+        self.passports.forget_all()
+        self.assertIsNot(self.successResultOf(self.get()), first)
+        self.passports.forget_all()
+        held = self.held()
+        late = self.get()
+        self.passports.forget_all()
+        held[0].callback(None)
+        self.successResultOf(late)
+        self.get()
+        self.assertEqual(len(self.door.asked), 4)
+
     def test_one_for_each(self) -> None:
         """Another database, or another user of it, is another certificate."""
         self.get()

@@ -11,7 +11,7 @@ from tlsgate.config.settings import OfferSettings, TargetTls
 from tlsgate.core.access import Decision
 from tlsgate.core.wire.pgmessages import Key, Message, Startup, cancel_request, read_error
 from tlsgate.targets import openings, pgstart
-from tlsgate.targets.postgres import postgres
+from tlsgate.targets.postgres import Postgres
 
 KEY = bytes(range(36))
 DETAILS = {"db_user": "app", "db_name": "shop", "key": KEY.hex()}
@@ -40,7 +40,7 @@ class OpenedCase(DatabaseCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.open = postgres()
+        self.open = Postgres()
 
     def begin(self, details: dict[str, str] | None = None, **tls: Any) -> Any:
         """Begin; gives what stops it."""

@@ -43,7 +43,7 @@ from tlsgate.service.querytrail import QueryTrail
 from tlsgate.service.requests import Requests
 from tlsgate.service.sshnode import NoSsh, SshNode
 from tlsgate.targets import check_files, openings
-from tlsgate.targets.base import Openings
+from tlsgate.targets.base import Openings, nothing
 from tlsgate.tls.fast import Slab
 from tlsgate.tls.peer import load_cas
 from tlsgate.tunnel import finding
@@ -332,6 +332,9 @@ class AgentCrew:
         self.enrolment.beat()
 
     def _changed(self, what: frozenset[str]) -> None:
+        if "cert_authority" in what:
+            for opening in self.requests.openings.values():
+                getattr(opening, "forget", nothing)()
         if what & _CONCERNS:
             self.requests.look()
 

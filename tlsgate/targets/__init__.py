@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tlsgate.targets.base import Openings
 from tlsgate.targets.plain import plain
-from tlsgate.targets.postgres import postgres
+from tlsgate.targets.postgres import Postgres
 from tlsgate.targets.secure import Web, check_files
 
 __all__ = ["check_files", "openings"]
@@ -16,5 +16,5 @@ def openings() -> Openings:
         ("node", "ssh"): plain,
         ("app", "http"): Web(),
         ("app", "tcp"): plain,
-        ("db", "postgres"): postgres(),
+        ("db", "postgres"): Postgres(),
     }

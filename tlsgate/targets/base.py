@@ -134,6 +134,8 @@ class Arrived:
 
 #: Begins, and gives what stops it: called once at most, when the client has gone or is cut,
 #: and never after `refuse`, `carry` or `give_up`. Whoever calls it closes both sides.
+#: One that remembers what the cluster's authorities have signed has a method `forget()`, which
+#: is called when one of them has another key or is in another phase.
 Opening = Callable[[Arrived], Callable[[], None]]
 
 #: By kind and protocol.

@@ -90,10 +90,17 @@ class Passports:
     def __init__(self) -> None:
         self._known: OrderedDict[Whose, Passport] = OrderedDict()
         self._asked: dict[Whose, Deferred[None]] = {}
+        #: What is on its way at a change of authorities is not remembered.
+        self._round = 0
 
     def forget(self, whose: Whose) -> None:
         """It was of no use: ask again next time."""
         self._known.pop(whose, None)
+
+    def forget_all(self) -> None:
+        """The authorities are others: nobody shall be refused with what the last ones signed."""
+        self._known.clear()
+        self._round += 1
 
     async def get(self, arrived: Arrived, db_user: str) -> Passport:
         """What to show as *db_user* of the database that *arrived* is for.
@@ -120,9 +127,11 @@ class Passports:
     async def _ask(self, arrived: Arrived, whose: Whose) -> Passport:
         over = self._asked[whose] = Deferred()
         failure: GateError | None = None
+        now = self._round
         try:
             made = await _issue(arrived, whose)
-            self._known[whose] = made
+            if now == self._round:
+                self._known[whose] = made
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             return made

@@ -11,27 +11,31 @@ from collections.abc import Callable
 from tlsgate.core.wire.pgmessages import cancel_request
 from tlsgate.errors import TunnelBroken
 from tlsgate.net.ends import SecureEnd
-from tlsgate.targets.base import Arrived, Opening
+from tlsgate.targets.base import Arrived
 from tlsgate.targets.dbcerts import Passports
 from tlsgate.targets.pgkeys import Keys
 from tlsgate.targets.pgstart import Start
 
 
-def postgres() -> Opening:
-    """Make the opening of one agent, with the certificates and the keys that it remembers."""
-    passports, keys = Passports(), Keys()
+class Postgres:
+    """The opening of one agent, with the certificates and the keys that it remembers."""
 
-    def open_one(arrived: Arrived) -> Callable[[], None]:
-        details = arrived.asked.details
+    def __init__(self) -> None:
+        self._passports, self._keys = Passports(), Keys()
+
+    def __call__(self, arrived: Arrived) -> Callable[[], None]:
+        """Begin; see `base.Opening`."""
         made: Start
-        if "cancel" in details:
-            made = _Cancelling(arrived, passports, keys)
+        if "cancel" in arrived.asked.details:
+            made = _Cancelling(arrived, self._passports, self._keys)
         else:
-            made = Start(arrived, passports, keys)
+            made = Start(arrived, self._passports, self._keys)
         made.start()
         return made.stop
 
-    return open_one
+    def forget(self) -> None:
+        """Ask auth anew; see `base.Opening`."""
+        self._passports.forget_all()
 
 
 class _Cancelling(Start):
