@@ -205,7 +205,7 @@ class CrewTests(SynchronousTestCase):
         folder = self.folder / "plugins"
         folder.mkdir(parents=True, mode=0o700)
         self.addCleanup(registry.load_targets, None)
-        (folder / "ledger.py").write_text(source())
+        (folder / "accounts.py").write_text(source())
         self.make(TARGETS)
         self.begin()
         self.now(self.crew.prepare(self.orders(text)))
@@ -213,7 +213,7 @@ class CrewTests(SynchronousTestCase):
         self.now(self.crew.commit())
         self.assertIn(("db", "x-ledger"), self.crew.requests.openings)
         self.assertEqual(self.crew.offers()[0].facts["protocol"], "x-ledger")
-        (folder / "ledger.py").write_text(source(protocol="x-other"))
+        (folder / "accounts.py").write_text(source(protocol="x-other"))
         (folder / "broken.py").write_text("1 / 0")
         self.now(self.crew.prepare(self.orders(text)))  # the older one runs on
         self.crew.abort()
