@@ -99,7 +99,7 @@ class ServingTests(StreamCase):
         """Where the client has ended first, the agent's END and ENDED leave in one write."""
         served = self.serve()
         session = Overheard(self.theirs._wire.session)
-        self.theirs._wire.session = session
+        self.theirs._wire.session = self.theirs._wire._raw = session
         served.client.shutdown(socket.SHUT_WR)
         self.yard.settle()
         served.target.shutdown(socket.SHUT_WR)

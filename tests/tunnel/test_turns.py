@@ -15,6 +15,7 @@ from tests.tunnel.yard import NO, Agent, Asker, Served, asked
 from tlsgate.core.frames import FrameKind, frame, header, message, numbered
 from tlsgate.core.offers import Answered
 from tlsgate.net.ends import CHUNK
+from tlsgate.tunnel.streamend import StreamEnd, StreamSocket
 from tlsgate.tunnel.turns import LEAVE_BYTES, LEAVE_SECONDS
 
 #: struct linger {l_onoff=1, l_linger=0}: close() resets (socket(7)).
@@ -369,6 +370,32 @@ class DoubtTests(StreamCase):
         _, served = self.open(frame(FrameKind.DATA, b"one") + frame(FrameKind.DATA, b"two"))
         self.yard.settle()
         self.assertEqual(read(served.client), b"onetwo")
+
+    def test_frames_and_a_part_in_one_record(self) -> None:
+        """However much is read at once, nothing is lost, doubled or told too early."""
+        frames = [frame(FrameKind.DATA, words) for words in (b"abcdef", b"ghi", b"jk")]
+        for size in (*range(1, 11), 100):
+            self.setUp()
+            sock, got = self._lent(), [b""]
+            self.wild.send(b"".join(frames)[:-3])
+            self.yard.settle()
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    got.append(sock.recv(size))
+            self.wild.send(frames[2][-3:] + numbered(FrameKind.END, 1))
+            self.yard.settle()
+            while some := sock.recv(size):
+                got.append(some)
+            self.assertEqual(b"".join(got), b"abcdefghijk", size)
+            self.assertLessEqual(max(map(len, got)), size)
+
+    def _lent(self) -> StreamSocket:
+        """What a refusal would read and write of a client that is there."""
+        asker = self.ask()
+        self.wild.send(message(FrameKind.STATUS, {"n": 1, "answered": Answered().told()}))
+        end = self.yard.until(lambda: asker.end)
+        assert isinstance(end, StreamEnd)
+        return end.lent.socket
 
     def test_frames_of_all_cuts(self) -> None:
         """Frames arrive the same wherever the agent's records cut them."""

@@ -1,9 +1,10 @@
 """One client's end of a stream: DATA frames in and out of the relay's slab, with no copy.
 
 1. A `Wire` is the connection: it reads the header of a frame, and the frames that carry no
-   client's bytes. It never reads past the frame that it is in.
+   client's bytes.
 2. A `StreamEnd` is what one client's relay has of it. Its header goes into the slab's headroom
-   and leaves with the bytes in one write; what comes is read to where the relay wants it.
+   and leaves with the bytes in one write; what comes is read to where the relay wants it, and
+   its header with it. What such a read finds behind the frame the wire gets back (`keep`).
 3. A `Loan` is that end's lease. Closing it ends the client on the stream, and not the
    connection; an end whose loan is closed reads and writes nothing any more.
 
@@ -56,6 +57,8 @@ _LIMITS: Final = only(
 #: A frame shorter than this is the end of what was sent; see `ends`.
 _SHORT: Final = 4096
 
+_LOST: Final = "it was cut while a client was served"
+
 
 class Wire:
     """The frames of one stream's connection, whoever they are for.
@@ -65,12 +68,15 @@ class Wire:
         received, sent: bytes of clients and targets so far.
         late: frames of ours that the socket has not taken yet, or not whole.
         write_again: TLS wants to read before it can write them.
+        session: to read from; what has been read already comes first.
     """
 
     __slots__ = (
         "_body",
+        "_early",
         "_head",
         "_kind",
+        "_raw",
         "_size",
         "_slab",
         "late",
@@ -82,7 +88,10 @@ class Wire:
     )
 
     def __init__(self, session: Session, slab: Slab, unread: bytes) -> None:
-        self.session: Session = _Early(session, unread) if unread else session
+        self.session = self._raw = session
+        self._early: _Early | None = None
+        if unread:
+            self.keep(unread)
         self._slab = slab
         self.left = 0
         self.received = 0
@@ -93,6 +102,41 @@ class Wire:
         self._kind: FrameKind | None = None
         self._size = 0
         self._body = b""
+
+    def keep(self, unread: bytes) -> None:
+        """Have *unread* read again, before anything else; nothing else is kept yet."""
+        self.session = self._early = _Early(self._raw, unread)
+
+    def between(self) -> bool:
+        """Whether the next byte of the session itself is the first one of a frame."""
+        if self._early is not None:
+            if self._early.unread:
+                return False
+            self._early = None
+            self.session = self._raw
+        return not self.left and self._kind is None and not self._head
+
+    def part(self, slab: Slab, count: int) -> int:
+        """Tell a client's bytes from others in what was read where a frame begins.
+
+        Args:
+            count: how many bytes stand in *slab*, from a header's place on.
+
+        Returns:
+            How many bytes of a DATA frame stand at place 0; `left` is what it still lacks.
+        """
+        if count > HEADER:
+            (head,) = _HEAD.unpack_from(slab.whole, _HEAD_AT)
+            size = head - _DATA
+            if 0 < size <= DATA_LIMIT:
+                some: int = count - HEADER
+                if some > size:
+                    self.keep(bytes(slab.whole[HEADROOM + size : HEADROOM + some]))
+                    some = size
+                self.left = size - some
+                return some
+        self.keep(bytes(slab.whole[_HEAD_AT : _HEAD_AT + count]))
+        return 0
 
     def next(self) -> int | Frame:
         """Read on to the next frame; `left` is 0.
@@ -156,23 +200,23 @@ class _Early:
 
     def __init__(self, session: Session, unread: bytes) -> None:
         self._session = session
-        self._unread = unread
+        self.unread = memoryview(unread)
         self.write = session.write
         self.say = session.say
         self.end = session.end
 
     def read(self, slab: Slab, at: int, size: int) -> int:
         """See `Session.read`."""
-        some = self._unread[:size]
+        some = self.unread[:size]
         if not some:
             return self._session.read(slab, at, size)
         slab.whole[HEADROOM + at : HEADROOM + at + len(some)] = some
-        self._unread = self._unread[size:]
+        self.unread = self.unread[size:]
         return len(some)
 
     def pending(self) -> int:
         """See `Session.pending`."""
-        return len(self._unread) + self._session.pending()
+        return len(self.unread) + self._session.pending()
 
 
 class StreamEnd(End):
@@ -230,9 +274,21 @@ class StreamEnd(End):
         if self._met is not None:
             return self._met
         wire = self._wire
-        read, left = wire.session.read, wire.left
-        filled, long = 0, left >= _SHORT
+        filled = 0
         self.drained = False
+        if wire.between():
+            count = wire.session.read(slab, -HEADER, HEADER + size)
+            if count <= 0:
+                self.drained = count == AGAIN
+                return count if count in (AGAIN, BLOCKED) else self._break(_LOST)
+            filled = wire.part(slab, count)
+            if filled == size or (filled and count == HEADER + filled < _SHORT and not wire.left):
+                # The usual frame: a short one, and nothing with it.
+                self.drained = filled < size
+                wire.received += filled
+                return filled
+        read, left = wire.session.read, wire.left
+        long = left >= _SHORT or filled >= _SHORT
         while True:
             if not left:
                 left = self.next()
@@ -269,7 +325,7 @@ class StreamEnd(End):
         if isinstance(found, int):
             if found > 0 or found in (AGAIN, BLOCKED):
                 return found
-            return self._break("it was cut while a client was served")
+            return self._break(_LOST)
         assert self._stream is not None
         self._met = self._stream.overhear(found)
         return self._met
