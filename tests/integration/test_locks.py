@@ -16,8 +16,9 @@ from cryptography import x509
 from tests.support.authorities import now_of
 from tests.support.child import during
 from tests.support.cluster import AUTH, ClusterCase, Holder, new_key
+from tests.support.common import common, no_bugs
 from tests.support.echo import Echo
-from tests.support.harness import CLIENT_SECONDS, receive
+from tests.support.harness import CLIENT_SECONDS, Gate, receive
 from tlsgate.auth.authorities import Authorities
 from tlsgate.auth.issue import FLOOR_SECONDS, Issuer
 from tlsgate.auth.seal import Seal
@@ -45,6 +46,11 @@ class LocksTests(ClusterCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.daemon = common(self, type(self).begin)
+        no_bugs(self, self.daemon)
+
+    def begin(self) -> Gate:
+        """One daemon for all tests: each has its own people."""
         route = {
             "name": "echo",
             "alpn": ["echo"],
@@ -52,9 +58,7 @@ class LocksTests(ClusterCase):
             "client_cert": "required",
             "require_role": ["access", "other", "strict", "lenient", "quiet"],
         }
-        self.daemon = self.cluster(
-            proxy={"routes": [route], "workers": self.workers, "limits": LIMITS}
-        )
+        return self.cluster(proxy={"routes": [route], "workers": self.workers, "limits": LIMITS})
 
     def role(self, name: str, **options: object) -> None:
         role = {"kind": "role", "version": "v7", "metadata": {"name": name}}
@@ -134,29 +138,29 @@ class LocksTests(ClusterCase):
 
     def test_s52_a_lock_that_ends(self) -> None:
         """A lock with a life lets in again by itself; one that is removed does so at once."""
-        self.add_user(self.daemon, "alice")
-        alice = self.sign(self.daemon, "alice")
-        lock = {"target": {"user": "alice"}, "ttl_seconds": 2}
+        self.add_user(self.daemon, "anna")
+        anna = self.sign(self.daemon, "anna")
+        lock = {"target": {"user": "anna"}, "ttl_seconds": 2}
         self.daemon.admin("POST", "/v1/locks", lock)
         until = time.monotonic() + 2
-        self.refused(alice)
+        self.refused(anna)
         for _ in during(until - time.monotonic() + 1):
             pass
-        self.crowd(alice, self.workers * 4)
-        made = self.daemon.admin("POST", "/v1/locks", {"target": {"user": "alice"}})
-        self.refused(alice)
+        self.crowd(anna, self.workers * 4)
+        made = self.daemon.admin("POST", "/v1/locks", {"target": {"user": "anna"}})
+        self.refused(anna)
         name = made["metadata"]["name"]
         self.daemon.admin("DELETE", f"/v1/resources/lock/{name}")
         for _ in during(0.5):
             pass
-        self.crowd(alice, self.workers * 4)
+        self.crowd(anna, self.workers * 4)
 
     def test_s52_the_api_too(self) -> None:
         """A connection to the API that was open before the lock answers nothing after it."""
-        self.add_user(self.daemon, "alice", ["access", "editor"])
-        asking = self.kept_open(self.sign(self.daemon, "alice"))
+        self.add_user(self.daemon, "erin", ["access", "editor"])
+        asking = self.kept_open(self.sign(self.daemon, "erin"))
         self.assertEqual(self.asks(asking), 200)
-        self.daemon.admin("POST", "/v1/locks", {"target": {"user": "alice"}})
+        self.daemon.admin("POST", "/v1/locks", {"target": {"user": "erin"}})
         self.assertIn(self.asks(asking), (None, 403))
 
     def kept_open(self, who: Holder) -> http.client.HTTPConnection:
@@ -235,10 +239,10 @@ class LocksTests(ClusterCase):
         """A role's client_idle_timeout ends who says nothing, and nobody else."""
         self.role("quiet", client_idle_timeout=f"{IDLE_SECONDS:g}s")
         self.add_user(self.daemon, "quinn", ["quiet"])
-        self.add_user(self.daemon, "alice")
-        quinn, alice = self.sign(self.daemon, "quinn"), self.sign(self.daemon, "alice")
+        self.add_user(self.daemon, "olga")
+        quinn, olga = self.sign(self.daemon, "quinn"), self.sign(self.daemon, "olga")
         silent, talking = self.crowd(quinn, FEW), self.crowd(quinn, FEW)
-        since, others = time.time(), self.crowd(alice, FEW)
+        since, others = time.time(), self.crowd(olga, FEW)
         ends: list[float] = []
         for _ in during(IDLE_SECONDS + 2, 0.25):
             self.assertTrue(self.live(talking))
