@@ -408,6 +408,44 @@ class _Transport(StringTransport):
     """A transport that remembers how it was closed, and says so to the protocol."""
 
     conversation: Conversation
+    diverted = 0
+    taker: Any = None
+    waiting = b""
+    giving = False
+
+    def pour(self, slab: Any, count: int) -> int:
+        """As `ServedTransport` has it: write what the slab begins with."""
+        self.write(bytes(slab.view[:count]))
+        return len(slab.view)
+
+    def divert(self, count: int, taker: Callable[[Any, int], int]) -> None:
+        """As `ServedTransport` has it: let *taker* have the next *count* bytes."""
+        self.diverted, self.taker = count, taker
+
+    def came(self, data: bytes) -> None:
+        """The client has sent *data*; what is diverted waits while nothing is read."""
+        self.waiting += data
+        if self.giving:
+            return
+        self.giving = True
+        while self.waiting and not self.conversation.closed:
+            if not self.diverted:
+                data, self.waiting = self.waiting, b""
+                self.conversation.protocol.dataReceived(data)
+                continue
+            if self.producerState == "paused":
+                break
+            slab = self.conversation.context.slab
+            size = min(self.diverted, len(self.waiting), len(slab.view))
+            slab.view[:size] = self.waiting[:size]
+            self.waiting = self.waiting[size:]
+            self.diverted -= size
+            self.taker(slab, size)
+        self.giving = False
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        self.came(b"")
 
     def loseConnection(self) -> None:
         super().loseConnection()
@@ -469,7 +507,7 @@ class Conversation:
             if self.closed:
                 return
             with self._turn():
-                self.protocol.dataReceived(data[start : start + step])
+                self._transport.came(data[start : start + step])
 
     def hang_up(self) -> None:
         """Let the client close the connection."""

@@ -172,6 +172,48 @@ class AppsTests(GateCase):
             )
             self.curl("https://shower.gw.test/drop", version, status=502)
 
+    def test_kept_after_bulk(self) -> None:
+        """Big bodies, aborted ones and slow readers beside them, leave connections as they were."""
+        get = b"GET /file HTTP/1.1\r\nHost: files.gw.test\r\n\r\n"
+        post = b"POST /echo HTTP/1.1\r\nHost: shower.gw.test\r\nContent-Length: %d\r\n\r\n"
+        body = os.urandom(1 << 20) * 3
+        with self.dial("files.gw.test") as slow, self.dial("files.gw.test") as down:
+            slow.sendall(get)
+            for _ in range(2):
+                with self.dial("files.gw.test") as gone:
+                    gone.sendall(get)
+                    gone.recv(65536)
+                with self.dial() as gone:
+                    gone.sendall(post % len(body) + body[:100_000])
+                for _ in range(2):
+                    down.sendall(get)
+                    self.assertEqual(self.digest_of(down), self.house.digest)
+                with self.dial() as up:
+                    for _ in range(2):
+                        up.sendall(post % len(body) + body)
+                        self.assertEqual(self.digest_of(up), hashlib.sha256(body).hexdigest())
+            # Asked for what comes next before anything of the first was read.
+            slow.sendall(get)
+            for _ in range(2):
+                self.assertEqual(self.digest_of(slow), self.house.digest)
+
+    def digest_of(self, connection: ssl.SSLSocket) -> str:
+        """Read one answer and no byte more; give its body's hash."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            piece = connection.recv(1)
+            self.assertTrue(piece, head)
+            head += piece
+        self.assertTrue(head.startswith(b"HTTP/1.1 200 "), head)
+        left = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        found = hashlib.sha256()
+        while left:
+            piece = connection.recv(min(left, 65536))
+            self.assertTrue(piece, left)
+            found.update(piece)
+            left -= len(piece)
+        return found.hexdigest()
+
     def test_slow_body(self) -> None:
         """A body that drips in reaches the application as it comes."""
         with self.dial() as connection:

@@ -17,7 +17,9 @@ from tests.net.rig import CLIENT, GATE, Client, Rig
 from tlsgate import registry
 from tlsgate.core.routing import CertRule
 from tlsgate.interfaces import IRouteContext
+from tlsgate.net.ends import CHUNK, STRIDE
 from tlsgate.protocols.base import GateProtocol
+from tlsgate.tls.fast import Slab
 
 
 class Recorder(Protocol):
@@ -207,6 +209,56 @@ class ServedTransportTests(ServedCase):
         self.client.sock.close()
         self.rig.until(lambda: self.served.lost)
         self.assertEqual(events, ["pause", "resume", "stop"])
+
+    def test_pour(self) -> None:
+        """What stands in the slab leaves at once, behind what was written, and in order."""
+        transport, slab = self.transport, self.transport._slab
+        slab.view[:5] = b"first"
+        self.assertGreaterEqual(transport.pour(slab, 5), CHUNK)
+        transport.write(b"second")
+        slab.view[:5] = b"third"
+        transport.pour(slab, 5)
+        self.assertEqual((transport.sent, self.client.read(16)), (16, b"firstsecondthird"))
+        for size in (CHUNK, STRIDE):
+            sent = transport.sent
+            while not transport._output:  # until the client's socket is full
+                slab.view[:size] = bytes(size)
+                transport.pour(slab, size)
+            transport.write(b"more")
+            slab.view[:4] = b"last"
+            transport.pour(slab, 4)
+            total = transport.sent - sent + len(transport._output)
+            found = self.client.read(total)
+            self.assertEqual((found.count(b"\0"), found[-8:]), (total - 8, b"morelast"))
+        self.client.sock.close()
+        self.rig.until(lambda: self.served.lost)
+        self.assertEqual(transport.pour(slab, 4), CHUNK)
+
+    def test_pour_to_nobody(self) -> None:
+        """A client that has gone is found out by who writes."""
+        transport, slab = self.transport, self.transport._slab
+        self.client.sock.close()
+        transport.pour(slab, CHUNK)
+        self.assertIsNotNone(self.served.lost)
+
+    def test_divert(self) -> None:
+        """So many bytes go to another one, in the slab, and the next ones to the protocol."""
+        taken = []
+
+        def take(slab: Slab, count: int) -> int:
+            taken.append(bytes(slab.view[:count]))
+            return 2
+
+        self.transport.divert(7, take)
+        self.client.write(b"divertedagain")
+        self.rig.until(lambda: self.served.got == b"dagain")
+        self.assertEqual((taken[0], b"".join(taken)), (b"diverte", b"diverte"))
+        self.transport.divert(6, take)
+        self.client.write(b"abcd")
+        self.rig.until(lambda: len(taken) > 1)
+        self.client.write(b"efgh")
+        self.rig.until(lambda: self.served.got == b"dagaingh")
+        self.assertEqual(b"".join(taken), b"diverteabcdef")
 
     def test_pull_producer(self) -> None:
         """A pull producer is asked each time the output is empty."""

@@ -4,6 +4,9 @@ Twisted's own TLS has no deadline for the handshake, loses what comes after the 
 close_notify, and waits for that of a silent peer for ever. The relay's ends have none of
 this, so protocols of the gateway itself sit on the same ends, behind the interface that
 Twisted's protocols expect. That interface is wide, and stands in this one file as it does there.
+
+Bytes of which a protocol knows the count and not more pass it by: `pour` writes what another end
+has read into the slab, and `divert` gives away in the slab what the client sends.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides, implementer
 
-from tlsgate.net.ends import CHUNK, End
+from tlsgate.net.ends import CHUNK, STRIDE, End
 from tlsgate.net.poller import READ, TROUBLE, WRITE
 from tlsgate.net.refuse import Refusal
 from tlsgate.net.relay import TURN, Waits
@@ -40,6 +43,9 @@ HIGH_BYTES: Final = 64 * 1024
 
 #: How long a connection must have been still before a drain ends it.
 _REST_SECONDS: Final = 2.0
+
+#: Takes so many bytes from the slab's beginning; gives how many may come next.
+Taker = Callable[[Slab, int], int]
 
 
 @implementer(ITCPTransport, IConsumer, IPushProducer)
@@ -87,6 +93,8 @@ class ServedTransport:
         self._half_closing = False
         self._reading = True
         self._read_ended = False
+        self._diverted = 0
+        self._taker: Taker | None = None
         self.slot = 0
         self.received = 0
         self.sent = 0
@@ -153,15 +161,43 @@ class ServedTransport:
         """Queue *data*; it leaves when the reactor comes round."""
         if self.connected and not self.disconnecting and data:
             self._output += data
-            if self._producer is not None and self._streaming and len(self._output) > HIGH_BYTES:
-                if not self._paused:
-                    self._paused = True
-                    self._producer.pauseProducing()  # type: ignore[union-attr]
+            if len(self._output) > HIGH_BYTES:
+                self._hold_producer()
             self._attend()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Queue all of *data*."""
         self.write(b"".join(data))
+
+    def pour(self, slab: Slab, count: int) -> int:
+        """Write the slab's first *count* bytes at once; what does not leave is queued.
+
+        Returns:
+            How many may come next. A streaming producer is paused while any are queued.
+        """
+        if not self.connected or self.disconnecting:
+            return CHUNK
+        output, end = self._output, self._end
+        if output:
+            output += slab.view[:count]
+            gone = self._push()
+        else:
+            gone = end.put(slab, count)
+            if gone != BROKEN:
+                self.sent += gone
+                output += slab.view[gone:count]
+        if gone == BROKEN:
+            self._lost(Failure(ConnectionLost("connection reset")), "client_reset", reset=True)
+            return CHUNK
+        if not output:
+            return end.step()
+        self._hold_producer()
+        self._attend()
+        return CHUNK
+
+    def divert(self, count: int, taker: Taker) -> None:
+        """Give the next *count* bytes that come to *taker*, and not to the protocol."""
+        self._diverted, self._taker = count, taker
 
     def loseConnection(self) -> None:
         """Close in order, once everything queued has left."""
@@ -283,6 +319,11 @@ class ServedTransport:
         if self.connected:
             self._lost(Failure(ConnectionDone()), cause)
 
+    def _hold_producer(self) -> None:
+        if self._producer is not None and self._streaming and not self._paused:
+            self._paused = True
+            self._producer.pauseProducing()  # type: ignore[union-attr]
+
     def _attend(self) -> None:
         if not self.connected:
             return
@@ -312,14 +353,21 @@ class ServedTransport:
         """Hand over what has come, until the protocol pauses or nothing is left."""
         end, slab = self._end, self._slab
         turn = self.received + TURN
+        size = CHUNK
         while self._reading and self.connected and not self._read_ended:
-            count = end.fill(slab, CHUNK)
+            diverted = self._diverted
+            count = end.fill(slab, min(size, diverted) if diverted else CHUNK)
             if count > 0:
                 self.received += count
-                data = bytes(slab.view[:count])
-                if not self.disconnecting:
+                if self.disconnecting:
+                    pass  # nobody hears it any more
+                elif diverted:
+                    assert self._taker is not None
+                    self._diverted = diverted - count
+                    size = self._taker(slab, count)
+                else:
                     assert self._protocol is not None
-                    self._protocol.dataReceived(data)
+                    self._protocol.dataReceived(bytes(slab.view[:count]))
                 if self._is_over():
                     return
                 if (end.drained or self.received >= turn) and not end.pending():
@@ -355,7 +403,8 @@ class ServedTransport:
         """Write what is queued; gives how much is left, or BROKEN."""
         end, slab, output = self._end, self._slab, self._output
         while output:
-            size = min(len(output), CHUNK)
+            # What TLS has begun to write has to come again whole, and may be as long as this.
+            size = min(len(output), STRIDE)
             slab.view[:size] = output[:size]
             gone = end.put(slab, size)
             if gone == BROKEN:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config.settings import Settings
 from tlsgate.core.offers import Offer
-from tlsgate.net.ends import End
+from tlsgate.net.ends import CHUNK, End
 from tlsgate.net.poller import READ, TROUBLE, WRITE
 from tlsgate.protocols.apps.protocol import Apps
 from tlsgate.testing import FakeCluster, FakeContext, FakeTunnels, connect, member, settings
@@ -70,6 +70,9 @@ class Target(End):
             self.room -= count
         self.got += slab.view[:count]
         return count
+
+    def step(self) -> int:
+        return CHUNK
 
     def says(self, data: bytes = b"", end: int = AGAIN) -> None:
         """Say *data*, and perhaps end."""

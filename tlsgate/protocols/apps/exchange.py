@@ -44,6 +44,7 @@ from tlsgate.protocols.apps.line import Line
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.pool import Key
 from tlsgate.protocols.apps.session import Acting, Reply, Shown, ours, strip
+from tlsgate.tls.fast import Slab
 
 if TYPE_CHECKING:
     from tlsgate.protocols.apps.visit import Visit
@@ -62,6 +63,13 @@ class Client(Protocol):
 
     def data(self, data: bytes) -> None:
         """Send a piece of the answer's body."""
+
+    @property
+    def straight(self) -> bool:
+        """Whether `pour` may be called for a body whose length was said."""
+
+    def pour(self, slab: Slab, count: int) -> int:
+        """Send a piece of the answer's body from the slab; gives how many bytes may follow."""
 
     def end(self) -> None:
         """The answer is whole."""
@@ -153,6 +161,19 @@ class Exchange:
         self._started = True
         if not link.body(data, chunked=self._head.length is None):
             self._client.pause()
+
+    def poured_in(self, slab: Slab, count: int) -> int:
+        """A piece of a counted body stands in the slab; gives how many bytes may come next."""
+        link = self._link
+        if link is None or self._over:
+            self.body(bytes(slab.view[:count]))
+            return count
+        self.taken += count
+        self._started = True
+        more = link.pour(slab, count)
+        if link.line.is_stuck:
+            self._client.pause()
+        return more
 
     def body_ended(self) -> None:
         """The request is whole."""
@@ -360,6 +381,16 @@ class Exchange:
         """See `link.Answered`."""
         self.sent += len(data)
         self._client.data(data)
+
+    @property
+    def straight(self) -> bool:
+        """See `link.Answered`."""
+        return self._client.straight
+
+    def poured(self, slab: Slab, count: int) -> int:
+        """See `link.Answered`."""
+        self.sent += count
+        return self._client.pour(slab, count)
 
     def finished(self) -> None:
         """See `link.Answered`."""

@@ -2,7 +2,8 @@
 
 1. A head is awaited, whole and to the letter, within `opening_seconds` of its first byte. The
    letter is `core.http`'s; h11, which forgives more, took two thirds of a request's time.
-2. Its body goes to the exchange as it comes: counted, or in chunks, which h11 takes apart.
+2. Its body goes to the exchange as it comes: counted, and then past this parser as soon as the
+   target's connection is there, or in chunks, which h11 takes apart.
 3. What comes behind it waits until the answer has left, some of it in memory and the rest in the
    client's socket.
 
@@ -30,6 +31,7 @@ from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
 from tlsgate.protocols.apps.switched import Switched
 from tlsgate.protocols.apps.visit import Visit
+from tlsgate.tls.fast import Slab
 
 #: What may wait for the request before it.
 _AHEAD: Final = 64 * 1024
@@ -50,6 +52,7 @@ class Http1(Protocol):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._left = 0  #: of a counted body
+        self._diverted = False  #: all of that passes by the buffer
         self._parser: Any = None  #: of one in chunks
         self._body_over = True
         self._chunked_answer = False
@@ -58,6 +61,7 @@ class Http1(Protocol):
         self._over = False
         self._reading = True
         self._paused = False  #: the exchange takes no body now
+        self._full = False  #: the client takes no answer now
         self._looping = False
         self._late: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
@@ -96,13 +100,17 @@ class Http1(Protocol):
 
     def pauseProducing(self) -> None:
         """The client takes too slowly."""
+        self._full = True
         if self._exchange is not None:
             self._exchange.pause()
 
     def resumeProducing(self) -> None:
         """The client has taken what there was."""
+        self._full = False
         if self._exchange is not None:
             self._exchange.resume()
+        elif self._buffer:
+            self._go_on()
 
     def stopProducing(self) -> None:
         """The connection is gone; `connectionLost` follows."""
@@ -129,7 +137,7 @@ class Http1(Protocol):
         """Take one thing; False: wait."""
         if not self._body_over:
             return not self._paused and self._body()
-        if self._exchange is not None or self._close_after:
+        if self._exchange is not None or self._close_after or self._full:
             return False
         size = head_size(self._buffer)
         if not size:
@@ -180,7 +188,25 @@ class Http1(Protocol):
         exchange.body(data)
         if not self._left:
             self._body_ended(exchange)
+        elif not self._buffer and not self._over:
+            self._diverted = True
+            self.transport.divert(self._left, self._poured)
         return True
+
+    def _poured(self, slab: Slab, count: int) -> int:
+        """Pass a piece of the body on that stands in the slab."""
+        exchange = self._exchange
+        self._left -= count
+        self._body_seen += count
+        over = self._body_over = not self._left
+        if over:
+            self._diverted = False
+        if exchange is None or self._over:
+            return count
+        more = exchange.poured_in(slab, count)
+        if over:
+            self._body_ended(exchange)
+        return more
 
     def _chunks(self, exchange: Exchange) -> bool:
         parser = self._parser
@@ -223,6 +249,15 @@ class Http1(Protocol):
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self.transport.write(data)
+
+    @property
+    def straight(self) -> bool:
+        """See `exchange.Client`."""
+        return not self._chunked_answer
+
+    def pour(self, slab: Slab, count: int) -> int:
+        """See `exchange.Client`."""
+        return int(self.transport.pour(slab, count))
 
     def end(self) -> None:
         """See `exchange.Client`."""
@@ -303,6 +338,8 @@ class Http1(Protocol):
     def _bound(self) -> None:
         """Read on, unless what waits here is enough."""
         wants = not self._over and len(self._buffer) < _AHEAD
+        if self._diverted and self._paused:
+            wants = False  # nothing of it may wait here
         if wants != self._reading and not self._over:
             self._reading = wants
             if wants:

@@ -36,6 +36,7 @@ from tlsgate.protocols.apps.exchange import Exchange
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
 from tlsgate.protocols.apps.visit import Visit
+from tlsgate.tls.fast import Slab
 
 _STREAMS: Final = 100
 _WINDOW: Final = 256 * 1024
@@ -380,6 +381,14 @@ class _Stream:
         if length is not None:
             told.append((b"content-length", b"%d" % length))
         self._front.headers(self.number, told, end=False)
+
+    #: Frames are made of copies.
+    straight = False
+
+    def pour(self, slab: Slab, count: int) -> int:
+        """See `exchange.Client`."""
+        self.data(bytes(slab.view[:count]))
+        return count
 
     def data(self, data: bytes) -> None:
         """See `exchange.Client`."""

@@ -2,13 +2,17 @@
 
 What is written leaves at once where the socket takes it. What comes is read as long as
 somebody wants it: who is paused leaves it in the kernel, and so slows the target.
+
+Of a body whose length is known, nobody has to see the bytes: as long as `straight` says so, they
+are shown in the slab, from where another end writes them (`poured`), and `pour` is the same in
+the other direction.
 """
 
 from __future__ import annotations
 
 from typing import Final, Protocol
 
-from tlsgate.net.ends import CHUNK, End
+from tlsgate.net.ends import CHUNK, STRIDE, End
 from tlsgate.net.poller import READ, TROUBLE, WRITE
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, ENDED, Slab
 
@@ -24,6 +28,9 @@ class Hears(Protocol):
     def received(self, data: bytes) -> None:
         """The target has sent *data*."""
 
+    def poured(self, slab: Slab, count: int) -> int:
+        """The target has sent what the slab begins with; gives how many may come next."""
+
     def drained(self) -> None:
         """Everything that was written has left."""
 
@@ -37,6 +44,10 @@ class Line:
     Args:
         end: owned by the line from here on.
         slab: the reactor's own; nothing stays in it.
+
+    Attributes:
+        straight: how many bytes still come as `poured`, and one more where the target sends
+            too many.
     """
 
     __slots__ = (
@@ -48,6 +59,7 @@ class Line:
         "_slab",
         "is_open",
         "read",
+        "straight",
         "written",
     )
 
@@ -59,7 +71,7 @@ class Line:
         self._reading = True
         self._dead = False
         self.is_open = True
-        self.read = self.written = 0
+        self.read = self.written = self.straight = 0
 
     def start(self, hears: Hears) -> None:
         """Tell *hears* from now on."""
@@ -76,6 +88,27 @@ class Line:
                 self._push()
                 self._attend()
         return len(self._out) <= HIGH_BYTES
+
+    def pour(self, slab: Slab, count: int) -> int:
+        """Send the slab's first *count* bytes; gives how many may come next.
+
+        Nothing may come before `drained` where `is_stuck` is true.
+        """
+        if not self.is_open or self._dead:
+            return CHUNK
+        self.written += count
+        if self._out:
+            self._out += slab.view[:count]
+            return CHUNK
+        gone = self._end.put(slab, count)
+        if gone == count:
+            return self._end.step()
+        if gone == BROKEN:
+            self._dead = True
+        else:
+            self._out += slab.view[gone:count]
+        self._attend()
+        return CHUNK
 
     def pause(self) -> None:
         """Read no more for now."""
@@ -146,13 +179,19 @@ class Line:
     def _fill(self) -> None:
         end, slab = self._end, self._slab
         turn = self.read + _TURN
+        size = CHUNK
         while self._reading and self.is_open:
-            count = end.fill(slab, CHUNK)
+            straight = self.straight
+            count = end.fill(slab, min(size, straight + 1) if straight else CHUNK)
             if count > 0:
                 self.read += count
                 hears = self._hears
                 assert hears is not None
-                hears.received(bytes(slab.view[:count]))
+                if straight:
+                    self.straight = max(straight - count, 0)
+                    size = hears.poured(slab, count)
+                else:
+                    hears.received(bytes(slab.view[:count]))
                 if (end.drained or self.read >= turn) and not end.pending():
                     return
             elif count == AGAIN:
@@ -172,7 +211,8 @@ class Line:
     def _push(self) -> None:
         end, slab, out = self._end, self._slab, self._out
         while out:
-            size = min(len(out), CHUNK)
+            # What TLS has begun to write has to come again whole, and may be as long as this.
+            size = min(len(out), STRIDE)
             slab.view[:size] = out[:size]
             gone = end.put(slab, size)
             if gone == BROKEN:

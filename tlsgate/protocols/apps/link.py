@@ -21,6 +21,7 @@ from tlsgate.core.http.responses import ResponseHead, judge
 from tlsgate.errors import BadBytes, GateError, TargetBroken, TunnelBroken
 from tlsgate.net.ends import End
 from tlsgate.protocols.apps.line import Line
+from tlsgate.tls.fast import Slab
 
 #: h11 wants to have sent what an answer is for; that is written by us, and not by it.
 _ASKED: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x")])
@@ -37,6 +38,13 @@ class Answered(Protocol):
 
     def received(self, data: bytes) -> None:
         """A piece of the body has come."""
+
+    @property
+    def straight(self) -> bool:
+        """Whether a body whose length is known may come as `poured`."""
+
+    def poured(self, slab: Slab, count: int) -> int:
+        """A piece of the body stands in the slab; gives how many bytes may come next."""
 
     def finished(self) -> None:
         """The answer is whole; the link is its owner's again, if it is `idle`."""
@@ -126,6 +134,10 @@ class Link:
             return not self.line.is_stuck
         return self.line.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
 
+    def pour(self, slab: Slab, count: int) -> int:
+        """Send a piece of a counted body; see `Line.pour`."""
+        return self.line.pour(slab, count)
+
     def body_ended(self, *, chunked: bool) -> None:
         """The request is whole."""
         if chunked:
@@ -167,6 +179,18 @@ class Link:
             self._break(str(error))
         except h11.RemoteProtocolError:
             self._break("no HTTP/1.1")
+
+    def poured(self, slab: Slab, count: int) -> int:
+        """See `line.Hears`."""
+        left = self._left = self._left - count
+        wants = self._wants
+        if left < 0 or wants is None:
+            self._break("more than it said")
+            return 1
+        more = wants.poured(slab, count)
+        if not left and not self.is_over:
+            self._finish()
+        return more
 
     def drained(self) -> None:
         """See `line.Hears`."""
@@ -236,6 +260,12 @@ class Link:
             self._finish()
         elif rest:
             self.received(rest)
+        self._go_straight()
+
+    def _go_straight(self) -> None:
+        wants = self._wants
+        if self._at is _At.COUNTED and wants is not None and wants.straight:
+            self.line.straight = self._left
 
     def _chunks(self) -> None:
         parser = self._parser
