@@ -23,19 +23,21 @@ class FigureTests(SynchronousTestCase):
     """Tests for what is made of the rounds."""
 
     def test_databases(self) -> None:
-        """Ratios are those of neighbouring runs; three of the figures have to reach something."""
+        """Ratios are those of neighbouring runs; four of the figures have to reach something."""
         told = {"tps": 80.0, "tps cpu": 1.0, "connect": 1.0, "select": 400.0, "copy": 301.0}
         told["copy cpu"] = 1.0
         ways = [
             databases.Way(name, {}, (), {what: [value * by] for what, value in told.items()})
             for name, by in (("both", 1.0), ("twice", 1.25), ("straight", 0.25))
         ]
+        ways.append(databases.Way("recorded", {}, (), {"tps": [60.0], "tps cpu": [0.5]}))
         rows = [one.row() for one in databases.figures(ways)]
         verdicts = [(row[0].strip(), *row[1:]) for row in rows if row[4]]
         self.assertEqual(
             verdicts,
             [
                 ("both to HAProxy twice", "0.800", "", ">= 0.8", "reached"),
+                ("recorded to not", "0.750", "", ">= 0.75", "reached"),
                 ("SELECT 1: what both add", "300", "us", "<= 350", "reached"),
                 ("COPY through both", "301", "MiB/s", ">= 300", "reached"),
             ],
