@@ -43,6 +43,32 @@ class HeadTests(AppsCase):
         self.contexts[0].clock.advance(11)
         self.assertTrue(client.aborted)
 
+    def test_slow_body_expected(self) -> None:
+        """S33: who says that it waits for 100 and sends all the same has no more time."""
+        raw = PUT.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+        for early, later in ((b"", b"a"), (b"a", b"")):
+            client = self.client()
+            client.send(raw)
+            target = self.reach()
+            target.take()
+            client.send(early)
+            self.contexts[0].clock.advance(11)
+            self.assertIs(client.aborted, bool(early))
+            if not early:
+                target.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+                client.send(later)
+                self.contexts[0].clock.advance(11)
+                self.assertTrue(client.aborted)
+
+    def test_refused_in_an_answer(self) -> None:
+        """S25: a body that goes wrong while its answer leaves puts no other answer into that."""
+        client = self.client()
+        head = b"PUT /p HTTP/1.1\r\nHost: wiki.gw.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(head + b"1\r\na\r\n")
+        self.reach().says(OK.replace(b": 2", b": 99"))
+        client.send(b"zz\r\n")
+        self.assertEqual((client.received.count(b"HTTP/1.1 "), client.aborted), (1, True))
+
     def test_any_cut(self) -> None:
         """A request is the same however the network cuts it."""
         client = self.client()

@@ -7,6 +7,15 @@ from typing import Any
 from h2 import events
 from h2.config import H2Configuration
 from h2.connection import H2Connection
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    SettingsFrame,
+    WindowUpdateFrame,
+)
 
 from tests.protocols.apps.rig import NAME, OK, AppsCase
 
@@ -140,6 +149,125 @@ class Http2Tests(AppsCase):
             self.conn.ping(b"%08d" % number)
             self.here.send(self.conn.data_to_send())
         self.assertTrue(self.here._transport.disconnecting)
+
+    def test_floods(self) -> None:
+        """S32: acknowledgements of nothing, tiny windows, what is for a stream that is over."""
+        for frame in (
+            SettingsFrame(0, flags=["ACK"]),
+            PingFrame(0, b"x" * 8, flags=["ACK"]),
+            WindowUpdateFrame(0, 1),
+            WindowUpdateFrame(1, 1),
+            DataFrame(1, b""),
+            DataFrame(1, b"x"),
+            Frame(0),
+        ):
+            if type(frame) is Frame:
+                piece = b"\x00\x00\x00\xee\x00\x00\x00\x00\x00"  # of a type that nobody knows
+            else:
+                piece = frame.serialize()
+            self.conn = H2Connection(H2Configuration(client_side=True))
+            self.conn.initiate_connection()
+            self.here = self.client()
+            self.talk()
+            self.ask(1, end=False)
+            if isinstance(frame, DataFrame) and frame.data:
+                self.conn.reset_stream(1)
+                self.talk()
+            for _ in range(1000):
+                if self.here._transport.disconnecting:
+                    break
+                self.here.send(piece)
+            self.assertTrue(self.here._transport.disconnecting, frame)
+
+    def test_head_in_pieces(self) -> None:
+        """S32: a head of many frames is bounded, and has to be whole in time."""
+        self.ask(1)
+        head = self.conn.encoder.encode([(name, value) for name, value in FIELDS])
+        self.here.send(HeadersFrame(3, head).serialize())
+        self.here.send(ContinuationFrame(3, b"").serialize())
+        self.assertFalse(self.here._transport.disconnecting)
+        self.contexts[0].clock.advance(60)
+        self.assertTrue(self.here._transport.disconnecting)
+        other = self.client()
+        other.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize())
+        other.send(HeadersFrame(1, head).serialize())
+        for _ in range(3):
+            other.send(ContinuationFrame(1, bytes(16000)).serialize())
+        self.assertTrue(other._transport.disconnecting)
+
+    def test_slow_body(self) -> None:
+        """S33: a body that drips ends its stream; one that its target does not take waits."""
+        self.ask(1, end=False)
+        self.ask(3, end=False)
+        self.reach(0)
+        slow = self.reach(1)
+        slow.room = 0
+        for number in (1, 3, 3, 3, 3, 3):
+            self.conn.send_data(number, bytes(16000))
+            self.talk()
+        self.contexts[0].clock.advance(11)
+        self.conn.send_data(1, b"x")
+        self.talk()
+        self.contexts[0].clock.advance(11)
+        self.talk()
+        self.assertTrue(self.of(events.StreamReset, 1))
+        self.assertFalse(self.of(events.StreamReset, 3))
+
+    def test_slow_window(self) -> None:
+        """S33: an answer that nobody opens a window for ends, and lets its target go."""
+        self.ask(1)
+        target = self.reach()
+        target.says(b"HTTP/1.1 200 OK\r\nContent-Length: 400000\r\n\r\n" + bytes(300_000))
+        self.talk()
+        for _ in range(5):
+            self.contexts[0].clock.advance(10)
+        self.talk()
+        self.assertTrue(self.of(events.StreamReset, 1))
+        self.assertTrue(target.fake.closed)
+
+    def test_long_wait(self) -> None:
+        """A target that thinks for long keeps its stream."""
+        self.ask(1)
+        target = self.reach()
+        for _ in range(10):
+            self.contexts[0].clock.advance(10)
+        target.says(OK)
+        self.talk()
+        self.assertEqual(self.status(1), b"200")
+
+    def test_answer_before_the_body(self) -> None:
+        """The rest of a body that nobody wants is called off."""
+        self.ask(1, end=False)
+        self.reach().says(OK)
+        self.talk()
+        self.assertEqual(self.status(1), b"200")
+        self.assertTrue(self.of(events.StreamEnded, 1))
+        (reset,) = self.of(events.StreamReset, 1)
+        self.assertEqual(reset.error_code, 0)
+
+    def test_head_has_no_body(self) -> None:
+        """Whatever is answered to HEAD."""
+        self.ask(1, method="HEAD", authority="other.gw.test")
+        self.ask(3, method="HEAD", path="/a b")
+        for number, status in ((1, b"421"), (3, b"400")):
+            self.assertEqual(self.status(number), status)
+            self.assertFalse([one for one in self.of(events.DataReceived, number) if one.data])
+
+    def test_trailers(self) -> None:
+        """Trailers are no fields: nothing of them reaches the target (S21)."""
+        self.ask(1, end=False)
+        target = self.reach()
+        self.conn.send_headers(1, [("x-tlsgate-user", "evil")], end_stream=True)
+        self.talk()
+        self.assertTrue(target.got.endswith(b"0\r\n\r\n"))
+        self.assertNotIn(b"evil", target.got)
+
+    def test_no_reader(self) -> None:
+        """S32: nothing more is read of a client that takes no answers."""
+        self.here.protocol.pauseProducing()
+        self.assertEqual(self.here._transport.producerState, "paused")
+        self.here.protocol.resumeProducing()
+        self.assertEqual(self.here._transport.producerState, "producing")
 
     def test_no_http2(self) -> None:
         """Whoever speaks something else is gone."""

@@ -35,6 +35,8 @@ from tlsgate.tls.fast import Slab
 
 #: What may wait for the request before it.
 _AHEAD: Final = 64 * 1024
+#: Of an answer's body, less than this leaves with its head, or its end.
+_WITH_HEAD: Final = 16 * 1024
 #: A body that is not told to wait brings so much at least in so long (S33).
 _BODY_SECONDS: Final = 10.0
 _BODY_BYTES: Final = 10 * 1024
@@ -56,6 +58,7 @@ class Http1(Protocol):
         self._parser: Any = None  #: of one in chunks
         self._body_over = True
         self._chunked_answer = False
+        self._unsaid = b""  #: of an answer, what leaves with the next piece or its end
         self._close_after = False
         self._read_ended = False
         self._over = False
@@ -66,6 +69,7 @@ class Http1(Protocol):
         self._late: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
         self._body_seen = 0
+        self._expecting = False  #: the client waits for 100 with its body
 
     # -- Twisted calls these ---------------------------------------------------------------
 
@@ -162,6 +166,7 @@ class Http1(Protocol):
         self._left = head.length or 0
         self._parser = _chunks_of(raw) if head.length is None else None
         self._paused = False
+        self._expecting = head.expects
         exchange = self._exchange = Exchange(self._visit, head, self)
         exchange.start()
         if not self._body_over:
@@ -239,16 +244,28 @@ class Http1(Protocol):
         if not self._body_over or head.upgrade or (length is None and not chunked and not bare):
             self._close_after = True
         self._chunked_answer = chunked
-        self.transport.write(
-            forward.response_bytes(status, fields, length, chunked=chunked, close=self._close_after)
+        self._unsaid = forward.response_bytes(
+            status, fields, length, chunked=chunked, close=self._close_after
         )
 
     def data(self, data: bytes) -> None:
         """See `exchange.Client`."""
         if self._chunked_answer:
-            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self.transport.write(data)
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        unsaid = self._unsaid
+        if unsaid and len(data) < _WITH_HEAD:
+            self._unsaid = unsaid + data
+            return
+        if unsaid:
+            self._unsaid = b""
+            data = unsaid + data
+        self.transport.write(data)
+
+    def told(self) -> None:
+        """See `exchange.Client`."""
+        unsaid, self._unsaid = self._unsaid, b""
+        if unsaid:
+            self.transport.write(unsaid)
 
     @property
     def straight(self) -> bool:
@@ -257,21 +274,29 @@ class Http1(Protocol):
 
     def pour(self, slab: Slab, count: int) -> int:
         """See `exchange.Client`."""
+        self.told()
         return int(self.transport.pour(slab, count))
 
     def end(self) -> None:
         """See `exchange.Client`."""
+        unsaid, self._unsaid = self._unsaid, b""
         if self._chunked_answer:
-            self.transport.write(b"0\r\n\r\n")
+            unsaid += b"0\r\n\r\n"
             self._chunked_answer = False
         self._exchange = None
         self._stop_looking()
         if self._close_after or not self._body_over or self._read_ended:
+            self.transport.write(unsaid)
             self._close()
             return
         if self._buffer:
+            self.transport.write(unsaid)
             self._go_on()
+            self._bound()
+            return
         self._bound()
+        if unsaid:
+            self.transport.say(unsaid)
 
     def cut(self) -> None:
         """See `exchange.Client`."""
@@ -281,6 +306,7 @@ class Http1(Protocol):
 
     def carry_on(self) -> None:
         """See `exchange.Client`."""
+        self._expecting = False
         self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def pause(self) -> None:
@@ -311,6 +337,9 @@ class Http1(Protocol):
 
     def _refuse(self, answer: refusals.Answer) -> None:
         """Say what is wrong with the message itself, and close."""
+        if self._exchange is not None and self._exchange.answered_status:
+            self.cut()  # in the middle of an answer, another one would pass for a part of it
+            return
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.abort()
@@ -374,8 +403,9 @@ class Http1(Protocol):
         self._slow = None
         if self._body_over or self._over:
             return
-        waits_for_us = self._paused or (self._head is not None and self._head.expects)
-        if self._body_seen < _BODY_BYTES and not waits_for_us:
+        if self._body_seen:
+            self._expecting = False  # it has begun without being told to
+        if self._body_seen < _BODY_BYTES and not self._paused and not self._expecting:
             self.cut()
         else:
             self._look_at_body()

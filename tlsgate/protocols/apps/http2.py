@@ -32,6 +32,7 @@ from tlsgate.core.http.fields import HEAD_LIMIT, Field
 from tlsgate.core.http.requests import judge_h2
 from tlsgate.errors import BadBytes
 from tlsgate.protocols.apps import refusals
+from tlsgate.protocols.apps.budget import Budget
 from tlsgate.protocols.apps.exchange import Exchange
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
@@ -43,9 +44,15 @@ _WINDOW: Final = 256 * 1024
 #: Above this much that waits for a stream's window, its target is not read.
 _HIGH_BYTES: Final = 64 * 1024
 _FRAME: Final = 16384
-#: Frames without a use that a client may send in so many seconds.
-_BUDGET: Final = 400
-_BUDGET_SECONDS: Final = 10.0
+#: A window that opens by less is a game.
+_STEP: Final = 512
+#: Of what we answer to frames without a use, the shortest.
+_REPLY: Final = 13
+#: Between two looks at the streams; a body that is not told to wait brings so much at least
+#: between them, and an answer that waits so many times for its window is over (S33).
+_LOOK_SECONDS: Final = 10.0
+_BODY_BYTES: Final = 10 * 1024
+_STALLS: Final = 3
 #: The names that only messages of HTTP/1 have (RFC 9113 section 8.2.2).
 _HTTP1: Final = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 
@@ -78,8 +85,8 @@ class Http2(Protocol):
         self._full = False
         self._pumping = False
         self._late: IDelayedCall | None = None
-        self._spent = 0
-        self._spent_since = 0.0
+        self._looking: IDelayedCall | None = None
+        self._budget = Budget(visit.context.clock)
         self._heard: dict[type, Callable[[Any], None]] = {
             events.RequestReceived: self._requested,
             events.DataReceived: self._data,
@@ -87,8 +94,7 @@ class Http2(Protocol):
             events.StreamReset: self._reset,
             events.WindowUpdated: self._opened,
             events.RemoteSettingsChanged: self._settings,
-            events.PingReceived: self._useless,
-            events.PriorityUpdated: self._useless,
+            events.TrailersReceived: self._trailers,
             events.ConnectionTerminated: self._terminated,
         }
 
@@ -108,12 +114,15 @@ class Http2(Protocol):
         if self._over:
             return
         try:
-            for event in self.conn.receive_data(data):
-                heard = self._heard.get(type(event))
-                if heard is not None:
-                    heard(event)
+            found = self.conn.receive_data(data)
+            said = self.conn.data_to_send()
+            self.transport.write(said)
+            self._spend(len(said) // _REPLY)
+            for event in found:
                 if self.is_over:
                     return
+                self._heard.get(type(event), self._useless)(event)
+            self._look_at_head()
             self.pump()
         except H2Error:
             self.hang_up()
@@ -131,12 +140,14 @@ class Http2(Protocol):
         self.visit.lost()
 
     def pauseProducing(self) -> None:
-        """The client takes too slowly: nothing more is made of what waits."""
+        """The client takes too slowly: nothing more is made of what waits, or read."""
         self._full = True
+        self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client has taken what there was."""
         self._full = False
+        self.transport.resumeProducing()
         self.pump()
 
     def stopProducing(self) -> None:
@@ -155,9 +166,13 @@ class Http2(Protocol):
     def _requested(self, event: Any) -> None:
         self._in_time()
         number = event.stream_id
-        stream = self._streams[number] = _Stream(self, number)
+        whole = event.stream_ended is not None
+        stream = self._streams[number] = _Stream(self, number, whole)
+        if self._looking is None:
+            self._looking = self.visit.context.clock.callLater(_LOOK_SECONDS, self._look)
+        stream.is_head = (b":method", b"HEAD") in event.headers
         try:
-            head = judge_h2(tuple(event.headers), ended=event.stream_ended is not None)
+            head = judge_h2(tuple(event.headers), ended=whole)
         except BadBytes as error:
             self._useless(event)
             stream.answer(refusals.refusal(error, ()))
@@ -166,7 +181,7 @@ class Http2(Protocol):
             words = refusals.MISDIRECTED
             stream.answer(refusals.answer(421, words, "misdirected", head.fields))
             return
-        stream.begin(Exchange(self.visit, head, stream), head.method == b"HEAD")
+        stream.begin(Exchange(self.visit, head, stream))
 
     def _data(self, event: Any) -> None:
         stream = self._streams.get(event.stream_id)
@@ -191,8 +206,11 @@ class Http2(Protocol):
 
     def _opened(self, event: Any) -> None:
         """A window is larger; `pump` follows."""
-        if not self._streams:
+        if not self._streams or event.delta < _STEP:
             self._useless(event)
+
+    def _trailers(self, event: Any) -> None:
+        """They stay behind: nobody has looked at what they are called."""
 
     def _settings(self, event: Any) -> None:
         self._useless(event)
@@ -201,13 +219,36 @@ class Http2(Protocol):
         self.hang_up()
 
     def _useless(self, event: Any) -> None:
-        now = self.visit.context.clock.seconds()
-        if now - self._spent_since > _BUDGET_SECONDS:
-            self._spent, self._spent_since = 0, now
-        self._spent += 1
-        if self._spent > _BUDGET:
+        self._spend(1)
+
+    def _spend(self, frames: int) -> None:
+        if not self._budget.spend(frames):
+            self._calm()
+
+    def _calm(self) -> None:
+        if not self._over:
             self.conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
             self.hang_up()
+
+    def _look_at_head(self) -> None:
+        """A head that comes in pieces is bounded, and has to be whole in time."""
+        pieces = getattr(self.conn.incoming_buffer, "_headers_buffer", ())
+        if not pieces or self._over:
+            return
+        if sum(len(getattr(one, "data", b"")) for one in pieces) > HEAD_LIMIT:
+            self._calm()
+        elif self._late is None:
+            visit = self.visit
+            self._late = visit.context.clock.callLater(visit.opening_seconds, self._too_late)
+
+    def _look(self) -> None:
+        """End streams whose client neither sends nor takes."""
+        self._looking = None
+        for stream in [one for one in self._streams.values() if one.is_stuck()]:
+            stream.gone()
+            self.reset(stream.number)
+        if self._streams and not self._over:
+            self._looking = self.visit.context.clock.callLater(_LOOK_SECONDS, self._look)
 
     # -- what streams do --------------------------------------------------------------------------
 
@@ -268,8 +309,12 @@ class Http2(Protocol):
         ends = stream.out_ended and not stream.out
         self.conn.send_data(number, data, end_stream=ends)
         self._send()
+        stream.given += 1
         if ends:
             del self._streams[number]
+            if not stream.whole:
+                # Nobody takes the rest of its body (RFC 9113 section 8.1).
+                self.conn.reset_stream(number, ErrorCodes.NO_ERROR)
         else:
             stream.taken()
         return True
@@ -291,6 +336,9 @@ class Http2(Protocol):
     def _finish(self) -> None:
         self._over = True
         self._in_time()
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
         streams, self._streams = list(self._streams.values()), {}
         for stream in streams:
             stream.gone()
@@ -306,15 +354,24 @@ class Http2(Protocol):
 
 
 class _Stream:
-    """One request; see `exchange.Client`."""
+    """One request; see `exchange.Client`.
 
-    def __init__(self, front: Http2, number: int) -> None:
+    Attributes:
+        whole: the request has come with all of its body.
+        given: frames of the answer that have left, since the last look.
+    """
+
+    def __init__(self, front: Http2, number: int, whole: bool) -> None:
         self.number = number
+        self.whole = whole
+        self.given = 0
+        self.is_head = False
+        self._seen = 0  #: of the body, since the last look
+        self._stalls = 0
         self.out = bytearray()
         self.out_ended = False
         self._front = front
         self._exchange: Exchange | None = None
-        self._is_head = False
         self._inbound: list[tuple[bytes, int]] = []
         self._in_ended = False
         self._paused = False
@@ -325,15 +382,16 @@ class _Stream:
         """Whether anybody wants the body."""
         return self._exchange is not None
 
-    def begin(self, exchange: Exchange, is_head: bool) -> None:
+    def begin(self, exchange: Exchange) -> None:
         """Ask."""
-        self._exchange, self._is_head = exchange, is_head
+        self._exchange = exchange
         exchange.start()
 
     # -- from the client --
 
     def body(self, data: bytes, size: int) -> None:
         """A frame of the body; its window opens when the target takes it."""
+        self._seen += len(data)
         if self._paused or self._inbound:
             self._inbound.append((data, size))
         elif self._exchange is not None:
@@ -342,7 +400,7 @@ class _Stream:
 
     def body_ended(self) -> None:
         """The body is whole."""
-        self._in_ended = True
+        self._in_ended = self.whole = True
         self._pass()
 
     def _pass(self) -> None:
@@ -360,6 +418,16 @@ class _Stream:
         if exchange is not None:
             exchange.abort()
 
+    def is_stuck(self) -> bool:
+        """Whether the client has not done its part lately; asked now and then."""
+        seen, self._seen = self._seen, 0
+        given, self.given = self.given, 0
+        waits = self._paused or self._inbound or self._exchange is None
+        if not self.whole and not waits and seen < _BODY_BYTES:
+            return True
+        self._stalls = self._stalls + 1 if self.out and not given else 0
+        return self._stalls >= _STALLS
+
     def taken(self) -> None:
         """Some of the answer has left."""
         if self._slowed and len(self.out) <= _HIGH_BYTES // 2 and self._exchange is not None:
@@ -371,7 +439,8 @@ class _Stream:
     def answer(self, answer: refusals.Answer) -> None:
         """Send an answer of ours, whole."""
         self.head(answer.status, list(answer.fields), len(answer.body))
-        self.data(answer.body)
+        if not self.is_head:
+            self.data(answer.body)
         self.end()
 
     def head(self, status: int, fields: list[Field], length: int | None) -> None:
@@ -381,6 +450,9 @@ class _Stream:
         if length is not None:
             told.append((b"content-length", b"%d" % length))
         self._front.headers(self.number, told, end=False)
+
+    def told(self) -> None:
+        """See `exchange.Client`."""
 
     #: Frames are made of copies.
     straight = False
