@@ -87,11 +87,11 @@ class NamesTests(SynchronousTestCase):
         )
         self.api = Api(parts)
 
-    def ask(self, who: Any, names: list[str]) -> tuple[int, Any]:
+    def ask(self, who: Any, names: list[str], public: str = "web.example:443") -> tuple[int, Any]:
         """Ask for a certificate."""
         from tlsgate.auth.calls import Ask
 
-        body = {"names": names, "tls_public_key": PEM, "public": ["web.example:443"]}
+        body = {"names": names, "tls_public_key": PEM, "public": [public]}
         asked = Ask(method="POST", path="/v1/gateway/certificates", body=body)
         asking = Deferred.fromCoroutine(self.api.call(who, asked))
         self.cluster.clock.advance(0)
@@ -105,6 +105,13 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(self.gateways.addresses(), ("web.example:443",))
         for taken in (f"auth.{NAME}", f"n1.node.{NAME}", f"*.db.{NAME}", f"a.auth.{NAME}"):
             self.assertEqual(self.ask(gw, [taken])[0], 400, taken)
+
+    def test_an_address_that_is_the_cluster_s_name(self) -> None:
+        """Databases are named below it, where agents' hosts are; all else stays another's."""
+        gw, public = gateway(NAME, "gw1"), f"{NAME}:443"
+        self.assertEqual(self.ask(gw, [NAME, f"*.db.{NAME}"], public)[0], 200)
+        for taken in (f"*.node.{NAME}", f"n1.db.{NAME}", f"*.auth.{NAME}"):
+            self.assertEqual(self.ask(gw, [taken], public)[0], 400, taken)
 
     def test_the_auth_service_itself(self) -> None:
         """Only the auth service's own process gets what says that it is the auth service."""

@@ -91,7 +91,12 @@ def _may_show(call: Call) -> Sequence[str] | None:
     own = f"{call.principal.name}.{GATEWAY}.{parts.cluster}".lower()
     if parts.gateways is None or parts.gateways.fixed:
         return (own, *public[1:])
-    others = [name for name in body.names if name.lower() != own]
+    known = {own}
+    if parts.cluster in certify.hosts_of(body.public):
+        # Databases below its address have their names where agents' hosts have theirs, too: an
+        # agent's certificate is good for clients only, so nobody dials a host by such a name.
+        known.add(f"*.db.{parts.cluster}")
+    others = [name for name in body.names if name.lower() not in known]
     for role in (AUTH, *TYPES):
         certify.check_zone(f"{role}.{parts.cluster}", others)
     return None
