@@ -10,20 +10,14 @@ import sys
 from pathlib import Path
 
 from tests.support.child import program
-from tests.support.sshcase import Person, SshCase
+from tests.support.sshcase import Person, SharedSshCase
 
 #: Both ways through the tunnel, so that every buffer on the way is filled many times.
 BULK_BYTES = 64 << 20
 
 
-class SshProgramsTests(SshCase):
+class SshProgramsTests(SharedSshCase):
     """One cluster whose legacy listeners are open, a node, and alice."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.begin()
-        self.db1 = self.node()
-        self.alice = self.person()
 
     def test_tgsh(self) -> None:
         """ls, ssh and scp; the exit code is the command's."""
@@ -220,7 +214,7 @@ class SshProgramsTests(SshCase):
     def _shut(self) -> Person:
         """Somebody whose role forwards no ports."""
         self.put_role("shut", labels={"env": ["prod"]}, options={"port_forwarding": False})
-        return self.person("bob", ("shut",))
+        return self.person("bert", ("shut",))
 
     def test_a_role_too_few(self) -> None:
         """Who lacks the role reads a sentence, whichever way they come, and is audited."""

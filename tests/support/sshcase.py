@@ -22,6 +22,7 @@ from attrs import define, field
 from tests.support.agent import AgentCase
 from tests.support.child import PATIENCE_SECONDS, Child, program
 from tests.support.cluster import User
+from tests.support.common import common, no_bugs
 from tests.support.harness import ROOT, Gate
 from tests.support.ports import free_port, listening
 
@@ -230,3 +231,33 @@ class SshCase(AgentCase):
         )
         self.assertEqual((words, done.returncode), (words, 0), done.stderr)
         return done.stdout
+
+
+class SharedSshCase(SshCase):
+    """One cluster with both ways in, one node and one login of alice's for all tests of a class.
+
+    Each test begins in multiplex mode; what others left in alice's home does not matter.
+    """
+
+    db1: Node
+    alice: Person
+
+    def setUp(self) -> None:
+        super().setUp()
+        made = common(self, type(self).made)
+        for name in ("hub", "db1", "alice", "web_port", "ssh_port", "tunnel_port"):
+            setattr(self, name, getattr(made, name))
+        no_bugs(self, self.hub, self.db1.agent)
+        self.mode("multiplex")
+        self.forget_mode(self.alice)
+
+    def made(self) -> SharedSshCase:
+        """Start everything."""
+        self.begin()
+        self.db1 = self.node()
+        self.alice = self.person()
+        return self
+
+    def forget_mode(self, person: Person) -> None:
+        """Have tgsh ask anew which way to take, as it does each minute."""
+        (person.home / ".tgsh/keys/localhost/ping.json").unlink(missing_ok=True)
