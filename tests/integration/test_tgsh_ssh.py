@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import json
 
-from tests.support.sshcase import SshCase
+from tests.support.sshcase import SharedSshCase
 
 
-class TgshTests(SshCase):
+class TgshTests(SharedSshCase):
     """A cluster with both ways, a node with a real sshd, and alice."""
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.begin()
-        self.db1 = self.node()
-        self.alice = self.person()
 
     def test_labels(self) -> None:
         """A node is found by its labels, and its logins are listed."""
