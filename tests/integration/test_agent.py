@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.support.agent import BACK_SECONDS, AgentCase
 from tests.support.cluster import Holder
+from tests.support.common import common, no_bugs
 from tests.support.echo import Echo
 from tests.support.harness import CLIENT_SECONDS, Gate, receive
 from tests.support.ports import free_port
@@ -74,9 +75,18 @@ class AgentTests(AgentCase):
         agent.send(signal.SIGTERM)
         self.assertEqual(agent.child.wait(CLIENT_SECONDS), 0)
 
+
+class RefusedTests(AgentCase):
+    """Who is not let in, or no longer, at one gateway."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.house = common(self, type(self).cluster)
+        no_bugs(self, self.house)
+
     def test_refusals(self) -> None:
         """Without a good token, or with another's pin, it ends with what has to be done."""
-        gate = self.cluster()
+        gate = self.house
         tries: tuple[tuple[dict[str, Any], str], ...] = (
             ({"token": "wrong"}, "tgctl tokens add --type=node"),
             ({"pin": "sha256:" + "ab" * 32}, "no authority with the pin"),
@@ -88,7 +98,7 @@ class AgentTests(AgentCase):
 
     def test_a_second_agent_of_the_name(self) -> None:
         """Whoever else has a token cannot take a name that is another's (S41)."""
-        gate = self.cluster()
+        gate = self.house
         self.agent(gate)
         other = self.agent(gate, ready=False, may_log=["Traceback"])
         self.assertEqual(other.child.wait(CLIENT_SECONDS), 2, other.child.tail())
@@ -96,9 +106,9 @@ class AgentTests(AgentCase):
 
     def test_a_lock_on_the_agent(self) -> None:
         """Its tunnel ends within a second, and does not come back while the lock is there."""
-        gate = self.cluster()
-        agent = self.agent(gate)
-        gate.admin("DELETE", "/v1/resources/node/db1")
+        gate = self.house
+        agent = self.agent(gate, "db2")
+        gate.admin("DELETE", "/v1/resources/node/db2")
         agent.child.until(lambda: not self.tunnels(agent), "its tunnel ends", 3)
         agent.child.until(lambda: "no tunnel to" in agent.text(), "it has tried again", 30)
         self.assertEqual(self.tunnels(agent), [])
