@@ -198,7 +198,7 @@ class SeparatePortTests(WebCase):
         for mode in ("require", "disable"):
             dsn = f"host=127.0.0.1 port={self.port('postgres')} sslmode={mode} connect_timeout=15"
             done = run(program("psql", "postgresql-client"), f"{dsn} user=a dbname=b", "-c", "")
-            self.assertIn("FATAL:  postgres is not served here: PostgreSQL on a port", done.stderr)
+            self.assertIn("FATAL:  postgres is not served here: databases by name are", done.stderr)
 
     def test_mysql(self) -> None:
         """The client of MySQL and MariaDB prints it."""
