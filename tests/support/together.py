@@ -4,7 +4,7 @@
 
 Each module is given whole to one process, since its tests share a cluster that takes seconds to
 start; the dearest first, by the seconds that `times.txt` has (`--record` writes them anew). Most
-of these tests wait a good part of their time, so there is one process more than there are
+of these tests wait half of their time, so there are two processes more than there are
 processors. A module that says `ALONE = "why"` measures the machine or loads it, and runs
 afterwards, with nothing beside it. Names of tests among the arguments are run as they are.
 
@@ -38,7 +38,7 @@ _ACCIDENTS = 5
 #: What a module takes of which nobody knows.
 _GUESS_SECONDS = 20.0
 #: A module that takes longer has hung; with TLSGATE_SLOW everything takes its time.
-_MODULE_SECONDS = 7200 if os.environ.get("TLSGATE_SLOW") else 600
+_MODULE_SECONDS = 7200 if os.environ.get("TLSGATE_SLOW") else 900
 #: How trial names a test below its traceback.
 _NAME = re.compile(r"tests(?:\.[A-Za-z_]\w*){3,}")
 _HEADING = re.compile(r"\[(?:FAIL|ERROR)\]")
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str]) -> int:
         runs = [run([f"--temp-directory={folder}-0", *rest])]
     else:
         beside, lonely = parts()
-        jobs = min((os.cpu_count() or 1) + 1, 4)  # they wait a quarter of their time
+        jobs = min((os.cpu_count() or 1) + 2, 6)  # they wait half of their time
         done = spread(beside, rest, folder, jobs) | spread(lonely, rest, folder, 1)
         if "--record" in arguments:
             record(done)
