@@ -140,7 +140,7 @@ class NoLossTests(ReloadCase):
 
     def test_one_process(self) -> None:
         """20 reloads and 3 upgrades: no connection fails, no stream is broken."""
-        self.change_everything(1, sized(20_000, 100_000))
+        self.change_everything(1, sized(10_000, 100_000))
 
     def test_workers(self) -> None:
         """The same with a supervisor and two workers."""
