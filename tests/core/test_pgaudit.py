@@ -124,6 +124,24 @@ class AuditTests(SynchronousTestCase):
         told = self.read(bind(b"s"), execute())
         self.assertEqual(told, [Query("extended", "", True, "s", 2)])
 
+    def test_s44_second_text(self) -> None:
+        """A text of the same name, which the server refuses or skips, hides no first one."""
+        first = Query("extended", "drop", False, "s")
+        self.assertEqual(self.read(parse(b"drop", b"s"), SYNC, parse(b"select", b"s")), [first])
+        self.assertEqual(self.read(message(b"C", b"Ss\0"))[0].text, "select")
+        self.assertEqual(self.read(parse(b"drop", b"s"), message(b"C", b"Ss\0")), [first])
+        # Where it was run it stands there already.
+        self.read(parse(b"drop", b"s"), bind(b"s"), execute())
+        self.assertEqual(self.read(parse(b"select", b"s")), [])
+
+    def test_s44_second_portal(self) -> None:
+        """A portal's query that was not told is, when another one seems to take its place."""
+        self.read(parse(b"drop", b"a"), parse(b"select", b"b"), bind(b"a", b"p"))
+        drop = Query("extended", "drop", False, "a", 2)
+        select = Query("extended", "select", False, "b", 2)
+        self.assertEqual(self.read(bind(b"b", b"p"), execute(b"p")), [drop, select])
+        self.assertEqual(self.read(bind(b"b", b"p"), message(b"C", b"Pp\0")), [select])
+
     def test_names_are_bounded(self) -> None:
         """A client that prepares without end has the oldest forgotten."""
         for number in range(STATEMENTS + 1):

@@ -6,6 +6,9 @@ that carry a query no more than its beginning is kept. Rows and COPY data are ne
 1. Simple protocol: a Query is one event.
 2. Extended protocol: Parse gives a text its name, Bind makes a portal of it, and the first
    Execute of a portal is the event; parameters are counted, their values are not looked at.
+3. The server skips messages after an error, and refuses names that are taken, so a client can
+   make us take one text for another (S44). A text that gives way before it was told is told
+   then: whatever the server has been given to prepare and may run stands in the trail.
 
 What a client keeps in its names is bounded: of the oldest only the name is told. Lengths or
 types that no server takes end the reading, since nobody knows any more where messages begin.
@@ -76,6 +79,7 @@ class _Statement:
     size: int  #: in bytes, as it came
     cut: bool
     query: Query | None = None
+    bound: bool = False  #: a portal has it, which is told if nothing else is
 
 
 #: A portal that nobody has bound, or too long ago.
@@ -203,6 +207,13 @@ class Audit:
         gone = self._statements.pop(name, None)
         if gone is not None:
             self._size -= gone.size
+            if not gone.bound:
+                self._tell(Query("extended", gone.text, gone.cut, _told(name)))
+
+    def _leave(self, portal: bytes) -> None:
+        query = self._portals.pop(portal, None)
+        if query is not None:
+            self._tell(query)
 
     def _bind(self, body: bytes) -> None:
         portal, _, rest = body.partition(b"\0")
@@ -212,15 +223,16 @@ class Audit:
         at = 2 + 2 * int.from_bytes(rest[:2], "big")
         raw = rest[at : at + 2]
         count = int.from_bytes(raw, "big") if len(raw) == 2 else None
-        self._portals.pop(portal, None)
+        self._leave(portal)
         self._portals[portal] = self._meant(name, count)
         if len(self._portals) > PORTALS:
-            self._portals.popitem(last=False)
+            self._leave(next(iter(self._portals)))
 
     def _meant(self, name: bytes, count: int | None) -> Query:
         known = self._statements.get(name)
         if known is None:
             return Query("extended", "", True, _told(name[:NAME]), count)
+        known.bound = True
         query = known.query
         if query is None or query.parameters != count:
             query = known.query = Query("extended", known.text, known.cut, _told(name), count)
@@ -239,7 +251,7 @@ class Audit:
         if body[:1] == b"S":
             self._forget(name)
         else:
-            self._portals.pop(name, None)
+            self._leave(name)
 
 
 def _text(body: bytes, cut: bool) -> tuple[bytes, bool]:
