@@ -6,16 +6,22 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
+import threading
+import time
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 from tests.support.agent import AgentCase
-from tests.support.child import program
+from tests.support.child import program, until
 from tests.support.cluster import Holder
 from tests.support.harness import CLIENT_SECONDS, GateCase
 from tests.support.servers import Haproxy, Nginx
@@ -27,7 +33,19 @@ UPGRADE = (
     b"GET %b HTTP/1.1\r\nHost: shower.gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: AAECAwQFBgcICQoLDA0ODw==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-SPELLINGS = ("x-tlsgate-user", "X_Tlsgate_User", "X.Tlsgate.User", "x-Forwarded-FOR", "X_Real_Ip")
+SPELLINGS = (
+    *("x-tlsgate-user", "X_Tlsgate_User", "X.Tlsgate.User", "x-Forwarded-FOR", "X_Real_Ip"),
+    *(
+        "x!tlsgate!user",
+        "X~Tlsgate~Roles",
+        "x-tlsgate-jwt-assertion",
+        "X-Webauth-User",
+        "Remote_User",
+    ),
+)
+BROWSER = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"}
+SHOWER = "shower.gw.test"
 
 
 class House:
@@ -79,8 +97,11 @@ class House:
         self.agent = case.agent(self.gate, "apps1", apps=apps)
         case.add_user(self.gate, "ann", ["access"], logins=["root"])
         case.add_user(self.gate, "bob", ["few"])
+        case.add_user(self.gate, "cyd", ["access"])
+        self.people = itertools.count(1)
         self.ann = case.sign(self.gate, "ann")
         self.bob = case.sign(self.gate, "bob")
+        self.cyd = case.sign(self.gate, "cyd")
 
 
 @functools.cache
@@ -132,11 +153,12 @@ class AppsTests(GateCase):
         raw = socket.create_connection(("127.0.0.1", self.port), CLIENT_SECONDS)
         return context.wrap_socket(raw, server_hostname=name)
 
-    def said(self, raw: bytes, *, wait: bool = True) -> bytes:
+    def said(self, raw: bytes, name: str = SHOWER, who: Holder | None = None) -> bytes:
         """What comes for *raw* until the connection ends."""
-        with self.dial() as connection:
-            connection.sendall(raw)
+        with self.dial(name, who) as connection:
             found = b""
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(raw)
             with contextlib.suppress(ConnectionError):
                 while piece := connection.recv(65536):
                     found += piece
@@ -297,6 +319,87 @@ class AppsTests(GateCase):
             if not case["name"].startswith("chunk-"):
                 self.assertEqual((heard, said[:12]), ([], b"HTTP/1.1 400"), case["name"])
 
+    def test_differential(self) -> None:
+        """nginx and HAProxy see as many requests as they have answered, and none inside (S25)."""
+        log = self.house.nginx.folder / "access.log"
+
+        def seen(name: str, start: int) -> list[bytes]:
+            if name == "proxied.gw.test":
+                return [one[1].encode() for one in self.house.shower.requests[start:]]
+            lines = log.read_bytes()[start:].splitlines()
+            return [one.split(b'"')[1].split(b" ")[1] for one in lines]
+
+        def logged(name: str, start: int, count: int) -> bool:
+            return len(seen(name, start)) >= count
+
+        both, answers = ("files.gw.test", "proxied.gw.test"), 0
+        for number, case in enumerate(json.loads(VECTORS.read_text())["cases"]):
+            # A body that goes wrong has begun to leave; its connection ended then.
+            cut = case["refused"] and case["name"].startswith("chunk-")
+            # Of what is refused before it leaves, both would see the same nothing.
+            for name in both[1:] if cut else both[number % 2 :][:1] if case["refused"] else both:
+                heard = len(self.house.shower.requests)
+                start = log.stat().st_size if name == "files.gw.test" else heard
+                raw = case["raw"].encode("latin-1").replace(SHOWER.encode(), name.encode())
+                after = b"GET /after HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
+                said = self.said(raw + after % name.encode(), name)
+                answered = said.count(b"HTTP/1.1 ") - said.count(b"server: tlsgate\r\n")
+                # nginx writes its log when the answer has left.
+                until(functools.partial(logged, name, start, answered), "the log")
+                found = seen(name, start)
+                if not cut:
+                    self.assertEqual(len(found), answered, (case["name"], name, found, said))
+                self.assertNotIn(b"/smuggled", found, (case["name"], name))
+                if case["refused"]:
+                    self.assertEqual(answered, 0, (case["name"], name, said))
+                    self.assertNotIn(b"/after", found, (case["name"], name))
+                answers += answered
+        self.assertGreater(answers, 20)
+
+    def test_pipelines_of_two(self) -> None:
+        """Two people, many requests at once over a slow target: each reads their own (S26)."""
+        count = 300
+        found: dict[str, bytes] = {}
+
+        def ask(user: str, who: Holder) -> None:
+            raw = b"".join(
+                b"GET /%b?%b HTTP/1.1\r\nHost: shower.gw.test\r\nX-Id: %b-%d\r\n%b\r\n"
+                % (
+                    *((b"slow", b"1") if number % 100 == 0 else (b"n", b"%d" % number)),
+                    *(user.encode(), number),
+                    b"Connection: close\r\n" if number == count - 1 else b"",
+                )
+                for number in range(count)
+            )
+            found[user] = self.said(raw, who=who)
+
+        both = {"ann": self.house.ann, "cyd": self.house.cyd}
+        threads = [threading.Thread(target=ask, args=one, daemon=True) for one in both.items()]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join(CLIENT_SECONDS)
+        for user in both:
+            said = found[user].decode()
+            pieces = [
+                json.loads("{" + each.partition("{")[2].partition("}")[0] + "}")
+                for each in said.split("HTTP/1.1 200 OK")[1:]
+            ]
+            fields = [dict(one["fields"]) for one in pieces]
+            self.assertEqual([one["x-id"] for one in fields], [f"{user}-{n}" for n in range(count)])
+            self.assertEqual({one["x-tlsgate-user"] for one in fields}, {user})
+
+    def test_who_by_websocket(self) -> None:
+        """Nor at the request that a WebSocket begins with (S21)."""
+        evil = b"".join(b"%b: evil\r\n" % one.encode() for one in SPELLINGS)
+        with self.dial() as connection:
+            connection.sendall((UPGRADE % b"/ws")[:-2] + evil + b"\r\n")
+            self.assertIn(b" 101 ", connection.recv(4096))
+        target, fields = self.house.shower.requests[-1][1:]
+        self.assertEqual(target, "/ws")
+        self.assertNotIn("evil", [value for _, value in fields])
+        self.assertIn(("x-tlsgate-user", "ann"), fields)
+
     def test_pipeline(self) -> None:
         """Answers come in the order of the requests, each its own (S26)."""
         wanted = [b"/n?%d" % number for number in range(100)]
@@ -365,3 +468,92 @@ class AppsTests(GateCase):
                     b"Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n\r\n" % accept
                 )
                 self.assertTrue(connection.recv(4096).startswith(start))
+
+
+class SessionsTests(GateCase):
+    """What a session's cookie is good for; the browser is played."""
+
+    def setUp(self) -> None:
+        self.house = house()
+        self.jars: dict[str, dict[str, str]] = {}
+        self.user = f"zoe{next(self.house.people)}"
+        self.person = self.house.case.add_user(self.house.gate, self.user, ["access"])
+
+    def ask(
+        self,
+        url: str,
+        form: dict[str, str] | None = None,
+        who: Holder | None = None,
+        more: Any = (),
+    ) -> tuple[int, str, str]:
+        """Status, Location and body, with this browser's cookies."""
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        jar = self.jars.setdefault(host, {})
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if who is not None:
+            context.load_cert_chain(who.cert, who.key)
+        spoken = HTTPConnection(host, timeout=CLIENT_SECONDS)
+        raw = socket.create_connection(("127.0.0.1", self.house.gate.port()), CLIENT_SECONDS)
+        spoken.sock = context.wrap_socket(raw, server_hostname=host)
+        headers = {**BROWSER, **(FORM if form is not None else {}), **dict(more)}
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in jar.items())
+        with contextlib.closing(spoken):
+            spoken.request(
+                "GET" if form is None else "POST",
+                url.partition(host)[2].lstrip(":0123456789") or "/",
+                None if form is None else urlencode(form),
+                headers,
+            )
+            answer = spoken.getresponse()
+            for cookie in answer.headers.get_all("Set-Cookie", []):
+                name, _, value = cookie.partition(";")[0].partition("=")
+                jar[name] = value
+            where = answer.headers.get("Location", "")
+            return answer.status, where, answer.read().decode()
+
+    def log_in(self, url: str) -> str:
+        """Come to an application without a session; gives where its own host then leads."""
+        _, launch, _ = self.ask(url)
+        _, login, _ = self.ask(launch)
+        page = f"https://gw.test{login}"
+        found = re.findall(r'name="(form|next)" value="([^"]+)"', self.ask(page)[2])
+        fields = {"user": self.user, "password": self.person.password, **dict(found)}
+        fields["code"] = self.person.code(time.time())
+        status, again, _ = self.ask("https://gw.test/web/login", fields)
+        self.assertEqual(status, 303)
+        return self.ask(f"https://gw.test{again}")[1]
+
+    def sees(self, who: Holder | None = None) -> str:
+        """Whom the application sees; "" where nobody gets through."""
+        status, _, body = self.ask(f"https://{SHOWER}/", who=who)
+        return dict(json.loads(body)["fields"])["x-tlsgate-user"] if status == 200 else ""
+
+    def test_cookie(self) -> None:
+        """One user's cookie never works with another's certificate, nor after the end (S31)."""
+        planted = "a" * 60
+        self.jars[SHOWER] = {"__Host-tlsgate-app": planted}
+        back = self.log_in(f"https://{SHOWER}//evil.test/x")
+        self.assertTrue(back.startswith(f"https://{SHOWER}"), back)
+        mine, self.jars[SHOWER] = self.jars[SHOWER], {}
+        # Another browser is led nowhere by the same address (login CSRF).
+        self.assertEqual(self.ask(back)[0], 403)
+        self.assertNotIn("__Host-tlsgate-app", self.jars[SHOWER])
+        self.jars[SHOWER] = mine
+        status, where, _ = self.ask(back)
+        self.assertEqual((status, where), (302, f"https://{SHOWER}//evil.test/x"))
+        cookie = mine["__Host-tlsgate-app"]
+        self.assertNotIn(cookie, ("", planted))
+        self.assertEqual(self.sees(), self.user)
+        self.assertEqual(self.sees(who=self.house.cyd), "cyd")
+        self.assertEqual(self.sees(who=self.house.bob), "")
+        self.assertEqual(self.ask(back)[0], 403)  # a code is good once
+        page = f"https://{SHOWER}/x-tlsgate-logout"
+        evil = {"Origin": "https://files.gw.test", "Sec-Fetch-Site": "same-site"}
+        self.assertEqual(self.ask(page, {}, more=evil)[0], 403)
+        self.assertEqual(self.sees(), self.user)
+        self.assertEqual(self.ask(page, {}, more={"Origin": f"https://{SHOWER}"})[0], 302)
+        for _ in range(20):
+            mine["__Host-tlsgate-app"] = cookie
+            self.assertEqual(self.sees(), "")
