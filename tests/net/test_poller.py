@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import FakeReactor
@@ -54,3 +55,73 @@ class PollerTests(SynchronousTestCase):
         poller.close()
         self.assertEqual(reactor.readers, [])
         self.assertEqual(poller.fileno(), -1)
+
+
+class LeadingTests(SynchronousTestCase):
+    """Twisted's usual reactor, whose own epoll is in ours."""
+
+    def setUp(self) -> None:
+        """Make one that nobody runs."""
+        self.reactor = EPollReactor()
+        self.addCleanup(self.reactor._poller.close)
+        self.poller = Poller(self.reactor)
+        self.heard: list[str] = []
+
+    def lend(self, name: str, poller: Poller) -> tuple[Lease, socket.socket]:
+        """One that says its name when it is woken, and its other end."""
+        theirs, ours = socket.socketpair()
+        ours.setblocking(False)
+        lease = Lease(Owned(ours), poller)
+        self.addCleanup(theirs.close)
+        self.addCleanup(lease.close)
+
+        def ready(mask: int) -> None:
+            self.heard.append(name)
+            ours.recv(100)
+
+        lease.on_ready = ready
+        lease.want(READ)
+        return lease, theirs
+
+    def test_both_are_woken(self) -> None:
+        """What is lent and what is the reactor's own, by a second poller as well."""
+        second = Poller(self.reactor)
+        self.addCleanup(self.poller.close)
+        self.addCleanup(second.close)
+        (_, one), (_, two) = self.lend("one", self.poller), self.lend("two", second)
+        self.reactor.doIteration(0)
+        self.assertEqual(self.heard, [])
+        one.send(b"x")
+        self.reactor.doIteration(None)
+        two.send(b"x")
+        self.reactor.doIteration(1)
+        self.assertEqual(self.heard, ["one", "two"])
+
+    def test_closed(self) -> None:
+        """The reactor waits by itself again, and the next poller may lead it."""
+        self.poller.close()
+        self.poller.close()
+        self.assertNotIn("doIteration", vars(self.reactor))
+        third = Poller(self.reactor)
+        self.addCleanup(third.close)
+        self.assertIn("doIteration", vars(self.reactor))
+        _, there = self.lend("three", third)
+        there.send(b"x")
+        self.reactor.doIteration(1)
+        self.assertEqual(self.heard, ["three"])
+
+    def test_another_kind_of_reactor(self) -> None:
+        """Whatever is not exactly Twisted's own leads itself."""
+
+        class Own(EPollReactor):
+            pass
+
+        reactor = Own()
+        self.addCleanup(reactor._poller.close)
+        poller = Poller(reactor)
+        self.addCleanup(poller.close)
+        self.assertIn(poller, reactor.getReaders())
+        _, there = self.lend("own", poller)
+        there.send(b"x")
+        reactor.doIteration(1)
+        self.assertEqual(self.heard, ["own"])

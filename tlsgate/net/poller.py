@@ -1,17 +1,22 @@
-"""An epoll of our own inside Twisted's: lent sockets wake their borrower here.
+"""An epoll of our own beside Twisted's: lent sockets wake their borrower here.
 
 Twisted's reactor keeps one object a descriptor and spends some microseconds of logging
 context on every event. A relay has two or more events for each exchange, so the borrowed
-sockets sit in a second epoll whose descriptor the reactor watches: one event of the
-reactor brings all that are ready, and the transport that owns a socket stays its owner,
-with neither reader nor writer registered while it is lent.
+sockets sit in a second epoll, and the transport that owns a socket stays its owner, with
+neither reader nor writer registered while it is lent.
+
+Of two epolls one is in the other. Where the reactor is Twisted's usual one, its own is in
+ours, and a lent socket wakes us with nothing of the reactor's in between. That takes two names
+which Twisted does not promise (`_poller`, `doIteration`): with any other reactor, and for a
+second poller of the same one, ours is in the reactor's, as any descriptor is.
 """
 
 from __future__ import annotations
 
 import select
-from typing import Protocol
+from typing import Any, Protocol
 
+from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -49,13 +54,22 @@ class Poller:
     _log = Logger()
 
     def __init__(self, reactor: IReactorFDSet) -> None:
-        self._reactor = reactor
+        self._reactor: Any = reactor
         self._epoll = select.epoll()
         self._watched: dict[int, Watched] = {}
         #: Descriptors that came during the current batch: an event of the batch that
         #: bears their number is the former owner's.
         self._fresh: set[int] = set()
-        reactor.addReader(self)
+        self._inner = -1  #: the reactor's epoll, when it is in ours
+        if type(self._reactor) is EPollReactor and "doIteration" not in vars(reactor):
+            own = getattr(reactor, "_poller", None)
+            if isinstance(own, select.epoll):
+                self._inner = own.fileno()
+        if self._inner == -1:
+            reactor.addReader(self)
+        else:
+            self._epoll.register(self._inner, READ)
+            self._reactor.doIteration = self._iterate
 
     def watch(self, lent: Watched, mask: int) -> None:
         """Call `lent.ready` whenever its socket is ready for any of *mask*."""
@@ -78,8 +92,34 @@ class Poller:
 
     def close(self) -> None:
         """Leave the reactor."""
-        self._reactor.removeReader(self)
+        if self._inner == -1:
+            self._reactor.removeReader(self)
+        else:
+            vars(self._reactor).pop("doIteration", None)
         self._epoll.close()
+
+    def _iterate(self, timeout: float | None) -> None:
+        """Wait for what is watched, and for the reactor's own where that is in ours.
+
+        Args:
+            timeout: in seconds; None: until something comes.
+        """
+        watched, fresh = self._watched, self._fresh
+        fresh.clear()
+        for fd, mask in self._epoll.poll(-1 if timeout is None else timeout, _BATCH):
+            if fd in fresh:
+                continue
+            lent = watched.get(fd)
+            if lent is None:
+                if fd == self._inner:
+                    self._reactor.doPoll(0)
+                continue
+            try:
+                lent.ready(mask)
+            except Exception:
+                # No exception of one connection may touch another (S58).
+                self._log.failure("a lent connection failed; this is a bug")
+                lent.abort()
 
     # -- IReadDescriptor -------------------------------------------------------------
 
@@ -89,20 +129,7 @@ class Poller:
 
     def doRead(self) -> None:
         """Twisted calls this: some watched descriptor is ready."""
-        watched, fresh = self._watched, self._fresh
-        fresh.clear()
-        for fd, mask in self._epoll.poll(0, _BATCH):
-            if fd in fresh:
-                continue
-            lent = watched.get(fd)
-            if lent is None:
-                continue
-            try:
-                lent.ready(mask)
-            except Exception:
-                # No exception of one connection may touch another (S58).
-                self._log.failure("a lent connection failed; this is a bug")
-                lent.abort()
+        self._iterate(0)
 
     def connectionLost(self, reason: Failure) -> None:
         """Twisted calls this when the reactor drops us; nothing to release."""
