@@ -35,8 +35,6 @@ from tlsgate.tls.fast import Slab
 
 #: What may wait for the request before it.
 _AHEAD: Final = 64 * 1024
-#: Of an answer's body, less than this leaves with its head, or its end.
-_WITH_HEAD: Final = 16 * 1024
 #: A body that is not told to wait brings so much at least in so long (S33).
 _BODY_SECONDS: Final = 10.0
 _BODY_BYTES: Final = 10 * 1024
@@ -58,7 +56,6 @@ class Http1(Protocol):
         self._parser: Any = None  #: of one in chunks
         self._body_over = True
         self._chunked_answer = False
-        self._unsaid = b""  #: of an answer, what leaves with the next piece or its end
         self._close_after = False
         self._read_ended = False
         self._over = False
@@ -244,28 +241,16 @@ class Http1(Protocol):
         if not self._body_over or head.upgrade or (length is None and not chunked and not bare):
             self._close_after = True
         self._chunked_answer = chunked
-        self._unsaid = forward.response_bytes(
-            status, fields, length, chunked=chunked, close=self._close_after
+        self.transport.write(
+            forward.response_bytes(status, fields, length, chunked=chunked, close=self._close_after)
         )
 
     def data(self, data: bytes) -> None:
         """See `exchange.Client`."""
         if self._chunked_answer:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        unsaid = self._unsaid
-        if unsaid and len(data) < _WITH_HEAD:
-            self._unsaid = unsaid + data
-            return
-        if unsaid:
-            self._unsaid = b""
-            data = unsaid + data
-        self.transport.write(data)
-
-    def told(self) -> None:
-        """See `exchange.Client`."""
-        unsaid, self._unsaid = self._unsaid, b""
-        if unsaid:
-            self.transport.write(unsaid)
+            self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self.transport.write(data)
 
     @property
     def straight(self) -> bool:
@@ -274,29 +259,21 @@ class Http1(Protocol):
 
     def pour(self, slab: Slab, count: int) -> int:
         """See `exchange.Client`."""
-        self.told()
         return int(self.transport.pour(slab, count))
 
     def end(self) -> None:
         """See `exchange.Client`."""
-        unsaid, self._unsaid = self._unsaid, b""
         if self._chunked_answer:
-            unsaid += b"0\r\n\r\n"
+            self.transport.write(b"0\r\n\r\n")
             self._chunked_answer = False
         self._exchange = None
         self._stop_looking()
         if self._close_after or not self._body_over or self._read_ended:
-            self.transport.write(unsaid)
             self._close()
             return
         if self._buffer:
-            self.transport.write(unsaid)
             self._go_on()
-            self._bound()
-            return
         self._bound()
-        if unsaid:
-            self.transport.say(unsaid)
 
     def cut(self) -> None:
         """See `exchange.Client`."""

@@ -451,9 +451,6 @@ class _Stream:
             told.append((b"content-length", b"%d" % length))
         self._front.headers(self.number, told, end=False)
 
-    def told(self) -> None:
-        """See `exchange.Client`."""
-
     #: Frames are made of copies.
     straight = False
 
