@@ -72,3 +72,6 @@ class AlertTests(SynchronousTestCase):
             shown: GateError = translate(error, "g", NOW)
             self.assertIsInstance(shown, kind)
             self.assertIn(words, str(shown))
+        error.verify_code = 62
+        error.verify_message = "Hostname mismatch, certificate is not valid for 'wiki.g'."
+        self.assertIn("another host than wiki.g;", str(translate(error, "g", NOW)))

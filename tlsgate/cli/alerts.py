@@ -113,7 +113,13 @@ def _not_verified(error: ssl.SSLCertVerificationError, gateway: str, now: float)
     if error.verify_code == _EXPIRED:
         return ClockWrong(f"at {clock} the certificate of {gateway} is not valid any more")
     if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return Untrusted(gateway, "its certificate names another host; is --proxy right?")
+        asked = str(error.verify_message).partition("'")[2].partition("'")[0]
+        than = f" than {asked}" if asked else ""
+        return Untrusted(
+            gateway,
+            f"its certificate names another host{than}; is --proxy right, and has the gateway a "
+            "certificate for that name?",
+        )
     return Untrusted(
         gateway,
         f"{error.verify_message}; where its certificate is not a public one, log in with the "
