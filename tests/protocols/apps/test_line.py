@@ -23,6 +23,11 @@ class LineTests(SynchronousTestCase):
         """The line calls this."""
         self.heard.append(data)
 
+    def poured(self, slab: Slab, count: int) -> int:
+        """The line calls this, where it pours."""
+        self.heard.append(count)
+        return 0
+
     def drained(self) -> None:
         """The line calls this."""
         self.heard.append("drained")
