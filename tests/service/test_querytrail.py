@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tlsgate.auth.verbs_agent_events import AgentQueries
 from tlsgate.interfaces import IAudit
 from tlsgate.service import telling
 from tlsgate.service.querytrail import TEXT, QueryTrail
@@ -58,6 +60,14 @@ class QueryTrailTests(SynchronousTestCase):
         self.assertEqual((method, path), ("POST", "/v1/agent/queries"))
         self.bodies.append(body)
         return 200, {"taken": 1000}
+
+    def test_s44_odd_gateway(self) -> None:
+        """What a gateway says of a client cannot have a part refused that others stand in."""
+        odd = {**FIELDS, "trace": "\u2028", "client": "\ud800" * 256}
+        self.trail.emit("db.session.query", odd)
+        self.clock.advance(GATHER_SECONDS)
+        query = AgentQueries.model_validate_json(json.dumps(self.bodies[0])).queries[0]
+        self.assertEqual((query.trace, len(query.client)), (r"'\u2028'", 256))
 
     def test_interface(self) -> None:
         """It is a trail as any other."""

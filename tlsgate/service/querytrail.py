@@ -20,9 +20,13 @@ QUERY: Final = "db.session.query"
 TEXT: Final = 1024
 #: What is told as it is.
 _TOLD: Final = (
-    *("user", "client", "trace", "db_service", "db_protocol", "db_user", "db_name"),
+    *("user", "db_service", "db_protocol", "db_user", "db_name"),
     *("db_query_kind", "db_query_statement", "db_query_parameters_count"),
 )
+
+#: What only a gateway says. One that was taken shall not have auth refuse what stands beside it.
+_GATEWAYS: Final = ("client", "trace")
+_WORD: Final = 256
 
 
 @implementer(IAudit)
@@ -57,6 +61,7 @@ class QueryTrail:
             {
                 "at": self._now(),
                 **{name: fields[name] for name in _TOLD},
+                **{name: _plain(str(fields[name])) for name in _GATEWAYS},
                 "db_query": text[:TEXT],
                 "db_query_cut": bool(fields["db_query_cut"]) or len(text) > TEXT,
             }
@@ -65,3 +70,7 @@ class QueryTrail:
     def stop(self) -> None:
         """Tell nothing more."""
         self._telling.stop()
+
+
+def _plain(text: str) -> str:
+    return (text if text.isprintable() else ascii(text))[:_WORD]
