@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from twisted.internet.defer import Deferred
+
 from tests.protocols.apps.rig import GET, OK, PUT, AppsCase
 from tlsgate.core.access import Decision
 from tlsgate.errors import AgentRefused, Draining, NoAgent
@@ -81,6 +83,30 @@ class DecidingTests(AppsCase):
         client.send(GET)
         self.assertEqual(client.received[9:12], b"401")
         self.assertEqual(self.tunnels.reaches, [])
+
+    def test_decided_later(self) -> None:
+        """What a decision waits for, several times, may come, or fail."""
+        for found, status in ((None, b"200"), (Draining(), b"503")):
+            client = self.client()
+            waits: list[Deferred[None]] = [Deferred(), Deferred()]
+            shared = client.protocol._visit.shared
+
+            async def admit(shown: object, waits: list[Deferred[None]] = waits) -> None:
+                for one in waits:
+                    await one
+
+            self.patch(shared, "admit", admit)
+            client.send(GET)
+            self.assertEqual((client.received, len(self.tunnels.reaches)), (b"", 0))
+            waits[0].callback(None)
+            if found is None:
+                waits[1].callback(None)
+                self.reach().says(OK)
+            else:
+                waits[1].errback(found)
+            self.assertEqual(client.received[9:12], status)
+            self.protocol.stop()
+            self.tunnels.reaches.clear()
 
     def test_audit(self) -> None:
         """A session begins with the first request, and ends with the connection."""
