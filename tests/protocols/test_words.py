@@ -68,5 +68,6 @@ class EveryProtocolTests(SynchronousTestCase):
         """A protocol whose own port may lead nowhere says what to do instead."""
         for name, protocol in PROTOCOLS.items():
             if protocol.listener is not None and name not in ("web", "tunnel"):
-                why = "gateway is in none; " if name == "ssh" else "not part of this release; "
+                in_none = name in ("ssh", "postgres")
+                why = "gateway is in none; " if in_none else "not part of this release; "
                 self.assertIn(why, protocol.advice, name)
