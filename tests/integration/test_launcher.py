@@ -283,6 +283,19 @@ class TheftTests(LauncherCase):
             lambda: self.get("files.gw.test", "/", **cookie)[0] in (401, 403), "the lock holds", 1.0
         )
 
+    def test_deleted(self) -> None:
+        """A user who is deleted reaches nothing more after a second."""
+        user = self.house.user("reader")
+        tab = self.chromium().tab()
+        tab.go("https://files.gw.test/mine")
+        self.log_in(tab, user)
+        cookie = _cookie(self.cookie(tab))
+        self.assertEqual(self.get("files.gw.test", "/", **cookie)[0], 200)
+        self.house.gate.admin("DELETE", f"/v1/resources/user/{user.name}")
+        until(
+            lambda: self.get("files.gw.test", "/", **cookie)[0] in (401, 403), "the end of it", 1.0
+        )
+
     def test_s29_foreign_pages(self) -> None:
         """S29: with a live session neither another site nor a neighbour gets anything done."""
         site = ForeignSite(ATTACK)
