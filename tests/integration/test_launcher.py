@@ -101,6 +101,13 @@ class House:
             ],
         )
 
+    def mode(self, mode: str) -> None:
+        """Tell clients of the cluster which way to take."""
+        name, kind = "cluster-networking-config", "cluster_networking_config"
+        spec = {"proxy_listener_mode": mode}
+        body = {"kind": kind, "version": "v2", "metadata": {"name": name}, "spec": spec}
+        self.gate.admin("PUT", f"/v1/resources/{kind}/{name}?force=1", body)
+
     def user(self, *roles: str) -> User:
         """Somebody new: a code is good for one login, and each test logs in."""
         self._people += 1
@@ -227,13 +234,16 @@ class FlowTests(LauncherCase):
         self.assertEqual(tab.text, "cookies: own=1")
 
     def test_without_the_role(self) -> None:
-        """Who may not reads why, and gets no session."""
-        tab = self.chromium().tab()
-        tab.go("https://jupyter.gw.test/api")
-        self.log_in(tab, self.house.user("reader"))
-        self.assertIn("Your roles do not open this application.", tab.text)
-        tab.go("https://files.gw.test/hello")
-        self.assertIn("/hello", tab.text)
+        """In either mode who may not reads why, and gets no session; who may comes in."""
+        self.addCleanup(self.house.mode, "multiplex")
+        for mode in ("separate", "multiplex"):
+            self.house.mode(mode)
+            tab = self.chromium().tab()
+            tab.go("https://jupyter.gw.test/api")
+            self.log_in(tab, self.house.user("reader"))
+            self.assertIn("Your roles do not open this application.", tab.text)
+            tab.go("https://files.gw.test/hello")
+            self.assertIn("/hello", tab.text)
 
     def test_from_another_site(self) -> None:
         """A link from elsewhere opens the application for who is logged in at the console."""
