@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.registry`: what is found, what is refused, what a reload sees."""
+"""Tests for `tlsgate.registry`: what is found, what is refused, what a reload sees.
+
+One file, though a long one: every test writes drop-ins, and asks the same registry of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Heartbeats, the nodes that one may reach, what gateways have, and how an agent is shut out."""
+"""Heartbeats, the nodes that one may reach, what gateways have, and how an agent is shut out.
+
+One file, though a long one: all of it goes by what the agents of one rig have said.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Web sessions at applications, from the login to the last logout (S31)."""
+"""Web sessions at applications, from the login to the last logout (S31).
+
+One file, though a long one: each test crosses several verbs of the one life that it tells.
+"""
 
 from __future__ import annotations
 

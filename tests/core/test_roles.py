@@ -1,4 +1,8 @@
-"""Tests for `tlsgate.core.roles`."""
+"""Tests for `tlsgate.core.roles`.
+
+One file, though a long one: decisions, their reasons and what they hide are tried on the same
+roles.
+"""
 
 from __future__ import annotations
 

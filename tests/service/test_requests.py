@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.service.requests`: an agent's own decision, dial and end."""
+"""Tests for `tlsgate.service.requests`: an agent's own decision, dial and end.
+
+One file, though a long one: who was let in is looked at again with the parts that let them in.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@
         ... redis.port ...
 
 A server that is not installed fails the test; `etc/test.sh` installs them all.
+
+One file, though a long one: the same few steps stand in it once a server.
 """
 
 from __future__ import annotations

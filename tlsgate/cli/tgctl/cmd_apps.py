@@ -8,7 +8,7 @@ from tlsgate.cli.group import Whole
 from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api
-from tlsgate.cli.tgctl.cmd_db import pairs
+from tlsgate.cli.tgctl.cmd_db import offered, pairs
 
 
 @click.group("apps", cls=Whole)
@@ -34,7 +34,5 @@ COLUMNS = (
 @with_api
 def ls(call: Call, labels: dict[str, str], search: str) -> None:
     """List the applications that were heard in the last two minutes: all, or those with labels."""
-    query = {"labels": pairs(labels), "search": search}
-    query = {name: word for name, word in query.items() if word}
-    rows = call.api().ask("GET", "/v1/apps", query)["items"]
+    rows = offered(call, "/v1/apps", labels, search)
     call.show(rows, lambda _: table(COLUMNS, rows) if rows else "no application")

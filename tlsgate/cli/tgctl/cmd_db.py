@@ -23,6 +23,14 @@ def pairs(labels: Mapping[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in labels.items())
 
 
+def offered(call: Call, path: str, labels: Mapping[str, str], search: str) -> list[dict[str, Any]]:
+    """What the API lists at *path*: all, or what has these labels and words."""
+    query = {"labels": pairs(labels), "search": search}
+    query = {name: word for name, word in query.items() if word}
+    found: list[dict[str, Any]] = call.api().ask("GET", path, query)["items"]
+    return found
+
+
 def _labels(row: Mapping[str, Any]) -> str:
     return pairs(row["labels"]) or "-"
 
@@ -47,7 +55,5 @@ COLUMNS = (
 @with_api
 def ls(call: Call, labels: dict[str, str], search: str) -> None:
     """List the databases that were heard in the last two minutes: all, or those with labels."""
-    query = {"labels": pairs(labels), "search": search}
-    query = {name: word for name, word in query.items() if word}
-    rows = call.api().ask("GET", "/v1/databases", query)["items"]
+    rows = offered(call, "/v1/databases", labels, search)
     call.show(rows, lambda _: table(COLUMNS, rows) if rows else "no database")

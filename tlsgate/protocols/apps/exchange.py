@@ -11,6 +11,9 @@
 
 A request that met a kept connection which the target was just closing is asked once more where
 asking twice does no harm.
+
+One file, though a long one: a reader sees at which steps a client or a target may go, and that
+each of them leaves nothing behind.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@
    client's socket.
 
 Whatever is refused as a message ends the connection: nobody knows where the next one begins.
+
+One file, though a long one: one machine, whose every callback may end it.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 
 There is no upgrade here: extended CONNECT is not offered, so browsers open WebSockets on a
 connection of HTTP/1.1 of their own.
+
+One file, though a long one: windows, turns and budgets are those of one connection.
 """
 
 from __future__ import annotations
