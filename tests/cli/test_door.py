@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -70,12 +72,12 @@ class ShortNameTests(SynchronousTestCase):
 
     def test_limit(self) -> None:
         """The longest name that fits, and one byte more."""
-        folder = Path(self.mktemp()).absolute()
-        folder.mkdir(parents=True)
+        made = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, made)
+        # A fixed length, wherever the checkout and the folder for temporary files are.
+        folder = Path(made) / ("d" * (80 - len(os.fsencode(made))))
+        folder.mkdir()
         room = SUN_PATH_BYTES - len(os.fsencode(folder)) - 1
-        if room < 1:
-            folder = Path("/tmp")
-            room = SUN_PATH_BYTES - 5
         for length, short in ((room, True), (room + 1, False)):
             path = folder / ("n" * length)
             with short_name(path) as name:
