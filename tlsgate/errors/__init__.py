@@ -63,6 +63,7 @@ from tlsgate.errors.identity import (
     WouldBreak,
     WrongCode,
 )
+from tlsgate.errors.migration import StepElsewhere, StepNotSafe, StepRuns
 from tlsgate.errors.target import (
     NoDatabase,
     NoLogin,
@@ -134,6 +135,9 @@ __all__ = [
     "ProcessGone",
     "ReloadRefused",
     "StartupRefused",
+    "StepElsewhere",
+    "StepNotSafe",
+    "StepRuns",
     "StoreFailed",
     "TargetAsks",
     "TargetBroken",
