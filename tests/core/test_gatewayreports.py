@@ -1,0 +1,54 @@
+"""What a gateway says of itself, read and written."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.core.gatewayreports import (
+    AWAY_SECONDS,
+    FilePlace,
+    GatewayReport,
+    Listening,
+    read_report,
+    told_report,
+)
+from tlsgate.errors import BadBytes
+
+REPORT = GatewayReport(
+    gateway="gw1",
+    worker="0",
+    boot="b00",
+    started=5.0,
+    heard=100.0,
+    version="1.0.0",
+    config_version="v1",
+    mode_in_force="separate",
+    file=FilePlace(path="/etc/tlsgate.yaml", mode="separate", mode_line=7, version_line=1),
+    listeners=(
+        Listening(name="web", address="127.0.0.1:3080", public=("example.com:443",), open=2),
+        Listening(name="ssh", state="refusing", since=90.0, until=200.0),
+    ),
+)
+
+
+class ReportTests(SynchronousTestCase):
+    """Tests for `GatewayReport`."""
+
+    def test_json(self) -> None:
+        """A report comes back as it was, with what is not written in the file, too."""
+        self.assertEqual(read_report(told_report(REPORT)), REPORT)
+        bare = GatewayReport(gateway="gw", worker="1", boot="x", started=0.0, heard=0.0)
+        self.assertEqual(read_report(told_report(bare)), bare)
+
+    def test_away(self) -> None:
+        """A gateway that is not heard for a while is away."""
+        self.assertFalse(REPORT.is_away(100.0 + AWAY_SECONDS - 1))
+        self.assertTrue(REPORT.is_away(100.0 + AWAY_SECONDS))
+
+    def test_other_versions(self) -> None:
+        """What another version has written is refused, not guessed."""
+        told = told_report(REPORT)
+        odd = {**told["listeners"][0], "state": "ajar"}
+        for wrong in ({"file": None}, {"listeners": [odd]}, {"listeners": 7}, {"started": "x"}):
+            with self.assertRaises(BadBytes):
+                read_report({**told, **wrong})

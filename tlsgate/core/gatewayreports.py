@@ -1,0 +1,173 @@
+"""What each process of a gateway says of itself: its file, its mode, its ports.
+
+The cluster's invariant is decided over these: what clients are told against what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Literal, cast
+
+from attrs import frozen
+
+from tlsgate.errors import BadBytes
+
+#: Who has said nothing for so long is away.
+AWAY_SECONDS: Final = 150.0
+
+#: open: it serves. refusing: it says where clients have to go instead.
+State = Literal["open", "refusing"]
+STATES: Final[tuple[State, ...]] = ("open", "refusing")
+
+
+@frozen(kw_only=True)
+class Listening:
+    """One port of a gateway.
+
+    Attributes:
+        address: "host:port" or a path; None: it is not known.
+        public: what clients are told of it, "host:port" each.
+        since: when it came to its state, in seconds since the epoch; until: when that ends.
+        open: connections of this process.
+    """
+
+    name: str
+    address: str | None = None
+    public: tuple[str, ...] = ()
+    state: State = "open"
+    since: float = 0.0
+    until: float | None = None
+    open: int = 0
+
+
+@frozen(kw_only=True)
+class FilePlace:
+    """What a gateway's configuration file says of the mode, and where.
+
+    Attributes:
+        mode: as it is written; None: it is not.
+        mode_line, version_line: counted from 1; None: the key is not written.
+    """
+
+    path: str = ""
+    mode: str | None = None
+    mode_line: int | None = None
+    version_line: int | None = None
+
+
+@frozen(kw_only=True)
+class GatewayReport:
+    """What one process of a gateway has said last.
+
+    Attributes:
+        gateway: the name of its certificate.
+        worker: which of the gateway's processes.
+        boot: of this run of the process; another run is another one.
+        started, heard: seconds since the epoch.
+        leaving: it accepts no more, and serves those that it has.
+        version: of tlsgate; config_version: of its file.
+        mode_in_force: what it tells clients.
+    """
+
+    gateway: str
+    worker: str
+    boot: str
+    started: float
+    heard: float
+    leaving: bool = False
+    version: str = ""
+    config_version: str = ""
+    mode_in_force: str = ""
+    file: FilePlace = FilePlace()
+    listeners: tuple[Listening, ...] = ()
+
+    def is_away(self, now: float) -> bool:
+        """Whether it has said nothing for too long."""
+        return not now - self.heard < AWAY_SECONDS
+
+
+def told_report(report: GatewayReport) -> dict[str, Any]:
+    """*report* in JSON types."""
+    file = report.file
+    return {
+        "gateway": report.gateway,
+        "worker": report.worker,
+        "boot": report.boot,
+        "started": report.started,
+        "heard": report.heard,
+        "leaving": report.leaving,
+        "version": report.version,
+        "config_version": report.config_version,
+        "mode_in_force": report.mode_in_force,
+        "file": {
+            "path": file.path,
+            "mode": file.mode,
+            "mode_line": file.mode_line,
+            "version_line": file.version_line,
+        },
+        "listeners": [
+            {
+                "name": one.name,
+                "address": one.address,
+                "public": list(one.public),
+                "state": one.state,
+                "since": one.since,
+                "until": one.until,
+                "open": one.open,
+            }
+            for one in report.listeners
+        ],
+    }
+
+
+def read_report(said: Mapping[str, Any]) -> GatewayReport:
+    """Read what `told_report` gave.
+
+    Raises:
+        BadBytes: it is something else.
+    """
+    try:
+        file = said["file"]
+        return GatewayReport(
+            gateway=str(said["gateway"]),
+            worker=str(said["worker"]),
+            boot=str(said["boot"]),
+            started=float(said["started"]),
+            heard=float(said["heard"]),
+            leaving=bool(said["leaving"]),
+            version=str(said["version"]),
+            config_version=str(said["config_version"]),
+            mode_in_force=str(said["mode_in_force"]),
+            file=FilePlace(
+                path=str(file["path"]),
+                mode=_text(file["mode"]),
+                mode_line=_line(file["mode_line"]),
+                version_line=_line(file["version_line"]),
+            ),
+            listeners=tuple(_listening(one) for one in said["listeners"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise BadBytes("gateway report", "no report") from e
+
+
+def _listening(said: Mapping[str, Any]) -> Listening:
+    if said["state"] not in STATES:
+        raise BadBytes("gateway report", "a listener's state of another version")
+    until = said["until"]
+    return Listening(
+        name=str(said["name"]),
+        address=_text(said["address"]),
+        public=tuple(str(one) for one in said["public"]),
+        state=cast(State, said["state"]),
+        since=float(said["since"]),
+        until=None if until is None else float(until),
+        open=int(said["open"]),
+    )
+
+
+def _text(said: object) -> str | None:
+    return None if said is None else str(said)
+
+
+def _line(said: Any) -> int | None:
+    return None if said is None else int(said)
