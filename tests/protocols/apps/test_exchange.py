@@ -109,15 +109,40 @@ class DecidingTests(AppsCase):
             self.tunnels.reaches.clear()
 
     def test_audit(self) -> None:
-        """A session begins with the first request, and ends with the connection."""
+        """A session begins with the first request, and ends with the connection; it is counted."""
         client = self.client()
         for _ in range(2):
             client.send(GET)
-        self.reach().says(OK)
+        target = self.reach()
+        self.contexts[0].clock.advance(2)
+        target.says(OK)
+        target.says(OK)
+        got = len(target.take())
         client.hang_up()
-        found = [(event, fields["app"]) for event, fields in self.contexts[0].emitted]
-        self.assertEqual(found, [("app.session.start", "wiki"), ("app.session.end", "wiki")])
+        who = {"app": "wiki", "target": "app/wiki", "user": "ann", "identity": "ann"}
+        told = {"requests": 2, "refused": 0, "to_target": got, "to_client": 2 * len(OK)}
+        self.assertEqual(
+            self.contexts[0].emitted,
+            [
+                ("app.session.start", who),
+                ("app.session.end", {**who, **told, "seconds": 2.0}),
+            ],
+        )
         self.assertFalse(self.contexts[0].is_busy)
+
+    def test_audit_refused(self) -> None:
+        """A refusal is told once for a connection, and counted in its session."""
+        client = self.client()
+        for _ in range(2):
+            client.send(GET)
+            self.tunnels.reaches.pop().missed(NoAgent("app", "wiki"))
+        client.hang_up()
+        emitted = self.contexts[0].emitted
+        self.assertEqual(
+            [event.rpartition(".")[2] for event, _ in emitted][1:], ["rejected", "end"]
+        )
+        self.assertEqual((emitted[1][1]["user"], emitted[1][1]["reason"]), ("ann", "no_agent"))
+        self.assertEqual([emitted[2][1][one] for one in ("requests", "refused")], [2, 2])
 
 
 class CarryingTests(AppsCase):

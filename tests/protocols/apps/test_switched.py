@@ -26,7 +26,7 @@ class SwitchedTests(SynchronousTestCase):
             start=lambda *words: self.said.append(words),
             abort=self.said.append,
         )
-        self.kept = Switched(self.pair, lambda: self.said.append("over"))
+        self.kept = Switched(self.pair, lambda *told: self.said.append(told))
         self.ends: list[Any] = []
 
     def session(self) -> Acting:
@@ -41,20 +41,20 @@ class SwitchedTests(SynchronousTestCase):
     def test_session_ends(self) -> None:
         """Logged out, it ends at once (S31)."""
         self.assertTrue(verifyObject(IKeptToEnd, self.kept))
-        self.kept.start(to_target=b"a", to_client=b"b", session=self.session())
+        self.kept.start(to_target=b"a", to_client=b"b", acting=self.session())
         self.ends[0]()
         self.kept.lost()
-        self.assertEqual(self.said, [(b"a", b"b"), "session_ended", "over"])
+        self.assertEqual(self.said, [(b"a", b"b"), "session_ended", (1, 2)])
 
     def test_lost(self) -> None:
         """Over before that, nobody waits for the session's end."""
-        self.kept.start(to_target=b"", to_client=b"", session=self.session())
+        self.kept.start(to_target=b"", to_client=b"", acting=self.session())
         self.kept.lost()
         self.assertEqual(self.ends, [])
 
     def test_ended(self) -> None:
         """A lock or a drain ends it; it never rests."""
-        self.kept.start(to_target=b"", to_client=b"", session=None)
+        self.kept.start(to_target=b"", to_client=b"", acting=None)
         self.kept.end_in_order("locked")
         self.assertEqual(self.said[1:], ["locked"])
         self.assertEqual((self.kept.resting(), self.kept.carried()), (False, (1, 2)))

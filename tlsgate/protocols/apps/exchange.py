@@ -51,7 +51,7 @@ from tlsgate.protocols.apps.session import Acting, Reply, Shown, ours, strip
 from tlsgate.tls.fast import Slab
 
 if TYPE_CHECKING:
-    from tlsgate.protocols.apps.visit import Visit
+    from tlsgate.protocols.apps.visit import Session, Visit
 
 #: Asked twice, these do no more than once (RFC 9110 section 9.2.2).
 _SAFE_AGAIN: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -90,8 +90,15 @@ class Client(Protocol):
     def resume(self) -> None:
         """Take it again."""
 
-    def switch(self, link: Link, head: bytes, limits: Decision, session: Acting | None) -> None:
-        """The bytes are the application's from now on; *head* is the client's first."""
+    def switch(
+        self, link: Link, head: bytes, limits: Decision, acting: Acting | None, session: Session
+    ) -> None:
+        """The bytes are the application's from now on; *head* is the client's first.
+
+        Args:
+            acting: ends them when it ends.
+            session: has them counted.
+        """
 
 
 class Exchange:
@@ -100,17 +107,8 @@ class Exchange:
     __slots__ = (
         *("_acting", "_again", "_body_over", "_client", "_head", "_key", "_late"),
         *("_limits", "_link", "_no_body", "_offer", "_over", "_pending", "_reach", "_rules"),
-        *(
-            "_said",
-            "_started",
-            "_unwatch",
-            "_visit",
-            "_who",
-            "_wired",
-            "answered_status",
-            "sent",
-            "taken",
-        ),
+        *("_said", "_session", "_started", "_unwatch", "_visit", "_who", "_wired"),
+        *("_from_read", "_from_written", "answered_status"),
     )
 
     def __init__(self, visit: Visit, head: RequestHead, client: Client) -> None:
@@ -135,8 +133,9 @@ class Exchange:
         self._no_body = False
         self._started = False  #: bytes of the body have left
         self._wired = b""
+        self._session: Session | None = None  #: of the audit log
+        self._from_read = self._from_written = 0  #: what the link's line had carried before
         self.answered_status = 0
-        self.sent = self.taken = 0
 
     def start(self) -> None:
         """Begin; the answer may be there before this returns."""
@@ -163,7 +162,6 @@ class Exchange:
 
     def body(self, data: bytes) -> None:
         """A piece of the request's body has come."""
-        self.taken += len(data)
         link = self._link
         if link is None or self._over:
             if not self._over:
@@ -179,7 +177,6 @@ class Exchange:
         if link is None or self._over:
             self.body(bytes(slab.view[:count]))
             return count
-        self.taken += count
         self._started = True
         more = link.pour(slab, count)
         if link.line.is_stuck:
@@ -248,7 +245,7 @@ class Exchange:
         self._rules = forward.read_rules(
             offer.facts.get("rewrite_redirect", ""), offer.facts.get("rewrite_headers", "")
         )
-        visit.session_began(offer, identity)
+        self._session = visit.session(offer, _user(identity))
         if found is not None:
             self._unwatch = found.on_end(self._session_ended)
         if self.is_over:
@@ -356,6 +353,8 @@ class Exchange:
 
     def _ask(self, link: Link) -> None:
         self._link = link
+        line = link.line
+        self._from_read, self._from_written = line.read, line.written
         link.ask(self._head, self._wired, self)
         if self._over:
             return
@@ -390,7 +389,6 @@ class Exchange:
 
     def received(self, data: bytes) -> None:
         """See `link.Answered`."""
-        self.sent += len(data)
         self._client.data(data)
 
     @property
@@ -400,12 +398,11 @@ class Exchange:
 
     def poured(self, slab: Slab, count: int) -> int:
         """See `link.Answered`."""
-        self.sent += count
         return self._client.pour(slab, count)
 
     def finished(self) -> None:
         """See `link.Answered`."""
-        link, self._link = self._link, None
+        link = self._count()
         if link is not None and self._key is not None and link.idle:
             link.line.resume()
             self._visit.shared.pool.put(self._key, link)
@@ -416,7 +413,7 @@ class Exchange:
 
     def failed(self, error: GateError) -> None:
         """See `link.Answered`."""
-        link, self._link = self._link, None
+        link = self._count()
         heard = link is not None and link.heard
         if self._again and not heard and not self._said and not self._started and not self._over:
             self._again = False
@@ -433,16 +430,21 @@ class Exchange:
 
     def _switch(self, head: ResponseHead) -> None:
         link, limits = self._link, self._limits
-        assert link is not None and limits is not None
+        session = self._session
+        assert link is not None and limits is not None and session is not None
         if not is_accepted(self._head, head):
-            self._link = None
+            self._count()
             link.close()
             self._fail(TargetBroken("the application", "a change of protocol that is none"))
             return
-        self._link = None
+        self._count()
         self._end()
         self._client.switch(
-            link, forward.switch_bytes(head, self._head.upgrade), limits, self._acting
+            link,
+            forward.switch_bytes(head, self._head.upgrade),
+            limits,
+            self._acting,
+            session,
         )
 
     def _session_ended(self) -> None:
@@ -466,7 +468,10 @@ class Exchange:
             self._stop()
             self._client.cut()
             return
-        self._visit.refused(error)
+        if self._session is not None:
+            self._session.refused += 1
+        who = self._who
+        self._visit.refused(error, None if who is None else _user(who[0]))
         self._answer(refusals.refusal(error, self._head.fields))
 
     def _answer(self, answer: refusals.Answer) -> None:
@@ -479,8 +484,18 @@ class Exchange:
             client.data(answer.body)
         client.end()
 
-    def _stop(self) -> None:
+    def _count(self) -> Link | None:
+        """Give the link up; the session has carried what went over it for this request."""
         link, self._link = self._link, None
+        session = self._session
+        if link is not None and session is not None:
+            line = link.line
+            session.to_target += line.written - self._from_written
+            session.to_client += line.read - self._from_read
+        return link
+
+    def _stop(self) -> None:
+        link = self._count()
         if link is not None:
             link.close()
         reach, self._reach = self._reach, None

@@ -14,6 +14,7 @@ One file, though a long one: one machine, whose every callback may end it.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 import h11
@@ -32,7 +33,7 @@ from tlsgate.protocols.apps.exchange import Exchange
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
 from tlsgate.protocols.apps.switched import Switched
-from tlsgate.protocols.apps.visit import Visit
+from tlsgate.protocols.apps.visit import Session, Visit
 from tlsgate.tls.fast import Slab
 
 #: What may wait for the request before it.
@@ -298,7 +299,9 @@ class Http1(Protocol):
         self._paused = False
         self._go_on()
 
-    def switch(self, link: Link, head: bytes, limits: Decision, session: Acting | None) -> None:
+    def switch(
+        self, link: Link, head: bytes, limits: Decision, acting: Acting | None, session: Session
+    ) -> None:
         """See `exchange.Client`."""
         visit, transport = self._visit, self.transport
         unread = bytes(self._buffer)
@@ -308,9 +311,9 @@ class Http1(Protocol):
         client = transport.release()
         context = visit.context
         pair = context.couple(client, target, limits)
-        kept = Switched(pair, visit.lost)
+        kept = Switched(pair, partial(_lost, visit, session))
         context.keep(kept)
-        kept.start(to_target=unread, to_client=transport.unsent + head + said, session=session)
+        kept.start(to_target=unread, to_client=transport.unsent + head + said, acting=acting)
 
     # -- waits and ends ----------------------------------------------------------------------
 
@@ -393,6 +396,10 @@ class Http1(Protocol):
         slow, self._slow = self._slow, None
         if slow is not None and slow.active():
             slow.cancel()
+
+
+def _lost(visit: Visit, session: Session, to_target: int, to_client: int) -> None:
+    visit.lost(to_target, to_client, session)
 
 
 def _chunks_of(raw: bytes) -> Any:

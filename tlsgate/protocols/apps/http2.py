@@ -38,7 +38,7 @@ from tlsgate.protocols.apps.budget import Budget
 from tlsgate.protocols.apps.exchange import Exchange
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
-from tlsgate.protocols.apps.visit import Visit
+from tlsgate.protocols.apps.visit import Session, Visit
 from tlsgate.tls.fast import Slab
 
 _STREAMS: Final = 100
@@ -492,7 +492,9 @@ class _Stream:
         self._paused = False
         self._pass()
 
-    def switch(self, link: Link, head: bytes, limits: Decision, session: Acting | None) -> None:
+    def switch(
+        self, link: Link, head: bytes, limits: Decision, acting: Acting | None, session: Session
+    ) -> None:
         """No request of HTTP/2 asks for that."""
         link.close()
         self.cut()

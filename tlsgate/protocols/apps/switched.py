@@ -17,26 +17,26 @@ class Switched:
 
     Args:
         pair: of client and target, not started.
-        over: called once when the relay is over.
+        over: called once when the relay is over, with the bytes to the target and to the client.
     """
 
-    def __init__(self, pair: Any, over: Callable[[], None]) -> None:
+    def __init__(self, pair: Any, over: Callable[[int, int], None]) -> None:
         self._pair = pair
         self._over = over
         self._unwatch: Callable[[], object] | None = None
 
-    def start(self, *, to_target: bytes, to_client: bytes, session: Acting | None) -> None:
-        """Carry; *session* ends it when it ends."""
+    def start(self, *, to_target: bytes, to_client: bytes, acting: Acting | None) -> None:
+        """Carry; *acting* ends it when it ends."""
         self._pair.start(to_target, to_client)
-        if session is not None and self._pair.open:
-            self._unwatch = session.on_end(self._session_ended)
+        if acting is not None and self._pair.open:
+            self._unwatch = acting.on_end(self._session_ended)
 
     def lost(self) -> None:
         """See `IKeptToEnd`."""
         unwatch, self._unwatch = self._unwatch, None
         if unwatch is not None:
             unwatch()
-        self._over()
+        self._over(*self.carried())
 
     @property
     def cause(self) -> str:

@@ -3,23 +3,41 @@
 1. Each request, not just the first, is held against the connection's server name: another
    name's gets 421, before anybody asks who sends it (S05).
 2. The first request of somebody begins a session in the audit log; the connection's end is its
-   end.
+   end. Requests are counted in it and not told one by one: a page is made of hundreds.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from attrs import define
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import Logger
 
-from tlsgate.core.access import Identity
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.offers import Offer
 from tlsgate.errors import GateError
 from tlsgate.interfaces import IRouteContext
 from tlsgate.protocols.apps.shared import Shared
+
+
+@define(eq=False)
+class Session:
+    """One user's use of one application over one connection.
+
+    Attributes:
+        began: by the reactor's clock.
+        to_target, to_client: bytes of messages as the application got and sent them.
+    """
+
+    app: str
+    user: str
+    began: float
+    requests: int = 0
+    refused: int = 0
+    to_target: int = 0
+    to_client: int = 0
 
 
 class Visit:
@@ -36,8 +54,8 @@ class Visit:
         self.client = host_port(peer.host, peer.port) if placed else ""  # type: ignore[attr-defined]
         self.public = tuple(split(one)[0].lower() for one in context.settings.public.web)
         self._running: set[Any] = set()
-        self._session: tuple[str, str] | None = None
-        self._requests = self._refusals = 0
+        self._sessions: dict[tuple[str, str], Session] = {}
+        self._refusals = 0
 
     @property
     def opening_seconds(self) -> float:
@@ -59,7 +77,6 @@ class Visit:
     def began(self, exchange: object) -> None:
         """A request is under way."""
         self._running.add(exchange)
-        self._requests += 1
         if len(self._running) == 1:
             self.context.busy(True)
 
@@ -69,31 +86,59 @@ class Visit:
         if not self._running:
             self.context.busy(False)
 
-    def refused(self, error: GateError) -> None:
-        """A request was refused; the audit log has the first one of a connection."""
+    def refused(self, error: GateError, user: str | None = None) -> None:
+        """A request was refused; the audit log has the first one of a connection.
+
+        Args:
+            user: who has sent it, where that is known.
+        """
         self._refusals += 1
         if self._refusals == 1:
             fields = {"reason": error.reason, "app": self.context.server_name or ""}
+            if user is not None:
+                fields |= {"user": user, "identity": user}
             self.context.emit("app.session.rejected", fields)
 
-    def session_began(self, offer: Offer, identity: Identity) -> None:
-        """Somebody may use an application; said once for each who does on a connection."""
-        user = identity.name if identity.claims is None else identity.claims.name
-        now = (offer.name, user)
-        if self._session != now:
-            self._session_over()
-            self._session = now
-            self.context.emit("app.session.start", {"app": offer.name, "user": user})
+    def session(self, offer: Offer, user: str) -> Session:
+        """The session of a request that its user may make; its beginning is said once."""
+        found = self._sessions.get((offer.name, user))
+        if found is None:
+            found = Session(offer.name, user, self.context.clock.seconds())
+            self._sessions[offer.name, user] = found
+            self.context.emit("app.session.start", _who(found))
+        found.requests += 1
+        return found
 
-    def lost(self) -> None:
-        """The connection is over."""
+    def lost(self, to_target: int = 0, to_client: int = 0, session: Session | None = None) -> None:
+        """The connection is over.
+
+        Args:
+            to_target, to_client: bytes that it carried for *session* after a change of protocol.
+        """
         for exchange in list(self._running):
             exchange.abort()
-        self._session_over()
+        if session is not None:
+            session.to_target += to_target
+            session.to_client += to_client
+        sessions, self._sessions = list(self._sessions.values()), {}
+        now = self.context.clock.seconds()
+        for one in sessions:
+            told = {
+                "requests": one.requests,
+                "refused": one.refused,
+                "to_target": one.to_target,
+                "to_client": one.to_client,
+                "seconds": round(now - one.began, 6),
+            }
+            self.context.emit("app.session.end", {**_who(one), **told})
 
-    def _session_over(self) -> None:
-        if self._session is not None:
-            app, user = self._session
-            self._session = None
-            fields = {"app": app, "user": user, "requests": self._requests}
-            self.context.emit("app.session.end", fields)
+
+def _who(session: Session) -> dict[str, object]:
+    """What both events say, beside the connection's own facts."""
+    return {
+        "app": session.app,
+        "target": f"app/{session.app}",
+        "user": session.user,
+        # A browser's connection names nobody; its session does.
+        "identity": session.user,
+    }
