@@ -89,6 +89,7 @@ _READERS = {
     "web.check",
     "agent.heartbeat",
     "gateway.agents",
+    "gateway.report",
 }
 
 

@@ -10,6 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tlsgate.auth.ledgeranswers import GatewayReports as GatewayReports
+from tlsgate.auth.ledgeranswers import LedgerRows as LedgerRows
+from tlsgate.auth.ledgeranswers import Reported as Reported
+
 
 class Answer(BaseModel):
     """An answer; a reader takes what it knows, so keys may be added."""

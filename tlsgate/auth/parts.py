@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from tlsgate.auth.authorities import Authorities
 from tlsgate.auth.following import Following
+from tlsgate.auth.gatewayreports import Reports
 from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.issue import Issuer
+from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.rates import Rates
 from tlsgate.auth.sessions import Sessions
@@ -53,6 +55,8 @@ class Parts:
         gateways: what those in other processes have told; None: there can be none.
         inventory: which agents the gateways have.
         following: how far hosts follow the rotation of authorities.
+        ledger, reports: who uses which listener, and what gateways say of themselves; the latter
+            started.
         version: of the daemon.
         audit_kept: returns when every event that was emitted is on the disk; raises
             `AuditFailed` where the trail cannot be written and must be (R18).
@@ -82,6 +86,8 @@ class Parts:
     gateways: Gateways | None = None
     inventory: Inventory = field(factory=Inventory)
     following: Following = field(factory=Following)
+    ledger: Ledger = field(factory=Ledger)
+    reports: Reports = Factory(lambda parts: Reports(parts.store, parts.ledger), takes_self=True)
     agent_events: Rates = field(factory=lambda: Rates(500, 10.0))
     agent_queries: Rates = field(factory=lambda: Rates(1000, 100.0))
     audit_kept: Callable[[], Awaitable[None]] = _at_once

@@ -22,9 +22,11 @@ import tlsgate
 from tlsgate.auth import networking
 from tlsgate.auth.api import Api
 from tlsgate.auth.authorities import Authorities
+from tlsgate.auth.gatewayreports import Reports
 from tlsgate.auth.gateways import Gateways
 from tlsgate.auth.invites import Invites
 from tlsgate.auth.issue import Issuer
+from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.lockout import Lockout
 from tlsgate.auth.locks import Locks
 from tlsgate.auth.parts import Parts
@@ -155,6 +157,9 @@ class AuthService:
             locks=locks,
             unsafe_no_second_factor=one_factor,
         )
+        ledger = Ledger()
+        reports = Reports(store, ledger)
+        await reports.start()
         self.remarks = tuple(remarks)
         self.api = Api(
             Parts(
@@ -175,6 +180,8 @@ class AuthService:
                     *self._settings().auth.public,
                 ),
                 gateways=gateways,
+                ledger=ledger,
+                reports=reports,
                 audit_kept=self._audit.kept,
                 audit_refuses=lambda: self._audit.refuses,
                 trail=Trail(data_dir, self._in_thread),

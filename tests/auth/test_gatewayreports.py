@@ -1,0 +1,145 @@
+"""What gateways say of themselves and of who uses them: taken once, kept, forgotten in time."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.auth import gatewayreports
+from tlsgate.auth.gatewayreports import LEFT_SECONDS, LIFE_SECONDS, PREFIX, Reports
+from tlsgate.auth.ledger import Ledger
+from tlsgate.core.gatewayreports import AWAY_SECONDS, GatewayReport, Listening
+from tlsgate.core.keeping import Put
+from tlsgate.core.ledger import Row, Use
+from tlsgate.errors import BadAsk
+from tlsgate.store.memory import MemoryStore
+
+ALICE = Use("user", "alice", "ssh", "raw", "OpenSSH_9.2")
+GATEWAY = GatewayReport(
+    gateway="gw1",
+    worker="0",
+    boot="b0",
+    started=1.0,
+    heard=100.0,
+    mode_in_force="separate",
+    listeners=(Listening(name="ssh", open=3),),
+)
+
+
+def row(count: int, connected: int) -> Row:
+    """One of alice's."""
+    return Row(use=ALICE, first=50.0, last=99.0, count=count, open=connected)
+
+
+class ReportsTests(SynchronousTestCase):
+    """Tests for `Reports`."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock.seconds, lambda call: self.clock.callLater(0, call))
+        self.reports = self.begun()
+
+    def begun(self) -> Reports:
+        """An auth service has started."""
+        reports = Reports(self.store, Ledger())
+        self.successResultOf(Deferred.fromCoroutine(reports.start()))
+        return reports
+
+    def take(self, report: GatewayReport, number: int = 0, *rows: Row, workers: int = 1) -> bool:
+        """Take a report."""
+        told = self.reports.take(report, number, rows, workers)
+        return self.successResultOf(Deferred.fromCoroutine(told))
+
+    def counted(self, now: float = 100.0) -> list[tuple[int, int]]:
+        """Count and open connections of each row."""
+        return [(one.count, one.open) for one in self.reports.rows(now)]
+
+    def revision(self) -> int:
+        """Of the store."""
+        return self.successResultOf(Deferred.fromCoroutine(self.store.revision()))
+
+    def test_taken_once(self) -> None:
+        """A part whose answer got lost counts once, be it another auth service that hears it."""
+        self.assertFalse(self.take(GATEWAY, 1, row(2, 2)))
+        self.assertTrue(self.take(GATEWAY, 1, row(2, 1)))
+        self.assertEqual(self.counted(), [(2, 1)])
+        self.reports = self.begun()
+        self.assertEqual(self.counted(), [(2, 0)])
+        self.assertFalse(self.take(GATEWAY, 1, row(2, 1)))
+        self.assertEqual(self.counted(), [(2, 1)])
+        self.assertTrue(self.take(GATEWAY, 2, row(1, 0)))
+        self.assertEqual(self.counted(), [(3, 0)])
+        self.assertEqual(self.reports.all(100.0), (GATEWAY,))
+
+    def test_written_seldom(self) -> None:
+        """Who says nothing new costs no write, but for one a minute."""
+        self.take(GATEWAY)
+        before = self.revision()
+        for heard in (105.0, 110.0):
+            self.take(evolve(GATEWAY, heard=heard, listeners=(Listening(name="ssh", open=9),)))
+        self.assertEqual(self.revision(), before)
+        self.take(evolve(GATEWAY, heard=170.0))
+        self.assertEqual(self.revision(), before + 1)
+
+    def test_change(self) -> None:
+        """Who listens hears of another mode, not of another time."""
+        heard: list[str] = []
+        self.reports.on_change(lambda: heard.append("changed"))
+        self.take(GATEWAY)
+        self.take(evolve(GATEWAY, heard=105.0))
+        self.take(evolve(GATEWAY, heard=110.0, mode_in_force="multiplex"))
+        self.assertEqual(heard, ["changed"] * 2)
+
+    def test_away(self) -> None:
+        """Nobody is connected to who is away; the operator still sees it, for a week."""
+        self.take(GATEWAY, 1, row(1, 1))
+        later = 100.0 + AWAY_SECONDS
+        self.assertEqual(self.counted(later), [(1, 0)])
+        (seen,) = self.reports.all(later)
+        self.assertTrue(seen.is_away(later))
+        self.assertEqual(self.reports.all(100.0 + LIFE_SECONDS), ())
+
+    def test_replaced(self) -> None:
+        """A process that another run has replaced is gone, with who was connected to it."""
+        self.take(GATEWAY, 1, row(1, 1))
+        self.take(evolve(GATEWAY, boot="b1", started=2.0))
+        self.assertEqual(self.counted(), [(1, 0)])
+        self.assertEqual([one.boot for one in self.reports.all(100.0)], ["b1"])
+        self.reports = self.begun()
+        self.assertEqual([one.boot for one in self.reports.all(100.0)], ["b1"])
+
+    def test_drains(self) -> None:
+        """One that drains keeps who is connected, while its successor speaks for the place."""
+        old = evolve(GATEWAY, leaving=True, listeners=())
+        new = evolve(GATEWAY, boot="b1", started=2.0)
+        self.take(old, 1, row(1, 1))
+        self.take(new)
+        self.assertEqual(self.counted(), [(1, 1)])
+        self.assertEqual([one.boot for one in self.reports.all(100.0)], ["b1"])
+        self.take(evolve(new, heard=100.0 + LEFT_SECONDS))
+        self.assertEqual(self.counted(100.0 + LEFT_SECONDS), [(1, 0)])
+
+    def test_fewer_workers(self) -> None:
+        """Places that a gateway has no more are not away but gone; others stay."""
+        self.take(evolve(GATEWAY, worker="1", boot="b1"), workers=2)
+        self.take(evolve(GATEWAY, gateway="gw2", worker="1", boot="b2"), workers=2)
+        later = evolve(GATEWAY, boot="b3", heard=100.0 + AWAY_SECONDS)
+        self.take(later)
+        self.assertEqual([one.boot for one in self.reports.all(later.heard)], ["b3", "b2"])
+
+    def test_too_many(self) -> None:
+        """There is a bound on processes."""
+        self.patch(gatewayreports, "MOST", 1)
+        self.take(GATEWAY)
+        self.take(GATEWAY)
+        told = self.reports.take(evolve(GATEWAY, gateway="gw2"), 0, ())
+        self.failureResultOf(Deferred.fromCoroutine(told), BadAsk)
+
+    def test_other_version(self) -> None:
+        """What another version has kept is passed over."""
+        changes = [Put(PREFIX + "x", b"[]"), Put(PREFIX + "y", b'{"report": {}}')]
+        self.successResultOf(Deferred.fromCoroutine(self.store.commit(changes)))
+        self.reports = self.begun()
+        self.assertEqual(self.reports.all(0.0), ())

@@ -1,0 +1,192 @@
+"""What the processes of the cluster's gateways say of themselves, newest first, and kept.
+
+1. Each process says it every few seconds, and at once when something has changed. Its part of
+   the ledger comes along; both are written in one commit, where there is anything to write.
+2. A part has a number: one that was taken already, whose answer got lost, counts no more.
+3. Who has said nothing for `AWAY_SECONDS` is away: its connections count no more, and it stays
+   in the list, so that an operator sees it. A process that another run has replaced is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from twisted.internet.defer import DeferredLock
+
+from tlsgate.auth.ledger import Ledger
+from tlsgate.auth.opaque import pack, unpack
+from tlsgate.core.gatewayreports import GatewayReport, read_report, told_report
+from tlsgate.core.keeping import ANY, Delete, Put
+from tlsgate.core.ledger import Row
+from tlsgate.errors import BadAsk, GateError
+from tlsgate.interfaces import IStore
+
+PREFIX: Final = "gateway-reports/"
+#: How long somebody who says nothing is remembered.
+LIFE_SECONDS: Final = 7 * 86400.0
+#: A process that drains is not away, it is gone, when it has said nothing for so long.
+LEFT_SECONDS: Final = 30.0
+#: How old what is kept may be, of one who says the same again and again.
+KEEP_SECONDS: Final = 60.0
+#: Processes that are heard; more are refused.
+MOST: Final = 1024
+
+
+@frozen(kw_only=True)
+class _Said:
+    report: GatewayReport
+    number: int
+    kept: float  #: when it was written
+
+
+class Reports:
+    """See the module.
+
+    Args:
+        store: where they are kept.
+        ledger: that parts are added to.
+    """
+
+    def __init__(self, store: IStore, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._said: dict[str, _Said] = {}
+        #: Whose connections are known.
+        self._present: set[str] = set()
+        self._turn = DeferredLock()
+        self._listeners: list[Callable[[], None]] = []
+
+    async def start(self) -> None:
+        """Read what is kept; before the first report.
+
+        Raises:
+            StoreFailed: it cannot be read.
+        """
+        await self._ledger.start(self._store)
+        for item in await self._store.scan(PREFIX):
+            try:
+                kept = unpack(item.key, item.value)
+                report, number = read_report(kept["report"]), int(kept["number"])
+            except (GateError, KeyError, TypeError, ValueError):
+                continue  # of another version: it says it again
+            self._said[_key(report)] = _Said(report=report, number=number, kept=report.heard)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call *listener* when a gateway says something else than before, or is another one."""
+        self._listeners.append(listener)
+
+    def all(self, now: float) -> tuple[GatewayReport, ...]:
+        """The newest process in each place of each gateway, by name; some may be away."""
+        self._forget(now)
+        newest: dict[tuple[str, str], GatewayReport] = {}
+        for said in self._said.values():
+            report = said.report
+            place = (report.gateway, report.worker)
+            if place not in newest or _rank(newest[place]) < _rank(report):
+                newest[place] = report
+        return tuple(newest[place] for place in sorted(newest))
+
+    def rows(self, now: float) -> tuple[Row, ...]:
+        """The ledger, with who is connected to a process that is heard."""
+        self._forget(now)
+        return self._ledger.rows()
+
+    async def take(
+        self, report: GatewayReport, number: int, rows: Sequence[Row], workers: int = 1
+    ) -> bool:
+        """Take what a process says; False: it has to say anew who is connected.
+
+        Args:
+            number: of its part of the ledger.
+            rows: that part; counts are what is new.
+            workers: processes that the gateway has.
+
+        Raises:
+            BadAsk: there are too many processes.
+            StoreFailed: it cannot be kept; nothing was taken.
+        """
+        await self._turn.acquire()
+        try:
+            return await self._take(report, number, rows, workers)
+        finally:
+            self._turn.release()
+
+    # -- inside --
+
+    async def _take(
+        self, report: GatewayReport, number: int, rows: Sequence[Row], workers: int
+    ) -> bool:
+        now, key = report.heard, _key(report)
+        self._forget(now)
+        old = self._said.get(key)
+        if old is None and len(self._said) >= MOST:
+            raise BadAsk(f"there are {MOST} processes of gateways already")
+        gone = [one for one in self._said if one != key and self._is_replaced(one, report, workers)]
+        changed = self._ledger.merged(rows if old is None or number > old.number else ())
+        changes = self._ledger.changes(changed)
+        other = old is None or not _same(old.report, report)
+        kept = old.kept if old is not None else 0.0
+        if changes or other or gone or now - kept >= KEEP_SECONDS:
+            kept = now
+            value = pack({"report": told_report(report), "number": number})
+            changes.append(Put(PREFIX + key, value, ANY, now + LIFE_SECONDS))
+            changes += [Delete(PREFIX + one) for one in gone]
+            await self._store.commit(changes)
+        self._ledger.accounts.apply(changed)
+        self._said[key] = _Said(report=report, number=number, kept=kept)
+        for one in gone:
+            self._drop(one)
+        known = key in self._present
+        self._present.add(key)
+        self._ledger.accounts.connected(key, rows)
+        if other or gone:
+            for listener in self._listeners:
+                listener()
+        return known
+
+    def _is_replaced(self, key: str, by: GatewayReport, workers: int) -> bool:
+        """Whether the process *key* cannot be there any more, now that *by* is heard."""
+        one = self._said[key].report
+        if one.gateway != by.gateway:
+            return False
+        if one.worker == by.worker and one.started <= by.started:
+            return not one.leaving
+        return one.worker.isdigit() and int(one.worker) >= workers and one.is_away(by.heard)
+
+    def _forget(self, now: float) -> None:
+        """Nobody is connected any more to those who are not heard."""
+        for key in list(self._present):
+            report = self._said[key].report
+            if report.is_away(now):
+                self._present.discard(key)
+                self._ledger.accounts.gone(key)
+        for key, said in list(self._said.items()):
+            silent = now - said.report.heard
+            if silent >= LIFE_SECONDS or (said.report.leaving and silent >= LEFT_SECONDS):
+                self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        del self._said[key]
+        self._present.discard(key)
+        self._ledger.accounts.gone(key)
+
+
+def _key(report: GatewayReport) -> str:
+    return f"{report.gateway}/{report.worker}/{report.boot}"
+
+
+def _rank(report: GatewayReport) -> tuple[bool, float]:
+    """Which of two processes in one place speaks for it: the greater."""
+    return not report.leaving, report.started
+
+
+def _same(one: GatewayReport, other: GatewayReport) -> bool:
+    """Whether two reports say the same, but for when and for how many are connected."""
+
+    def bare(report: GatewayReport) -> Any:
+        listeners = tuple(evolve(listener, open=0) for listener in report.listeners)
+        return evolve(report, heard=0.0, listeners=listeners)
+
+    return bool(bare(one) == bare(other))
