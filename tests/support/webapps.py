@@ -20,8 +20,9 @@ class Shower:
     """Answers each request with what it is, as JSON; each connection has a thread.
 
     Paths: /echo gives the body back, /slow?N waits N tenths of a second, /stream?N sends N
-    chunks, /drop closes without an answer, /ws takes a WebSocket and echoes raw bytes, /badws
-    says 101 with a wrong hash, /redirect sends to its own address, /cookie sets two cookies.
+    chunks, /trickle?N 20 of them a second, /drop closes without an answer, /ws takes a
+    WebSocket and echoes raw bytes, /badws says 101 with a wrong hash, /redirect sends to its own
+    address, /cookie sets two cookies.
 
     Attributes:
         requests: (method, target, fields) of every one, in order.
@@ -95,8 +96,9 @@ class Shower:
             extra = [("set-cookie", "a=1"), ("set-cookie", "__Host-tlsgate-app=x; Secure")]
         elif path == "/empty":
             status = 204
-        if path == "/stream":
-            self._stream(connection, spoken, int(query))
+        if path in ("/stream", "/trickle"):
+            wait = 0.05 if path == "/trickle" else 0.0
+            self._stream(connection, spoken, int(query), wait)
         elif path == "/until-close":
             connection.sendall(b"HTTP/1.0 200 OK\r\n\r\nuntil the end")
             return False
@@ -133,11 +135,14 @@ class Shower:
         out += spoken.send(h11.EndOfMessage()) or b""
         connection.sendall(out)
 
-    def _stream(self, connection: socket.socket, spoken: h11.Connection, count: int) -> None:
+    def _stream(
+        self, connection: socket.socket, spoken: h11.Connection, count: int, wait: float
+    ) -> None:
         head = h11.Response(status_code=200, headers=[("transfer-encoding", "chunked")])
         connection.sendall(spoken.send(head) or b"")
         for number in range(count):
             connection.sendall(spoken.send(h11.Data(data=b"%d\n" % number)) or b"")
+            time.sleep(wait)
         connection.sendall(spoken.send(h11.EndOfMessage()) or b"")
 
     def _websocket(self, connection: socket.socket, fields: dict[str, str], *, good: bool) -> None:

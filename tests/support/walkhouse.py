@@ -1,0 +1,365 @@
+"""A cluster as it has been for years, with separate ports, for tests that change it under way.
+
+One gateway with its auth service, read from a commented file; one agent with a node, a database
+and an application; alice, who has everything, and an ssh that jumps over port "3023".
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from tests.support.certs import pki
+from tests.support.child import PATIENCE_SECONDS, until
+from tests.support.cluster import Holder, new_key
+from tests.support.harness import Gate
+from tests.support.localhouse import ROLE, LocalCase
+from tests.support.pgserver import Database, psql17
+from tests.support.ports import free_port
+from tests.support.sshcase import Node, Person
+from tests.support.walkheld import (
+    Held,
+    HeldLogin,
+    HeldProgram,
+    HeldTransfer,
+    HeldWebSocket,
+)
+from tests.support.walkways import Document, Means, fetch, postgres_port
+from tests.support.webapps import Shower
+from tlsgate.core.sshway import SEPARATE, ssh_way
+
+#: Between two starts of a client program of one kind.
+EVERY_SECONDS = 5.0
+#: Agents who are played: a gateway hears each eight times in 15 seconds.
+_MEMBERS = 10
+APP = "shower.gw.test"
+WHO = "select current_user || ' in ' || current_database()"
+#: The listeners that only version 1 opens by itself or that it keeps for old clients.
+LEGACY = ("listen_addr", "tunnel_listen_addr", "postgres_listen_addr")
+LEGACY_PUBLIC = ("ssh_public_addr", "tunnel_public_addr", "postgres_public_addr")
+
+FILE = """\
+# The gateway of gw.test, as it has been for years.
+version: v1
+teleport:
+  nodename: gate1
+  data_dir: {data}
+  log: {{output: stderr, severity: DEBUG, format: {{output: json}}}}
+auth_service:
+  enabled: yes
+  cluster_name: gw.test{auth}
+proxy_service:
+  web_listen_addr: 127.0.0.1:{web}
+  public_addr: ["localhost:{web}", "gw.test:443"]
+  # the old ports: nobody knows who still comes here
+  listen_addr: 127.0.0.1:{ssh}            # ssh -J
+  ssh_public_addr: localhost:{ssh}
+  tunnel_listen_addr: 127.0.0.1:{tunnel}
+  tunnel_public_addr: localhost:{tunnel}
+  postgres_listen_addr: 127.0.0.1:{postgres}
+  postgres_public_addr: localhost:{postgres}
+  # what everybody sees
+  https_keypairs:
+    - {{cert_file: {cert}, key_file: {key}}}
+  workers: {workers}
+"""
+
+
+@define(kw_only=True)
+class Regular:
+    """A real client that comes every few seconds.
+
+    Attributes:
+        words: the command, asked each time, so that it may follow the document.
+        wanted: what it prints.
+        fits: whether it would come at all, by a document.
+    """
+
+    name: str
+    words: Callable[[], Sequence[object]]
+    wanted: str
+    fits: Callable[[Document], bool] = lambda document: True
+
+
+@define
+class Regulars:
+    """All of them, each in a thread; use it as a context manager.
+
+    Attributes:
+        wrong: (when it began, name, what it said).
+        good: how often each has got what it wanted.
+    """
+
+    case: WalkCase
+    person: Person
+    ones: Sequence[Regular]
+    document: Callable[[], Document]
+    every_seconds: float = EVERY_SECONDS
+    wrong: list[tuple[float, str, str]] = field(factory=list)
+    good: dict[str, int] = field(factory=dict)
+    _stopped: threading.Event = field(factory=threading.Event)
+    _threads: list[threading.Thread] = field(factory=list)
+
+    def __enter__(self) -> Regulars:
+        for number, one in enumerate(self.ones):
+            wait = self.every_seconds * number / len(self.ones)
+            thread = threading.Thread(target=self._come, args=(one, wait), daemon=True)
+            thread.start()
+            self._threads.append(thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Begin no more, and wait for those who have."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(2 * PATIENCE_SECONDS)
+
+    def _come(self, one: Regular, wait: float) -> None:
+        while not self._stopped.wait(wait):
+            began = time.monotonic()
+            if one.fits(self.document()):
+                try:
+                    done = self.case.do(self.person, *one.words())
+                    said = done.stdout.decode()
+                    if done.returncode or said != one.wanted:
+                        text = (done.stdout + done.stderr).decode()[-1500:]
+                        self.wrong.append((began, one.name, f"{done.returncode}: {text}"))
+                    else:
+                        self.good[one.name] = self.good.get(one.name, 0) + 1
+                except Exception as e:
+                    self.wrong.append((began, one.name, repr(e)))
+            wait = max(0.0, began + self.every_seconds - time.monotonic())
+
+
+class WalkCase(LocalCase):
+    """Tests with such a cluster."""
+
+    #: Of the gateway.
+    workers = 1
+    #: More lines below auth_service and proxy_service.
+    auth_more: Sequence[str] = ()
+    proxy_more: Sequence[str] = ()
+
+    db1: Node
+    alice: Person
+    means: Means
+
+    def start(self) -> None:
+        """Start everything."""
+        ports: set[int] = set()
+        while len(ports) < 4:
+            ports.add(free_port())
+        self.web_port, self.ssh_port, self.tunnel_port, self.postgres_port = ports
+        folder = self.folder()
+        pair = pki().keypair("server")
+        self.v1 = FILE.format(
+            data=folder / "data",
+            web=self.web_port,
+            ssh=self.ssh_port,
+            tunnel=self.tunnel_port,
+            postgres=self.postgres_port,
+            cert=pair.cert_file,
+            key=pair.key_file,
+            workers=self.workers,
+            auth="".join(f"\n  {line}" for line in self.auth_more),
+        ) + "".join(f"  {line}\n" for line in self.proxy_more)
+        self.hub = self.again_in(folder)
+        self.put_role("prod", labels={"env": ["prod"]})
+        self.put("use", ROLE)
+        self._start_targets()
+        self.alice = self.person("alice", ["prod", "use", "access"])
+        self.says(self.alice, "tgsh", "db", "login", "orders", "--db-user=alice", "--db-name=app")
+        self.write_config(self.alice)
+        self._start_means()
+
+    def again_in(self, folder: Any) -> Gate:
+        """Start the gateway in a folder."""
+        gate = Gate(folder, self.v1)
+        self.addCleanup(self._no_bugs, gate)
+        self.addCleanup(gate.stop)
+        gate.until_ready()
+        return gate
+
+    def _no_bugs(self, gate: Gate) -> None:
+        self.assertEqual(gate.bugs(), [], gate.child.tail())
+
+    def _start_targets(self) -> None:
+        """An application, a database, sshd, and the agent of all three."""
+        shower = self.shower = Shower()
+        shower.start()
+        self.addCleanup(shower.stop)
+        trusted = self.folder() / "db.pem"
+        trusted.parent.chmod(0o755)
+        trusted.write_text("".join(self.hub.admin("GET", "/v1/cas")["cas"]["db"]))
+        trusted.chmod(0o644)
+        server = self.serve(Database(pki().keypair("target"), trusted))
+        tls = {"server_name": "target.test", "ca_cert_file": str(pki().file("ca.pem"))}
+        labels = {"env": "prod"}
+        self.db1 = self.node(
+            "db1",
+            node=True,
+            db=[
+                {
+                    "name": "orders",
+                    "protocol": "postgres",
+                    "uri": f"127.0.0.1:{server.port}",
+                    "tls": tls,
+                    "static_labels": labels,
+                }
+            ],
+            apps=[{"name": "shower", "uri": f"http://127.0.0.1:{shower.port}", "labels": labels}],
+        )
+
+    def _start_means(self) -> None:
+        """What the dialler shows."""
+        user = self.sign(self.hub, "alice")
+        private, public, _ = new_key()
+        body = {
+            "tls_public_key": public,
+            "routes": {"db": "orders", "db_user": "alice", "db_name": "app"},
+        }
+        answer = self.ask(self.hub, user, "POST", "/v1/me/certificates", body)
+        self.assertEqual(answer.status, 200, answer.text)
+        database = self.holder("alice", private, {"cas": user.issued["cas"], **answer.body})
+        self.means = Means(
+            host="localhost",
+            port=self.web_port,
+            user=user,
+            database=database,
+            members=[self.member(f"probe{number}") for number in range(_MEMBERS)],
+            node="db1.gw.test:22",
+            app=APP,
+        )
+
+    def member(self, name: str) -> Holder:
+        """An agent's certificate, for somebody who plays one."""
+        private, public, _ = new_key()
+        token = self.node_token(self.hub)
+        body = {"token": token, "type": "node", "name": name, "tls_public_key": public}
+        return self.holder(name, private, self.hub.admin("POST", "/v1/join", body))
+
+    # -- clients -----------------------------------------------------------------------
+
+    def jump(self, *words: str) -> list[str]:
+        """`ssh -J` over the port that SSH has for itself, as written years ago."""
+        config = self.alice.home / "jump_config"
+        if not config.exists():
+            known, key = self._ssh_files()
+            config.write_text(
+                f"Host jump\n  HostName localhost\n  Port {self.ssh_port}\n  User alice\n"
+                f"Host *\n  IdentityFile {key}\n  CertificateFile {key}-cert.pub\n"
+                f"  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {known}\n"
+                "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
+                "Host jump\n  HostKeyAlias gw.test\n"
+                "Host db1.gw.test\n  HostKeyAlias db1.node.gw.test\n"
+            )
+        return ["ssh", "-F", str(config), "-J", "jump", "root@db1.gw.test", *words]
+
+    def _ssh_files(self) -> tuple[str, str]:
+        """Known hosts, and a key with its certificate beside it."""
+        from tests.support.jump import SshFiles
+
+        files = SshFiles(self.sign(self.hub, "alice"))
+        return str(files.known), str(files.key)
+
+    def uri(self, *more: str) -> str:
+        """Where psql finds the database."""
+        return self.says(self.alice, "tgsh", "db", "config", "--format=uri", *more).strip()
+
+    def everything_held(self) -> list[Held]:
+        """One connection of each kind, in the mode that is in force."""
+        env = self.alice.env
+        port, user = self.web_port, self.means.user
+        carol = self.add_user(self.hub, "carol", ["access", "editor"])
+        where = self.uri("--legacy")
+        return [
+            HeldProgram("ssh -J", self.jump("cat"), env),
+            HeldProgram("tgsh ssh", ["tgsh", "ssh", "root@db1", "cat"], env),
+            HeldProgram("psql", ["psql", "-XqAt", where], env, lambda word: f"select '{word}';"),
+            HeldTransfer("transfer", port, user, APP),
+            HeldWebSocket("websocket", port, user, APP),
+            HeldLogin("web login", port, carol),
+        ]
+
+    def regulars_of(self) -> list[Regular]:
+        """One client of each kind."""
+        curl = (
+            *("curl", "-sS", "--max-time", "20", "--cacert", pki().file("ca.pem")),
+            *("--connect-to", f"::127.0.0.1:{self.web_port}"),
+        )
+        user = self.means.user
+        legacy, direct = self.uri("--legacy"), self.uri()
+
+        def by_jump(document: Document) -> bool:
+            return ssh_way(document, "localhost", self.web_port)[0] == SEPARATE
+
+        def by_port(document: Document) -> bool:
+            return postgres_port(document, self.web_port) == self.postgres_port
+
+        return [
+            Regular(name="ssh -J", words=lambda: self.jump("echo in"), wanted="in\n", fits=by_jump),
+            Regular(name="ssh", words=lambda: self.by_config("echo in"), wanted="in\n"),
+            Regular(
+                name="tgsh ssh",
+                words=lambda: ("tgsh", "ssh", "root@db1", "echo in"),
+                wanted="in\n",
+            ),
+            Regular(
+                name="psql",
+                words=lambda: ("psql", legacy, "-Atc", WHO),
+                wanted="alice in app\n",
+                fits=by_port,
+            ),
+            Regular(
+                name="psql 17",
+                words=lambda: (psql17(), direct, "-Atc", WHO),
+                wanted="alice in app\n",
+            ),
+            Regular(
+                name="tgsh db connect",
+                words=lambda: ("tgsh", "db", "connect", "orders", "--", "-Atc", WHO),
+                wanted="alice in app\n",
+            ),
+            Regular(
+                name="curl",
+                words=lambda: (
+                    *curl,
+                    *("--cert", user.cert, "--key", user.key, "-o", os.devnull),
+                    *("-w", "%{http_code}", f"https://{APP}/"),
+                ),
+                wanted="200",
+            ),
+        ]
+
+    def by_config(self, *words: str) -> list[str]:
+        """`ssh` by what `tgsh config` has written."""
+        return ["ssh", "-F", str(self.alice.config), "root@db1.localhost", *words]
+
+    # -- the state of things --------------------------------------------------------------
+
+    def document(self) -> Mapping[str, Any]:
+        """What is served now."""
+        return fetch(self.means)
+
+    def agent_ways(self) -> list[str]:
+        """The listeners over which the agent's connections have come."""
+        rows = self.hub.admin("GET", "/v1/connections")
+        return [str(one["listener"]) for one in rows if one["identity"] == "db1"]
+
+    def until_agent_at(self, listener: str, seconds: float = 30.0) -> None:
+        """Wait until the agent has a tunnel over a listener of the gateway, ready for clients."""
+
+        def there() -> bool:
+            rows = self.hub.admin("GET", "/v1/connections")
+            ours = [one for one in rows if one.get("route") == "tunnel"]
+            return any((one["identity"], one["listener"]) == ("db1", listener) for one in ours)
+
+        until(there, f"the agent at {listener}", seconds, self.db1.agent.child.tail)
