@@ -17,12 +17,12 @@ restart stands for each of these and nothing holds them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from attrs import field, frozen
 
+from tlsgate.core.gatewayreports import GatewayReport, Listening
 from tlsgate.core.ledger import Row
-from tlsgate.errors import BadBytes
 
 SEPARATE: Final = "separate"
 MULTIPLEX: Final = "multiplex"
@@ -34,87 +34,6 @@ SEPARATE_PORTS: Final = ("ssh", "tunnel", "kube", "mysql", "postgres", "mongo")
 #: What each mode sends clients to, whatever else is open: agents, and programs for databases
 #: and clusters, are sent to the web port where theirs is not open; ssh knows one way only.
 NEEDED: Final[Mapping[str, tuple[str, ...]]] = {SEPARATE: ("web", "ssh"), MULTIPLEX: ("web",)}
-
-#: A gateway that has said nothing for so long is away; what it has open is not known.
-AWAY_SECONDS: Final = 150.0
-#: Of one report.
-MOST_PORTS: Final = 64
-
-PortState = Literal["open", "refusing"]
-
-
-@frozen(kw_only=True)
-class Port:
-    """A listener as a gateway has reported it.
-
-    Attributes:
-        since: in this state since then, in seconds since the epoch.
-        until: when a refusing one shuts; None: it is open.
-        open: connections now.
-    """
-
-    name: str
-    address: str
-    public: tuple[str, ...] = ()
-    state: PortState = "open"
-    since: float = 0.0
-    until: float | None = None
-    open: int = 0
-
-
-@frozen(kw_only=True)
-class FileMode:
-    """What a gateway's configuration file says, and where.
-
-    Attributes:
-        mode: None: the file does not say.
-        mode_line, version_line: None: there is no such line.
-    """
-
-    path: str
-    mode: str | None = None
-    mode_line: int | None = None
-    version_line: int | None = None
-
-
-@frozen(kw_only=True)
-class GatewayReport:
-    """What one worker of a gateway has said of itself last.
-
-    Attributes:
-        version: of tlsgate there.
-        mode: that it tells clients now.
-        at: when it was heard, in seconds since the epoch.
-    """
-
-    gateway: str
-    worker: str = "0"
-    version: str = ""
-    config_version: str = "v1"
-    mode: str = SEPARATE
-    file: FileMode | None = None
-    ports: tuple[Port, ...] = ()
-    at: float = 0.0
-
-    @property
-    def open(self) -> frozenset[str]:
-        """The names of the listeners that serve."""
-        return frozenset(one.name for one in self.ports if one.state == "open")
-
-    @property
-    def separate(self) -> tuple[Port, ...]:
-        """The listeners that serve beside the web port, and are no second name of it."""
-        web = {one.address for one in self.ports if one.name == "web"}
-        return tuple(
-            one
-            for one in self.ports
-            if one.name in SEPARATE_PORTS and one.state == "open" and one.address not in web
-        )
-
-    def is_away(self, now: float) -> bool:
-        """Whether it has been silent for so long that it says nothing of now."""
-        return now - self.at > AWAY_SECONDS
-
 
 AgentState = Literal["moved", "moving", "old", "cannot"]
 
@@ -168,19 +87,35 @@ class Snapshot:
 
     @property
     def present(self) -> tuple[GatewayReport, ...]:
-        """The reports that say something of now."""
-        return tuple(one for one in self.gateways if not one.is_away(self.now))
+        """The reports of those that are there and take new connections."""
+        return tuple(one for one in self.gateways if not one.leaving and not one.is_away(self.now))
 
     @property
     def away(self) -> tuple[str, ...]:
-        """The gateways of which nothing is known now."""
+        """The gateways that have not said that they leave, and of which nothing is known now."""
         here = {one.gateway for one in self.present}
-        return tuple(sorted({one.gateway for one in self.gateways} - here))
+        gone = {one.gateway for one in self.gateways if not one.leaving}
+        return tuple(sorted(gone - here))
 
     @property
     def unsettled_seconds(self) -> float:
         """How long clients may still act by what they were told before; 0: no more."""
         return unsettled(self.mode_since, self.now, self.settle_seconds)
+
+
+def serving(report: GatewayReport) -> frozenset[str]:
+    """The names of the listeners that serve."""
+    return frozenset(one.name for one in report.listeners if one.state == "open")
+
+
+def separate_listeners(report: GatewayReport) -> tuple[Listening, ...]:
+    """The listeners that serve beside the web port, and are no second name of it."""
+    web = {one.address for one in report.listeners if one.name == "web"} - {None}
+    return tuple(
+        one
+        for one in report.listeners
+        if one.name in SEPARATE_PORTS and one.state == "open" and one.address not in web
+    )
 
 
 def unsettled(mode_since: float | None, now: float, settle_seconds: float) -> float:
@@ -261,7 +196,7 @@ def may_switch(snapshot: Snapshot, mode: str) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for report in snapshot.present:
         who = f"gateway {report.gateway}"
-        for why in _not_served(mode, report.open, who, before_it_is_told=True):
+        for why in _not_served(mode, serving(report), who, before_it_is_told=True):
             found[why] = None
     return tuple(found)
 
@@ -272,10 +207,10 @@ def broken(snapshot: Snapshot) -> tuple[str, ...]:
     left = snapshot.unsettled_seconds
     for report in snapshot.present:
         who = f"gateway {report.gateway}"
-        for why in _not_served(report.mode, report.open, who, before_it_is_told=False):
+        for why in _not_served(report.mode_in_force, serving(report), who, before_it_is_told=False):
             found[why] = None
-        for port in report.ports:
-            if port.state == "refusing" and port.name not in report.open and left:
+        for port in report.listeners:
+            if port.state == "refusing" and port.name not in serving(report) and left:
                 found[
                     f"{who} has closed {port.name} ({port.address}), and clients were told to use "
                     f"it until {snapshot.settle_seconds - left:.0f} s ago"
@@ -287,40 +222,12 @@ def contradicts(snapshot: Snapshot) -> tuple[str, ...]:
     """Gateways that tell their clients another mode than the cluster's, a sentence each."""
     found: dict[str, None] = {}
     for report in snapshot.present:
-        if report.mode != snapshot.mode:
+        if report.mode_in_force != snapshot.mode:
             found[
-                f"gateway {report.gateway} tells clients {report.mode}, and the cluster is "
-                f"{snapshot.mode}"
+                f"gateway {report.gateway} tells clients {report.mode_in_force}, "
+                f"and the cluster is {snapshot.mode}"
             ] = None
     return tuple(found)
-
-
-def read_report(said: Mapping[str, Any], at: float) -> GatewayReport:
-    """Read what a worker reports, see `POST /v1/gateway/report`.
-
-    Args:
-        at: when it was heard.
-
-    Raises:
-        BadBytes: it is something else.
-    """
-    try:
-        file = said.get("file")
-        ports = said["listeners"]
-        if not isinstance(ports, Sequence) or len(ports) > MOST_PORTS:
-            raise BadBytes("gateway report", f"more than {MOST_PORTS} listeners")
-        return GatewayReport(
-            gateway=str(said["gateway"]),
-            worker=str(said["worker"]),
-            version=str(said["version"]),
-            config_version=str(said["config_version"]),
-            mode=_mode(said["mode_in_force"]),
-            file=None if file is None else _file(file),
-            ports=tuple(map(_port, ports)),
-            at=at,
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BadBytes("gateway report", f"{type(error).__name__} {error}") from error
 
 
 def _not_served(
@@ -341,40 +248,3 @@ def _not_served(
 
 def _ports(names: Sequence[str]) -> str:
     return f"the port{'s'[: len(names) != 1]} {', '.join(names)}"
-
-
-def _mode(said: object) -> str:
-    if said not in MODES:
-        raise ValueError("no mode")
-    return str(said)
-
-
-def _file(said: Mapping[str, Any]) -> FileMode:
-    mode = said.get("mode")
-    return FileMode(
-        path=str(said["path"]),
-        mode=None if mode is None else _mode(mode),
-        mode_line=_line(said.get("mode_line")),
-        version_line=_line(said.get("version_line")),
-    )
-
-
-def _line(said: object) -> int | None:
-    if said is None:
-        return None
-    if not isinstance(said, int):
-        raise TypeError("a line is no number")
-    return said
-
-
-def _port(said: Mapping[str, Any]) -> Port:
-    until, state = said.get("until"), said["state"]
-    return Port(
-        name=str(said["name"]),
-        address=str(said["address"]),
-        public=tuple(map(str, said.get("public") or ())),
-        state="refusing" if state == "refusing" else "open",
-        since=float(said.get("since") or 0.0),
-        until=None if until is None else float(until),
-        open=int(said.get("open") or 0),
-    )
