@@ -50,6 +50,7 @@ BUILT_IN = [
     "mysql",
     "mongodb",
     "raw",
+    "webcert",
 ]
 
 

@@ -276,6 +276,9 @@ class IRouteContext(Interface):
     )
 
     slab: Any = Attribute("The `tls.fast.Slab` of this process, for who reads an end by itself.")
+    web_chains: Any = Attribute(
+        "Names and PEM chain, leaf first, of each web certificate, in pairs."
+    )
 
     def certificate() -> bytes:
         """The client's certificate as DER; b"" without one. It lives as long as the connection."""

@@ -213,6 +213,7 @@ class FakeContext:
     ping_seconds: float | None = None
     ssh_host: Any = None
     slab: Any = None
+    web_chains: tuple[tuple[tuple[str, ...], str], ...] = ()
     shut: GateError | None = None
     #: What `emit` was called with: event, fields.
     emitted: list[tuple[str, Mapping[str, object]]] = field(factory=list)

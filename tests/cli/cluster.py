@@ -111,6 +111,8 @@ class Cluster:
     """Answers "METHOD path" as auth does; tests change `answers`, and read what was asked."""
 
     ca: Authority = field(factory=Authority)
+    #: What the gateway shows at its web port: it signed that itself.
+    web: Authority = field(factory=lambda: Authority("gate.test"))
     password: str = "right horse"
     roles: tuple[str, ...] = ("access", "editor")
     logins: tuple[str, ...] = ("alice", "root")
@@ -167,6 +169,8 @@ class Cluster:
         answer = self.answers.get(ask)
         if answer is None and ask == "GET /webapi/ping":
             answer = self.ping
+        if answer is None and ask == "GET /webapi/certificates":
+            answer = {"certificates": [{"names": ["gate.test"], "chain": self.web.pem}]}
         if answer is None and ask == "POST /v1/login":
             if body["password"] != self.password:
                 words = "the user name, the password or the one-time code is wrong"

@@ -27,6 +27,7 @@ class TokensTests(SynchronousTestCase):
                 ((b"http/1.1", b"h2"), "by name", ("user",), "by name"),
                 ((b"tlsgate-auth",), "required", ("host", "user"), "cluster"),
                 ((b"tlsgate-join",), "none", (), "cluster"),
+                ((b"tlsgate-webcert",), "none", (), "cluster"),
                 ((b"tlsgate-reversetunnel",), "required", ("host",), "cluster"),
                 target(b"tlsgate-ssh"),
                 target(b"tlsgate-postgres"),
@@ -49,7 +50,7 @@ class TokensTests(SynchronousTestCase):
     def test_no_token_lowers_a_check(self) -> None:
         """Only what reaches no target may be had without a certificate."""
         open_to_all = {row.value for row in TOKENS if row.client_cert == "none"}
-        self.assertEqual(open_to_all, {b"tlsgate-join", b"acme-tls/1"})
+        self.assertEqual(open_to_all, {b"tlsgate-join", b"tlsgate-webcert", b"acme-tls/1"})
 
 
 class PingTests(SynchronousTestCase):

@@ -28,7 +28,7 @@ from tlsgate.core.addresses import host_port
 from tlsgate.errors import BadAsk, DaemonAway, Unreachable, Untrusted
 
 #: ALPN tokens of the doors (docs/alpn.md).
-WEB, AUTH, JOIN = "http/1.1", "tlsgate-auth", "tlsgate-join"
+WEB, AUTH, JOIN, WEBCERT = "http/1.1", "tlsgate-auth", "tlsgate-join", "tlsgate-webcert"
 
 #: System roles whose holders answer for a cluster.
 _ANSWERS = {"auth", "gateway"}
@@ -61,7 +61,7 @@ class Way:
 
     Attributes:
         address: where to dial.
-        door: `WEB`, `AUTH` or `JOIN`.
+        door: `WEB`, `AUTH`, `JOIN` or `WEBCERT`.
         roots: PEM of the only authorities that count; None: the machine's own.
         pins: "sha256:<hex>" of a CA's public key; one has to be in the chain.
         anyone: nobody is checked. Only for what may be public and may be wrong.

@@ -74,6 +74,12 @@ TOKENS: tuple[Token, ...] = (
         presents="cluster",
     ),
     Token(
+        value=b"tlsgate-webcert",
+        inside="which web certificates are the gateway's (HTTP/1.1, JSON)",
+        client_cert="none",
+        presents="cluster",
+    ),
+    Token(
         value=b"tlsgate-reversetunnel",
         inside="agents' control and stream connections",
         client_cert="required",

@@ -70,6 +70,11 @@ class RouteContext:
         return self.connection.gateway.slab
 
     @property
+    def web_chains(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """See `IRouteContext.web_chains`."""
+        return self.connection.gate.certificates.chains()
+
+    @property
     def ping_seconds(self) -> float | None:
         """See `IRouteContext.ping_seconds`."""
         pinged = self.connection.pinged

@@ -17,6 +17,7 @@ from tlsgate.protocols.ssh import Ssh
 from tlsgate.protocols.tcp import Tcp
 from tlsgate.protocols.tunnel import Tunnel
 from tlsgate.protocols.web.protocol import Web
+from tlsgate.protocols.webcert import WebCert
 
 apps = Apps()
 auth = Auth()
@@ -30,3 +31,4 @@ postgres = Postgres()
 mysql = MySQL()
 mongodb = MongoDB()
 raw = Raw()
+webcert = WebCert()

@@ -206,6 +206,10 @@ class CertificateStore:
         """Names and end of each pair, in the configuration's order."""
         return [(pair.names, pair.not_after) for pair in self._index.pairs]
 
+    def chains(self) -> tuple[tuple[tuple[str, ...], str], ...]:
+        """Names and PEM chain, leaf first, of each pair, in the configuration's order."""
+        return tuple((pair.names, pair.chain_pem.decode()) for pair in self._index.pairs)
+
     def lifetimes(self) -> list[Lifetime]:
         """The same with the beginning and the file."""
         return [

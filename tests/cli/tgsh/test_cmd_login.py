@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, p
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.cluster import NOW, PING, SSH_LINE, Authority, Cluster, Terminal
-from tlsgate.cli.api import JOIN, WEB, Address, Way
+from tlsgate.cli.api import JOIN, WEB, WEBCERT, Address, Way
 from tlsgate.cli.credential import read_identity
 from tlsgate.errors import DaemonSaid, Fault, GateError, Unreachable, Untrusted
 
@@ -261,10 +261,29 @@ class TrustTests(LoginCase):
         self.cluster.refuses = no_public_certificate
         result = self.terminal.login(f"--ca-pin={PIN.upper()}")
         self.assertEqual((result.exit_code, result.stderr), (0, ""))
-        self.assertEqual(self.cluster.ways[-1], Way(Address("gate.test", 443), JOIN, pins=(PIN,)))
-        # What was shown without being verified is not kept as if it had been.
+        gate, ca = Address("gate.test", 443), self.cluster.ca
+        self.assertEqual(
+            self.cluster.ways[-2:],
+            [Way(gate, JOIN, pins=(PIN,)), Way(gate, WEBCERT, roots=ca.pem, cluster="example")],
+        )
+        # What was shown without being verified is not kept: it is asked again, from whom the
+        # cluster vouches for.
         web = self.home / "keys/gate.test/certs.pem"
-        self.assertEqual(web.read_text(), self.cluster.ca.pem)
+        self.assertEqual(web.read_text(), self.cluster.web.pem)
+
+    def test_pin_and_an_older_gateway(self) -> None:
+        """A gateway that does not tell its web certificate: the cluster's authority is a guess."""
+        self.cluster.refuses = no_public_certificate
+        for answer in (
+            Unreachable("gate.test:443", "it does not speak tlsgate-webcert"),
+            {"certificates": []},
+            {"certificates": [{"chain": "none"}, 7]},
+            [],
+        ):
+            self.cluster.answers["GET /webapi/certificates"] = answer
+            self.assertEqual(self.terminal.login(f"--ca-pin={PIN}", "--ttl=60").exit_code, 0)
+            web = self.home / "keys/gate.test/certs.pem"
+            self.assertEqual(web.read_text(), self.cluster.ca.pem)
 
     def test_bad_pin(self) -> None:
         """A pin that is none is refused before a password is asked for."""
@@ -286,7 +305,7 @@ class TrustTests(LoginCase):
         self.cluster.refuses = no_public_certificate
         self.terminal.login(f"--ca-pin={PIN}")
         self.assertEqual(self.terminal.login("--ttl=60").exit_code, 0)
-        way = self.cluster.ways[-1]
+        way = self.cluster.ways[-2]
         self.assertEqual(
             (way.door, way.roots, way.cluster, way.anyone),
             (JOIN, self.cluster.ca.pem, "example", False),

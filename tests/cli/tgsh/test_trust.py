@@ -7,8 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.cli.cluster import PING, Authority
+from tests.cli.cluster import PING, Authority, Cluster
 from tlsgate.cli.api import JOIN, WEB, Address, Way
+from tlsgate.cli.tgsh.call import Call
 from tlsgate.cli.tgsh.gateway import Found
 from tlsgate.cli.tgsh.trust import checked_pin, web_authorities
 from tlsgate.errors import BadAsk
@@ -34,23 +35,25 @@ class WebAuthoritiesTests(SynchronousTestCase):
         """Only what was verified is kept; of nobody's, what loopback showed."""
         clean = {name: value for name, value in os.environ.items() if name != "SSL_CERT_FILE"}
         self.patch(os, "environ", clean)
-        authority = Authority()
+        cluster, authority = Cluster(), Authority()
+        call = Call(open_way=cluster.open)
         shown = (authority.der,)
         for found, way, want in (
             (Way(FAR), Way(FAR), "system\n"),
             (Way(FAR, roots="kept"), Way(FAR), "kept"),
-            (Way(FAR, anyone=True), Way(FAR, JOIN), "roots"),
+            (Way(FAR, anyone=True), Way(FAR, JOIN), cluster.web.pem),
+            (Way(NEAR, anyone=True), Way(NEAR, JOIN), cluster.web.pem),
             (Way(NEAR, anyone=True), Way(NEAR, WEB, anyone=True), authority.pem),
             (Way(FAR, anyone=True), Way(FAR, WEB, anyone=True), "system\n"),
         ):
-            made = web_authorities(Found(found, PING, shown), way, "roots")
+            made = web_authorities(call, Found(found, PING, shown), way, "roots", "example")
             self.assertEqual(made.decode(), want)
 
     def test_named_by_a_variable(self) -> None:
         """Authorities that SSL_CERT_FILE names are kept: other programs read no such variable."""
         file = Path(self.mktemp())
-        found = Found(Way(FAR), PING)
+        call, found = Call(), Found(Way(FAR), PING)
         self.patch(os, "environ", {**os.environ, "SSL_CERT_FILE": str(file)})
-        self.assertEqual(web_authorities(found, Way(FAR), "roots"), b"system\n")
+        self.assertEqual(web_authorities(call, found, Way(FAR), "roots", "example"), b"system\n")
         file.write_text("mine")
-        self.assertEqual(web_authorities(found, Way(FAR), "roots"), b"mine")
+        self.assertEqual(web_authorities(call, found, Way(FAR), "roots", "example"), b"mine")

@@ -276,10 +276,11 @@ class StandingTests(SynchronousTestCase):
         free = Way("open", ("lines",), False, "anyone", "plain")
         auth = Way("Auth API", ("tlsgate-auth",), False, "the cluster's certificates")
         join = Way("Login and joining", ("tlsgate-join",), False, "anyone", "plain")
+        shown = Way("Web certificate", ("tlsgate-webcert",), False, "anyone", "plain")
         both = (*PROTOCOLS.values(), Lines(), Open())
         checked = settings(client_ca_files=("ca.pem",))
-        self.assertEqual(list(standing(checked, both)), [console, auth, join, lines, free])
-        self.assertEqual(list(standing(settings(), both)), [console, auth, join, free])
+        self.assertEqual(list(standing(checked, both)), [console, auth, join, shown, lines, free])
+        self.assertEqual(list(standing(settings(), both)), [console, auth, join, shown, free])
         self.assertEqual(list(standing(settings(auth_enabled=False), both)), [console, free])
 
 

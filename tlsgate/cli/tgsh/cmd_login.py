@@ -188,14 +188,17 @@ class Login:
         from tlsgate.cli.tgsh.trust import web_authorities
         from tlsgate.cli.tgsh.way import kept_text
 
-        home, host, user = self._call.profiles(), found.address.host, issued.user
+        call = self._call
+        home, host, user = call.profiles(), found.address.host, issued.user
         profile = profile_of(found, user, issued.cluster)
         jump = profile.ssh_proxy_addr.rpartition(":")[0].strip("[]")
         known = home.with_known_hosts(host, issued.cluster, [*issued.ssh_host_cas], jump)
         agent = self._agent
         files = {
-            home.ping(host): kept_text(str(found.address), found.ping, self._call.now()),
-            home.web_authorities(host): web_authorities(found, way, issued.roots),
+            home.ping(host): kept_text(str(found.address), found.ping, call.now()),
+            home.web_authorities(host): web_authorities(
+                call, found, way, issued.roots, issued.cluster
+            ),
             home.authorities(host, issued.cluster): issued.roots.encode(),
             home.known_hosts: known,
             home.key(host, user): key.private_pem,

@@ -6,6 +6,8 @@
    those that an earlier login has kept.
 3. Failing that, a gateway whose cluster is known from an earlier login is believed by the
    cluster's host authorities, over `tlsgate-join` again.
+   Both then ask the gateway which web certificates are its own (`tlsgate-webcert`), so that
+   other programs can be told an authority that verifies them.
 4. --insecure believes anybody. A password goes there only over loopback, or where
    --unsafe-send-password says so.
 """
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 #: All public authorities together have a quarter of it.
 _BUNDLE_BYTES = 1 << 20
+#: No gateway has so many web certificates.
+_MOST_CHAINS = 64
 
 
 def find_gateway(call: Call, proxy: str, pins: Sequence[str] = ()) -> Found:
@@ -87,23 +91,46 @@ def login_way(call: Call, found: Found, pins: Sequence[str], unsafe: bool) -> Wa
     )
 
 
-def web_authorities(found: Found, way: Way, roots: str) -> bytes:
+def web_authorities(call: Call, found: Found, way: Way, roots: str, cluster: str) -> bytes:
     """What certs.pem is to hold: the authority of the web certificate, or `system`.
 
     Args:
+        call: that of the login.
         found: the gateway.
         way: how the login went; it has proven more than *found* where that is nobody.
-        roots: the cluster's host authorities, PEM.
+        roots: the host authorities of *cluster*, PEM.
     """
     from tlsgate.cli.api import JOIN
     from tlsgate.cli.certfile import to_pem
 
     if not found.way.anyone:
         return (found.way.roots or _machines() or "system\n").encode()
+    if way.door == JOIN and (told := _told(call, way, roots, cluster)):
+        return told.encode()
     # Believed once and only here; from anywhere else it could be anybody's.
     if is_loopback(way.address.host) and found.presented:
         return to_pem(found.presented[-1]).encode()
     return roots.encode() if way.door == JOIN else b"system\n"
+
+
+def _told(call: Call, way: Way, roots: str, cluster: str) -> str:
+    """The authorities of the web certificates as the gateway itself names them, PEM.
+
+    Asked where the cluster's own certificate vouches for it. "" where it does not say, as
+    gateways before this question do.
+    """
+    from tlsgate.cli.api import WEBCERT, Way
+    from tlsgate.cli.certfile import pem_blocks, to_pem
+
+    asked = Way(way.address, WEBCERT, roots=roots, cluster=cluster)
+    try:
+        answer = call.open_way(asked).ask("GET", "/webapi/certificates")
+        chains = [pem_blocks(str(one["chain"])) for one in answer["certificates"][:_MOST_CHAINS]]
+    except (GateError, LookupError, TypeError) as e:
+        call.trace(f"the gateway does not tell its web certificate: {e}")
+        return ""
+    # Who verifies needs the end of each chain: the authority where the file has it.
+    return "".join(dict.fromkeys(to_pem(chain[-1]) for chain in chains if chain))
 
 
 def _machines() -> str | None:

@@ -43,6 +43,7 @@ _TITLES = {
     "web": "Web and API",
     "auth": "Auth API",
     "join": "Login and joining",
+    "webcert": "Web certificate",
 }
 
 
