@@ -20,6 +20,11 @@ from tlsgate.auth.openapi import document
 #: are, what is a key that curves allow, or which phase may follow.
 _UNASKED = "positive_data_acceptance"
 _SECONDS = 240.0
+#: Its own list of refusals lacks 413: what it makes up is now and then longer than a body may be.
+_SETTINGS = """
+[checks.negative_data_rejection]
+expected-statuses = ["4xx"]
+"""
 
 
 class SchemaTests(SynchronousTestCase):
@@ -29,6 +34,7 @@ class SchemaTests(SynchronousTestCase):
         self.folder = temporary("schema")
         self.addCleanup(shutil.rmtree, self.folder)
         (self.folder / "openapi.json").write_text(json.dumps(document()))
+        (self.folder / "schemathesis.toml").write_text(_SETTINGS)
 
     def serve(self) -> Child:
         """The API of a fresh cluster, in a child."""

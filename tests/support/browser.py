@@ -224,11 +224,13 @@ class Tab:
 
     def type(self, selector: str, text: str) -> None:
         """Fill in a field."""
+        self._await(selector)
         self.js(f"document.querySelector({selector!r}).focus()")
         self.ask("Input.insertText", text=text)
 
     def click(self, selector: str) -> None:
         """Click on something that leads to another page."""
+        self._await(selector)
         box = self.js(
             f"(() => {{const e = document.querySelector({selector!r}); e.scrollIntoView();"
             "const b = e.getBoundingClientRect();"
@@ -239,6 +241,12 @@ class Tab:
     def _press(self, x: float, y: float) -> None:
         for kind in ("mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def _await(self, selector: str) -> None:
+        """Wait until it is there: a load that is heard of may be the page's before."""
+        self._browser.until(
+            lambda: bool(self.js(f"!!document.querySelector({selector!r})")), f"there is {selector}"
+        )
 
     def _loading(self, act: Callable[[], object]) -> None:
         """Do what loads a page, and wait until it is there."""
