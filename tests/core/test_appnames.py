@@ -54,6 +54,17 @@ class FindTests(SynchronousTestCase):
         self.assertEqual(find((thief, grafana), "grafana.gate.example.com", PUBLIC), grafana)
         self.assertEqual(find((thief,), "grafana.gate.example.com", PUBLIC), thief)
 
+    def test_below(self) -> None:
+        """A name below another application's leads nowhere: cookies would reach upwards."""
+        wiki, deep = app("wiki", "wiki.example.net"), app("deep", "a.wiki.example.net")
+        self.assertIsNone(find((wiki, deep), "a.wiki.example.net", PUBLIC))
+        self.assertEqual(find((deep,), "a.wiki.example.net", PUBLIC), deep)
+        self.assertEqual(find((deep, app("deep")), "a.wiki.example.net", PUBLIC), deep)
+        # Whether there is a grafana now or not.
+        below = app("below", "x.grafana.gate.example.com")
+        for offers in ((below,), (below, app("grafana"))):
+            self.assertIsNone(find(offers, "x.grafana.gate.example.com", PUBLIC))
+
     def test_own(self) -> None:
         """No application has the gateway's names, or those of its services."""
         for host in (

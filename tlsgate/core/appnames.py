@@ -2,7 +2,9 @@
 
 An application is `<name>.<public>`, or what its agent's file says as `public_addr`. A name that
 two applications claim means neither: who adds a second one must not get the first one's users.
-The names of the gateway itself are nobody's.
+The names of the gateway itself are nobody's, and so is a `public_addr` below another
+application's name, or more than one label below the gateway's: pages there could plant cookies
+at the application above.
 """
 
 from __future__ import annotations
@@ -44,11 +46,14 @@ def find(offers: Iterable[Offer], host: str, public: Sequence[str]) -> Offer | N
     """
     if is_own(host, public):
         return None
+    offers = tuple(offers)
     found = [one for one in offers if host in _hosts(one, public)]
     # Below the gateway's name the application of that name comes before any that calls itself so.
     own = [one for one in found if not one.facts.get(PUBLIC_ADDR)]
     found = own or found
-    return found[0] if len(found) == 1 else None
+    if len(found) != 1 or (not own and _is_below(host, found[0], offers, public)):
+        return None
+    return found[0]
 
 
 def is_own(host: str, public: Sequence[str]) -> bool:
@@ -56,6 +61,14 @@ def is_own(host: str, public: Sequence[str]) -> bool:
     return any(
         host == one or (host.endswith(f".{one}") and _last(host, one) in RESERVED) for one in public
     )
+
+
+def _is_below(host: str, mine: Offer, offers: Iterable[Offer], public: Sequence[str]) -> bool:
+    """Whether *host* is below what is another application's name, or may become one's."""
+    if any(host.endswith(f".{one}") and "." in host[: -len(one) - 1] for one in public):
+        return True
+    others = (one for one in offers if one.name != mine.name and one.facts.get(PUBLIC_ADDR))
+    return any(host.endswith(f".{name}") for one in others for name in _hosts(one, public))
 
 
 def _last(host: str, public: str) -> str:
