@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.protocols.apps.auth import COOKIE, DER, NOW, AppAuth, AppCluster
 from tlsgate.protocols.apps import acting
 from tlsgate.protocols.apps.acting import Acting, Key, Sessions, fingerprint
+from tlsgate.protocols.apps.strangers import COOKIES
 
 KEY = Key(COOKIE, "grafana", "192.0.2.7", None)
 
@@ -54,6 +55,17 @@ class ActingCase(SynchronousTestCase):
 class FindTests(ActingCase):
     """Tests for `Sessions.find`."""
 
+    def test_strangers(self) -> None:
+        """Cookies of nobody are asked about a few times for each address, sessions always."""
+        keys = [Key(f"{n:059}", "grafana", "192.0.2.7", None) for n in range(2 * COOKIES)]
+        found = [self.find(key) for key in keys]
+        self.assertEqual(found, [401] * COOKIES + [429] * COOKIES)
+        self.assertEqual(len(self.auth.asked), COOKIES)
+        self.assertEqual(self.find(), 429)
+        self.acting(evolve(KEY, address="192.0.2.8"))
+        self.wait(11)
+        self.acting()
+
     def test_found(self) -> None:
         """The user acts under a certificate for that application, which is asked for once."""
         found = self.acting()
@@ -90,10 +102,11 @@ class FindTests(ActingCase):
         self.assertEqual(self.auth.verbs(), ["app-certificate"] * 4)
 
     def test_refused(self) -> None:
-        """No session, a lock, nobody to ask: each is a status, and nothing is kept of it."""
+        """No session, a lock, nobody to ask: each is a status, kept for a moment at most."""
         for status, wanted in ((401, 401), (403, 403), (503, 503), (500, 503)):
             self.auth.status = status
             self.assertEqual(self.find(), wanted)
+            self.wait(6)
         self.auth.status = 0
         self.acting()
 

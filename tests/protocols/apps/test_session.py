@@ -84,6 +84,15 @@ class AdmitTests(SessionCase):
         self.assertIsNone(self.admit(user="alice", certificate=b"der"))
         self.assertEqual(self.auth.asked, [])
 
+    def test_many_of_nobody(self) -> None:
+        """Who shows many cookies of no session is told to wait, and auth is not asked."""
+        found = [
+            self.reply((b"cookie", b"__Host-tlsgate-app=%059d" % number)).status
+            for number in range(100)
+        ]
+        self.assertEqual((found[0], found[-1]), (401, 429))
+        self.assertEqual(len(self.auth.asked), found.count(401))
+
     def test_both(self) -> None:
         """S31: one user's cookie never works with another's certificate."""
         self.assertIsNone(self.admit(SESSION, user="alice", certificate=b"der"))
@@ -93,6 +102,7 @@ class AdmitTests(SessionCase):
         self.cluster.session_ended("")
         self.assertIsNone(self.admit(SESSION, user="bob", certificate=b"der"))
         self.auth.status = 503
+        self.clock.advance(6)
         self.assertEqual(self.reply(SESSION, user="bob", certificate=b"der").status, 503)
 
     def test_foreign(self) -> None:

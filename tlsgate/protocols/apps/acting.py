@@ -5,6 +5,7 @@
 2. Later ones find it here. After two thirds of its life it is asked for anew, beside them.
 3. The auth service tells the end of a session to all who watch it (`ICluster`); then everything
    of the session is forgotten at once, and whoever holds something open for it is called (S31).
+   A cookie that is not known costs its address one of the few that it may show (`strangers`).
 4. A session that is used is said to be used once a minute, and so is one that has a WebSocket
    open. That answer also finds an end that the watch has not told of.
 
@@ -32,6 +33,7 @@ from tlsgate.core.access import Identity
 from tlsgate.core.certroutes import APP, CLUSTER
 from tlsgate.errors import BadCertificate, GateError
 from tlsgate.interfaces import ICluster
+from tlsgate.protocols.apps.strangers import Strangers
 from tlsgate.tls.holder import Users
 
 #: A certificate that ends sooner is none any more.
@@ -143,6 +145,7 @@ class Sessions:
         self._waiting: dict[Key, list[Deferred[Acting | int]]] = {}
         #: Sessions that have just ended, and when: their answers may still be on the way.
         self._ended: dict[str, float] = {}
+        self._strangers = Strangers(clock)
         self._sweeping: IDelayedCall | None = None
         listen = getattr(cluster, "on_session_end", None)
         if listen is not None:
@@ -156,19 +159,27 @@ class Sessions:
         self._known.clear()
 
     async def find(self, key: Key) -> Acting | int:
-        """Give who acts; or the status: 401 no such session, 403 locked, 503 nobody knows."""
+        """Give who acts, or a status.
+
+        401: no such session, 403: locked, 429: too many cookies of nobody from that address,
+        503: nobody knows.
+        """
         known, now = self._known.get(key), self._now()
         if known is not None and self._is_good(known, now):
             known.used_at = now
             if now >= min(known.renew_at, known.check_at):
                 self._refresh(known)
             return known.acting
+        if self._strangers.is_bad(key):
+            return 401
         answer: Deferred[Acting | int] = Deferred()
         waiting = self._waiting.get(key)
         if waiting is not None:
             waiting.append(answer)
         elif len(self._waiting) >= _ASKING:
             return 503
+        elif not self._strangers.may_ask(key.address):
+            return 429
         else:
             self._waiting[key] = [answer]
             # Not in the first request's own name: that one may go, and the others still wait.
@@ -197,6 +208,10 @@ class Sessions:
             self.ended(known.acting.sid)
 
     def _answered(self, found: Acting | int, key: Key) -> None:
+        if not isinstance(found, int):
+            self._strangers.was_good(key.address)
+        elif found == 401:
+            self._strangers.was_bad(key)
         if found in (401, 403) and (known := self._known.get(key)) is not None:
             self._drop(known)
         for one in self._waiting.pop(key):

@@ -38,6 +38,7 @@ _JSON: Final = b"application/json"
 
 _LOCKED: Final = "An operator has locked this account. Only they can open it again."
 _AWAY: Final = "The auth service of this cluster cannot be reached now. Try again in a moment."
+_MANY: Final = "This address has shown too many cookies of no session. Try again in a moment."
 _FOREIGN: Final = "A page of another site has asked for this, so nothing was done."
 _OTHER: Final = "The session cookie and the client certificate are of different users."
 _LOST: Final = (
@@ -234,6 +235,8 @@ class Sessions:
     def _problem(self, shown: Shown, status: int) -> Reply:
         if status == 403:
             return self._page(shown, 403, _LOCKED)
+        if status == 429:
+            return self._page(shown, 429, _MANY)
         return self._page(shown, 503, _AWAY)
 
     def _page(
