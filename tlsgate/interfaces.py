@@ -17,6 +17,7 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.keeping import Change, Event, Item
 from tlsgate.core.locks import Lock
 from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.relayed import Relayed
 from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, Route
 from tlsgate.core.sniff import Matcher, Opening, Then
@@ -308,16 +309,14 @@ class IRouteContext(Interface):
             limits: what the decision about the target says of idle time and end.
         """
 
+    def about(relayed: Relayed) -> None:
+        """Say what is known of the session that `relay` begins, or `refuse` refuses."""
+
     def refuse(error: GateError, words: bytes, *, target: str = "") -> None:
-        """Serve no more: say *words*, close in order, and log *error*.
+        """Serve no more: say *words*, the client's last bytes, close in order, log *error*.
 
         Also for what the protocol made by `build` finds out; `relay` refuses by itself when
-        the reach misses.
-
-        Args:
-            error: the reason, for log and audit.
-            words: the client's last bytes.
-            target: as of `relay`.
+        the reach misses. *target* is as of `relay`.
         """
 
     def keep(kept: IKept) -> None:

@@ -46,6 +46,7 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.claims import Claims
 from tlsgate.core.locks import Lock
 from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.relayed import Relayed
 from tlsgate.core.rolevalues import Target
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable
 from tlsgate.core.wire.sshcert import SshCertificate
@@ -205,6 +206,8 @@ class FakeContext:
     tunnels: ITunnels | None = None
     #: What `relay` was called with: reach, answer, unread, target, limits.
     relayed: tuple[Any, ...] | None = None
+    #: What `about` was called with.
+    relayed_about: Relayed | None = None
     #: What `refuse` was called with: error, words, target.
     refused: tuple[GateError, bytes, str] | None = None
     kept: IKept | None = None
@@ -252,6 +255,10 @@ class FakeContext:
     ) -> None:
         """Remember what the protocol hands over; nothing is reached."""
         self.relayed = (reach, answer, unread, target, limits)
+
+    def about(self, relayed: Relayed) -> None:
+        """Remember what is said of the session."""
+        self.relayed_about = relayed
 
     def refuse(self, error: GateError, words: bytes, *, target: str = "") -> None:
         """Remember what the protocol refuses."""

@@ -154,6 +154,22 @@ class StartupTests(ClusterCase):
             self.assertEqual(len(bytes.fromhex(self.asked()["key"])), 36)
         self.assertEqual(len({one.asked.details["key"] for one in self.tunnels.reaches}), 2)
 
+    def test_told(self) -> None:
+        """Auditors hear which database it is, and as whom; a drain, when the session rests."""
+        context = self.say(startup(user="app"), self.context())
+        about = context.relayed_about
+        assert about is not None and about.rest is not None
+        fields = {"db_service": "orders", "db_protocol": "postgres"}
+        self.assertEqual(about.fields, {**fields, "db_user": "app", "db_name": "live"})
+        self.assertFalse(about.rest.resting())
+        about.rest.to_client(memoryview(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I"))
+        self.assertTrue(about.rest.resting())
+        context = self.say(startup(user="root", database="other"), self.context())
+        self.refused(context)
+        assert context.relayed_about is not None
+        told = {**fields, "db_user": "root", "db_name": "other"}
+        self.assertEqual(context.relayed_about.fields, told)
+
     def test_refusals(self) -> None:
         """Each refusal has its state and a sentence that says what to do."""
         good = startup(user="app", database="live")
@@ -261,9 +277,22 @@ class CancelTests(ClusterCase):
             asked = {"db_user": "app", "db_name": "live", "cancel": key.hex()}
             self.assertEqual(dict(self.asked()), asked)
             self.assertEqual((reach.asked.user, reach.asked.certificate), ("alice", b"der"))
-            self.assertEqual((unread, target, answer(None)), (b"", "", b""))
+            self.assertEqual((unread, target, context.emitted), (b"", "", []))
             self.assertIs(reach.beside, self.tunnels.reaches[0])
-            self.assertEqual(answer(NoAgent("db", "orders")), b"")
+            self.assertEqual((answer(None), answer(NoAgent("db", "orders"))), (b"", b""))
+            told = {
+                "target": "db/orders",
+                "user": "alice",
+                "success": True,
+                "db_service": "orders",
+                "db_protocol": "postgres",
+                "db_user": "app",
+                "db_name": "live",
+                "session_trace": "0123456789abcdef",
+            }
+            failed = {**told, "success": False, "error": str(NoAgent("db", "orders"))}
+            events = [("db.session.cancel", told), ("db.session.cancel", failed)]
+            self.assertEqual(context.emitted, events)
 
     def test_s44_others(self) -> None:
         """A wrong key, another user's certificate, and a session that is over: nothing."""

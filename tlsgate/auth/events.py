@@ -52,6 +52,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "db.session.end": "TDB01I",
         "db.session.query": "TDB02I",
         "db.session.rejected": "TDB00W",
+        "db.session.cancel": "TGQ00I",
         "kube.request": "T3009I",
         # what a node's own sshd does
         "sshd.accept": "TGS00I",

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.hello import Hello
 from tlsgate.core.pingframes import frame
+from tlsgate.core.relayed import Relayed, Rest
 from tlsgate.core.routing import TLS, Choice
 from tlsgate.core.tokens import PINGED
 from tlsgate.errors import Fault, GateError, Hangup, TooLate
@@ -31,8 +32,8 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.limits import Census
 from tlsgate.net.pinging import PingEnd
 from tlsgate.net.refuse import Refusal
-from tlsgate.net.relay import Pair, Waits
-from tlsgate.net.transport import ServedTransport
+from tlsgate.net.relay import Pair, Waits, watched
+from tlsgate.net.transport import REST_SECONDS, ServedTransport
 from tlsgate.tls import reasons
 from tlsgate.tls.handshake import Handshake
 
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 #: The alert for what is not the client's fault (RFC 8446 section 6.2).
 _INTERNAL_ERROR: Final = 80
+#: Causes by which nothing more is heard of a client, and nobody has words for it.
+_AT_ONCE: Final = frozenset({"locked"})
 
 
 class Connection(Protocol):
@@ -75,10 +78,12 @@ class Connection(Protocol):
     tls: Handshake | None = None
     cause: str = ""
     error: GateError | None = None
+    relayed: Relayed | None = None  #: what the protocol says of its session
     target: str | None = None  #: as the protocol calls it that has read who is meant
     trace: str | None = None
     pinged: PingEnd | None = None  #: where the token asks for pings
     endings: tuple[Callable[[], None], ...] = ()  #: who wants to hear the end
+    _rested: tuple[int, float] = (-1, 0.0)  #: bytes carried, and since when so many
     _source: str | None = None  #: counted in `by_source` under this name
     _anonymous: bool = False
     _admitted: tuple[Census, ...] = ()
@@ -121,7 +126,11 @@ class Connection(Protocol):
     def end_in_order(self, cause: str) -> None:
         """The gateway's own wish to end it, such as the limit of a drain."""
         if self.pair is not None:
-            self.pair.abort(cause)
+            rest = None if cause in _AT_ONCE else self._rest()
+            if rest is None:
+                self.pair.abort(cause)
+            else:
+                self.pair.end_with(*rest.last_words(), cause)
         elif self.kept is not None:
             self.kept.end_in_order(cause)
         elif self.served is not None:
@@ -129,6 +138,24 @@ class Connection(Protocol):
         else:
             self.cause = cause
             self.lease.abort()
+
+    def rests(self) -> bool:
+        """Whether its session could end, and has been so for a moment."""
+        if self._rest() is None:
+            return False
+        moved, now = sum(self.carried()), self.gateway.now()
+        if moved != self._rested[0]:
+            self._rested = (moved, now)
+            return False
+        return now - self._rested[1] >= REST_SECONDS
+
+    def _rest(self) -> Rest | None:
+        """Who gives the last words of a session that may end now."""
+        rest = None if self.relayed is None else self.relayed.rest
+        pair = self.pair
+        if rest is None or pair is None or not pair.empty or not rest.resting():
+            return None
+        return rest
 
     def _hung_up(self, received: int) -> None:
         self._drop(Hangup(received))
@@ -240,7 +267,10 @@ class Connection(Protocol):
         assert served is not None
         client, self.served = served.release(), None
         self.stage = "relaying"
-        self.pair = self.paired(client, target, limits)
+        self.pair = pair = self.paired(client, target, limits)
+        if self.relayed is not None and (rest := self.relayed.rest) is not None:
+            pair.to_target.fill = watched(client, rest.to_target)
+            pair.to_client.fill = watched(target, rest.to_client)
         self.gateway.coupled(self)
         self.pair.start(said, served.unsent + answered)
 

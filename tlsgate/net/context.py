@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from zope.interface import implementer
 
 from tlsgate.core.access import Decision, Identity
+from tlsgate.core.relayed import Relayed
 from tlsgate.core.routing import Choice, Route, RouteTable
 from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster, IGateProtocol, IKept, IReach, IRouteContext, ITunnels
@@ -96,6 +97,10 @@ class RouteContext:
     ) -> None:
         """See `IRouteContext.relay`."""
         self.connection.hand_over(reach, answer, unread, target, limits)
+
+    def about(self, relayed: Relayed) -> None:
+        """See `IRouteContext.about`."""
+        self.connection.relayed = relayed
 
     def refuse(self, error: GateError, words: bytes, *, target: str = "") -> None:
         """See `IRouteContext.refuse`."""

@@ -193,10 +193,11 @@ class Gateway:
             fields["error"] = str(error)
             fields["fault"] = error.fault.value
         self.journal(fields)
-        fields["event"] = _audited(connection)
-        self.audit.emit(str(fields["event"]), fields)
+        fields["event"] = event = _audited(connection)
+        told = {**_told(connection), **fields}
+        self.audit.emit(event, told if error is not None and connection.target else fields)
         if connection.target is not None and connection.stage == "relaying":
-            self.audit.emit(f"{_session(connection.target)}.end", fields)
+            self.audit.emit(f"{_session(connection.target)}.end", told)
 
     def dispatched(self, connection: Connection) -> None:
         """It is let through: the ledger and, where somebody is known, the audit trail hear."""
@@ -211,7 +212,7 @@ class Gateway:
         """Its protocol has reached a target for it."""
         if connection.target is not None:
             event = f"{_session(connection.target)}.start"
-            self.audit.emit(event, self.summary(connection))
+            self.audit.emit(event, {**_told(connection), **self.summary(connection)})
 
     def connections(self) -> list[dict[str, object]]:
         """What is open now, as JSON types."""
@@ -274,7 +275,8 @@ class Gateway:
             waits: ServedTransport | IKept | None = one.kept
             if one.stage == "serving":
                 waits = one.served
-            if one.stage == "arriving" or (waits is not None and waits.resting()):
+            rests = one.rests() if waits is None else waits.resting()
+            if one.stage == "arriving" or rests:
                 self._end(one, "drain")
 
     def end_those(self, are_meant: Callable[[Identity], bool], cause: str = "locked") -> None:
@@ -312,6 +314,11 @@ def _audited(connection: Connection) -> str:
         return f"{_session(connection.target)}.rejected"
     denied = connection.choice is not None and connection.cause in _DENIALS
     return "route.deny" if denied else "connection.refused"
+
+
+def _told(connection: Connection) -> Mapping[str, object]:
+    """What the protocol has said of the session."""
+    return {} if connection.relayed is None else connection.relayed.fields
 
 
 def _session(target: str) -> str:

@@ -22,6 +22,7 @@ from typing import Final
 from attrs import field, frozen
 
 from tlsgate.net.ends import CHUNK, STRIDE, End
+from tlsgate.net.refuse import Refusal
 from tlsgate.net.wheel import Wheel
 from tlsgate.tls.fast import AGAIN, BLOCKED, BROKEN, CUT, RECORD, Slab
 
@@ -293,6 +294,24 @@ class Pair:
         """End both sides at once with a reset."""
         self._close(cause, reset=True)
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held in either direction, and neither has ended."""
+        up, down = self.to_target, self.to_client
+        return up.held is None and down.held is None and not (up.ended or down.ended)
+
+    def end_with(self, to_client: bytes, to_target: bytes, cause: str) -> None:
+        """End in order, each side with last words of ours; only while it is `empty`.
+
+        What a socket does not take of them is lost.
+        """
+        slab = self.slab
+        for sink, words in ((self.client, to_client), (self.target, to_target)):
+            slab.view[: len(words)] = words
+            if sink.put(slab, len(words)) == len(words):
+                sink.finish()
+        self._close(cause, last=True)
+
     def due(self, now: float) -> float | None:
         """The wheel calls this: see whether a wait is over."""
         waits = self._waits
@@ -329,7 +348,7 @@ class Pair:
                 flow.sink.finish()
         self._close(cause)
 
-    def _close(self, cause: str, *, reset: bool = False) -> None:
+    def _close(self, cause: str, *, reset: bool = False, last: bool = False) -> None:
         if not self.open:
             return
         self.open = False
@@ -340,6 +359,9 @@ class Pair:
         for end in (self.target, self.client):
             if reset:
                 end.lease.abort()
+            elif last and end is self.client:
+                # Closed at once, bytes of the client's on their way would undo the words.
+                Refusal(end.lease, b"", self._wheel)
             else:
                 end.lease.close()
         # The cycle of pair, flows and ends would wait for the collector (S57).

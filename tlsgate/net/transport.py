@@ -42,7 +42,7 @@ from tlsgate.tls.handshake import Handshake
 HIGH_BYTES: Final = 64 * 1024
 
 #: How long a connection must have been still before a drain ends it.
-_REST_SECONDS: Final = 2.0
+REST_SECONDS: Final = 2.0
 
 #: Takes so many bytes from the slab's beginning; gives how many may come next.
 Taker = Callable[[Slab, int], int]
@@ -312,7 +312,7 @@ class ServedTransport:
         if moved != self._rest[0]:
             self._rest = (moved, now)
             return False
-        return now - self._rest[1] >= _REST_SECONDS
+        return now - self._rest[1] >= REST_SECONDS
 
     def end_in_order(self, cause: str) -> None:
         """The gateway's own wish: close, whatever the protocol thinks."""

@@ -5,12 +5,13 @@ The same for every protocol of databases:
 1. `find_database`: the certificate names it (`core.certroutes`), else the server name does:
    `<database>.db.<public>`.
 2. `inside`: the user and the database in there are the certificate's, where it names them.
-3. `ask_database`: roles decide, and then there is a way to the agent.
+3. `told_of`: what auditors hear of it.
+4. `ask_database`: roles decide, and then there is a way to the agent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import frozen
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -19,6 +20,7 @@ from tlsgate.core.access import Decision, Identity
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.certroutes import DB, DB_NAME, DB_USER
 from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.relayed import Relayed, Rest
 from tlsgate.core.rolevalues import Target
 from tlsgate.errors import NoAgent, NoDatabase, NotServed, StartupRefused, TargetDenied
 from tlsgate.interfaces import IReach, IRouteContext
@@ -133,6 +135,25 @@ def ask_database(
     )
     target = f"db/{offer.name}"
     return Found(reach=tunnels.reach(asked), asked=asked, target=target, limits=decision)
+
+
+def told_of(
+    offer: Offer, user: str, database: str, rest: Callable[[], Rest] | None = None
+) -> Relayed:
+    """What auditors hear of a session beside the rest, in the names that they know.
+
+    Args:
+        rest: makes what knows when the session rests.
+    """
+    return Relayed(
+        {
+            "db_service": offer.name,
+            "db_protocol": offer.facts.get("protocol", ""),
+            "db_user": user,
+            "db_name": database,
+        },
+        rest=None if rest is None else rest(),
+    )
 
 
 def routes_of(identity: Identity) -> Mapping[str, str]:

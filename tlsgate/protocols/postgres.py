@@ -25,7 +25,9 @@ from twisted.python.failure import Failure
 
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.cancelkeys import LOT_BYTES, CancelKeys, Held, worker_of
+from tlsgate.core.certroutes import DB_NAME, DB_USER
 from tlsgate.core.outcome import More
+from tlsgate.core.pgrest import PgRest
 from tlsgate.core.wire import postgres
 from tlsgate.core.wire.pgmessages import first_packet, read_cancel, read_startup
 from tlsgate.errors import (
@@ -52,7 +54,7 @@ from tlsgate.errors import (
 from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, RelayTo, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol, relay
-from tlsgate.protocols.databases import ZONE, ask_database, find_database, inside
+from tlsgate.protocols.databases import ZONE, ask_database, find_database, inside, told_of
 from tlsgate.protocols.words import told
 
 #: What agents' files call it, whatever name a copy of this has.
@@ -240,7 +242,9 @@ class First(Protocol):
         offer = find_database(context, identity, SPOKEN)
         try:
             database = startup.database if startup.named else None
+            context.about(told_of(offer, startup.user, database or startup.user))
             user, database = inside(identity, startup.user, database)
+            context.about(told_of(offer, user, database, PgRest))
             while (key := keys.draw(secrets.token_bytes(LOT_BYTES))) is None:
                 pass  # as good as never twice: a worker has two million numbers
             details = {"key": key.hex()}
@@ -276,7 +280,25 @@ class First(Protocol):
         assert context.tunnels is not None
         details = {name: value for name, value in held.asked.details.items() if name != "key"}
         asked = evolve(held.asked, trace=context.trace, details={**details, "cancel": held.spelt})
-        context.relay(context.tunnels.reach(asked, held.way), _nothing)
+        target = f"db/{asked.name}"
+
+        def answer(error: GateError | None) -> bytes:
+            # The client may have come without a certificate: the key says whose session it is.
+            told = {"target": target, "user": asked.user, "success": error is None}
+            told |= {name: details[name] for name in (DB_USER, DB_NAME)}
+            context.emit(
+                "db.session.cancel",
+                {
+                    **told,
+                    "db_service": asked.name,
+                    "db_protocol": SPOKEN,
+                    "session_trace": held.asked.trace,
+                    **({} if error is None else {"error": str(error)}),
+                },
+            )
+            return b""
+
+        context.relay(context.tunnels.reach(asked, held.way), answer)
 
     def _say(self, error: GateError | None) -> bytes:
         return b"" if error is None else self._spoken.refusal(error)
