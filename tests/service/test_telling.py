@@ -81,6 +81,26 @@ class TellingTests(SynchronousTestCase):
         self.assertEqual([body["lost"] for body in self.bodies], [0, 0, 3])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_unreadable(self) -> None:
+        """One that cannot be read takes none of the others with it, and is counted."""
+        bad, told = 37, []
+
+        async def tell(method: str, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
+            self.bodies.append(body)
+            numbers = [one["n"] for one in body["things"]]
+            if bad in numbers:
+                return 400, {}
+            told.extend(numbers)
+            return 200, {"taken": len(numbers)}
+
+        self.patch(self.telling, "_tell", tell)
+        self.put(120)
+        self.clock.pump([GATHER_SECONDS] * 30)
+        self.assertEqual(told, [number for number in range(120) if number != bad])
+        self.assertEqual([body["lost"] for body in self.bodies if body["lost"]], [1])
+        self.assertLess(len(self.bodies), 30)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_another_version(self) -> None:
         """An auth service that knows of no such thing is not asked again and again."""
         self.answers = [(404, {})]

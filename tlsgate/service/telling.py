@@ -2,7 +2,8 @@
 
 It is told in small parts, in order, and again until the auth service has taken it: one that is
 away costs nothing but time, and nobody who is served waits for it. Only so much is kept; what
-the bound has dropped is told as a number.
+the bound has dropped is told as a number. A part that it refuses is told in halves: what one of
+them cannot be read for does not take the others with it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Telling:
         self._what = what
         self._kept: deque[Mapping[str, Any]] = deque()
         self._lost = 0
+        self._part = PART  #: of which the next one has so many
         self._due: IDelayedCall | None = None
         self._telling = False
         self._stopped = False
@@ -101,7 +103,7 @@ class Telling:
 
     async def _told_part(self) -> float:
         """Tell one part; gives when to go on, in seconds."""
-        part = [self._kept[index] for index in range(min(PART, len(self._kept)))]
+        part = [self._kept[index] for index in range(min(self._part, len(self._kept)))]
         # The number goes with the last ones: it is told when everything before it is.
         lost = self._lost if len(part) == len(self._kept) else 0
         try:
@@ -109,6 +111,7 @@ class Telling:
         except GateError:
             return self._later()
         if status == 200 and isinstance(answer, dict):
+            self._part = min(PART, 2 * self._part)
             taken = min(int(answer.get("taken", 0)), len(part))
             for _ in range(taken):
                 self._kept.popleft()
@@ -117,6 +120,17 @@ class Telling:
                 self._wait_seconds = _FIRST_WAIT_SECONDS
                 return GATHER_SECONDS
             return max(GATHER_SECONDS, min(float(answer.get("wait_seconds", 1.0)), 60.0))
+        if status == 400 and len(part) > 1:
+            self._part = len(part) // 2
+            return 0.0
+        if status == 400 and part:
+            self.log.warn(  # noqa: G010 -- Twisted's own name
+                "the auth service cannot read one of the {what}: it is not in its trail",
+                what=self._what,
+            )
+            self._kept.popleft()
+            self._lost += 1
+            return GATHER_SECONDS
         if status in (400, 404, 405):
             # It will not take these later either: it is of another version.
             self.log.warn(  # noqa: G010 -- Twisted's own name
