@@ -35,6 +35,24 @@ class HeadTests(AppsCase):
         self.contexts[0].clock.advance(60)
         self.assertEqual(client.received[9:12], b"408")
 
+    def test_rest(self) -> None:
+        """A connection that asks for nothing more ends after 75 s; a request begins them anew."""
+        client = self.client()
+        clock = self.contexts[0].clock
+        client.send(GET)
+        target = self.reach()
+        clock.advance(200)
+        target.says(OK)
+        for _ in range(3):
+            clock.advance(50)
+            self.assertFalse(client._transport.disconnecting)
+            client.send(GET)
+            self.reach().says(OK)
+        clock.advance(74)
+        self.assertFalse(client._transport.disconnecting)
+        clock.advance(2)
+        self.assertTrue(client._transport.disconnecting)
+
     def test_slow_body(self) -> None:
         """Nor does a body (S33)."""
         client = self.client()

@@ -275,6 +275,21 @@ class Http2Tests(AppsCase):
         other.send(b"GET / HTTP/1.1\r\n\r\n")
         self.assertTrue(other._transport.disconnecting)
 
+    def test_rest(self) -> None:
+        """A connection without a stream for 75 s is told so, and ends; pings do not keep it."""
+        self.ask(1)
+        target = self.reach()
+        for _ in range(20):
+            self.contexts[0].clock.advance(10)
+        target.says(OK)
+        for _ in range(8):
+            self.assertFalse(self.here._transport.disconnecting)
+            self.contexts[0].clock.advance(10)
+            self.conn.ping(b"12345678")
+            self.talk()
+        (over,) = [one for one in self.heard if isinstance(one, events.ConnectionTerminated)]
+        self.assertEqual((over.error_code, self.here._transport.disconnecting), (0, True))
+
     def test_too_late(self) -> None:
         """A connection that asks for nothing ends."""
         self.contexts[0].clock.advance(60)

@@ -41,6 +41,8 @@ _AHEAD: Final = 64 * 1024
 #: A body that is not told to wait brings so much at least in so long (S33).
 _BODY_SECONDS: Final = 10.0
 _BODY_BYTES: Final = 10 * 1024
+#: A connection that asks for nothing more; browsers keep theirs for longer, and make another.
+REST_SECONDS: Final = 75.0
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -68,6 +70,8 @@ class Http1(Protocol):
         self._looping = False
         self._late: IDelayedCall | None = None
         self._slow: IDelayedCall | None = None
+        self._resting: IDelayedCall | None = None
+        self._rests_since = 0.0
         self._body_seen = 0
         self._expecting = False  #: the client waits for 100 with its body
 
@@ -274,6 +278,9 @@ class Http1(Protocol):
         if self._close_after or not self._body_over or self._read_ended:
             self._close()
             return
+        self._rests_since = self._visit.context.clock.seconds()
+        if self._resting is None:
+            self._rest(REST_SECONDS)
         if self._buffer:
             self._go_on()
         self._bound()
@@ -344,6 +351,9 @@ class Http1(Protocol):
         self._over = True
         self._in_time()
         self._stop_looking()
+        resting, self._resting = self._resting, None
+        if resting is not None:
+            resting.cancel()
         self._buffer.clear()
 
     def _bound(self) -> None:
@@ -374,6 +384,20 @@ class Http1(Protocol):
         if self._buffer:
             words = "The gateway has waited long enough for this request."
             self._refuse(refusals.answer(408, words, "too_late", ()))
+        else:
+            self._close()
+
+    def _rest(self, seconds: float) -> None:
+        self._resting = self._visit.context.clock.callLater(seconds, self._rested)
+
+    def _rested(self) -> None:
+        """One timer serves all requests of a connection; it is set anew when it was too soon."""
+        self._resting = None
+        left = self._rests_since + REST_SECONDS - self._visit.context.clock.seconds()
+        if self._exchange is not None or self._buffer:
+            left = REST_SECONDS
+        if left > 0:
+            self._rest(left)
         else:
             self._close()
 

@@ -36,6 +36,7 @@ from tlsgate.errors import BadBytes
 from tlsgate.protocols.apps import refusals
 from tlsgate.protocols.apps.budget import Budget
 from tlsgate.protocols.apps.exchange import Exchange
+from tlsgate.protocols.apps.http1 import REST_SECONDS
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
 from tlsgate.protocols.apps.visit import Session, Visit
@@ -88,6 +89,7 @@ class Http2(Protocol):
         self._pumping = False
         self._late: IDelayedCall | None = None
         self._looking: IDelayedCall | None = None
+        self._seen_at = 0.0  #: when the last look saw a stream
         self._budget = Budget(visit.context.clock)
         self._heard: dict[type, Callable[[Any], None]] = {
             events.RequestReceived: self._requested,
@@ -170,6 +172,7 @@ class Http2(Protocol):
         number = event.stream_id
         whole = event.stream_ended is not None
         stream = self._streams[number] = _Stream(self, number, whole)
+        self._seen_at = self.visit.context.clock.seconds()
         if self._looking is None:
             self._looking = self.visit.context.clock.callLater(_LOOK_SECONDS, self._look)
         stream.is_head = (b":method", b"HEAD") in event.headers
@@ -244,12 +247,18 @@ class Http2(Protocol):
             self._late = visit.context.clock.callLater(visit.opening_seconds, self._too_late)
 
     def _look(self) -> None:
-        """End streams whose client neither sends nor takes."""
+        """End streams whose client neither sends nor takes; and a connection that has none."""
         self._looking = None
+        now = self.visit.context.clock.seconds()
+        if self._streams:
+            self._seen_at = now
+        elif now - self._seen_at >= REST_SECONDS and not self._over:
+            self.conn.close_connection()
+            self.hang_up()
         for stream in [one for one in self._streams.values() if one.is_stuck()]:
             stream.gone()
             self.reset(stream.number)
-        if self._streams and not self._over:
+        if not self._over:
             self._looking = self.visit.context.clock.callLater(_LOOK_SECONDS, self._look)
 
     # -- what streams do --------------------------------------------------------------------------
