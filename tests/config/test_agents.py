@@ -147,7 +147,8 @@ class AgentTests(SynchronousTestCase):
 
     def test_what_sshd_does_instead(self) -> None:
         """Keys of Teleport's own SSH server are named where they count for nothing."""
-        read = read_text(V3 + "ssh_service: {pam: {enabled: yes}, permit_user_env: yes}")
+        keys = V3.replace("auth_token: /t", "unsafe_no_ca_pin: yes")
+        read = read_text(keys + "ssh_service: {pam: {enabled: yes}, permit_user_env: yes}")
         self.assertEqual(
             [one.partition(":")[0] for one in warned(read)],
             ["ssh_service.pam", "ssh_service.permit_user_env"],

@@ -91,6 +91,18 @@ class JoinTests(SynchronousTestCase):
         self.assertIn("teleport.join_params.token_name: the token stands in this file", warning)
         self.assertNotIn("secret", repr(read.join))
 
+    def test_a_token_without_a_pin(self) -> None:
+        """Who is about to join has to know whom; a member needs neither."""
+        for more, due in (
+            ("auth_token: /etc/token", True),
+            ("auth_token: /etc/token, unsafe_no_ca_pin: yes", False),
+            (f"auth_token: /etc/token, ca_pin: '{PIN}'", False),
+            ("nodename: gw2", False),
+        ):
+            text = f"version: v3\nteleport: {{auth_server: a.example:9, {more}}}\n" + ALONE
+            found = [one for one in read_text(text).warnings if "ca_pin is missing" in one.message]
+            self.assertEqual([one.path for one in found], ["teleport.auth_token"] * due, more)
+
     def test_where_it_counts_for_nothing(self) -> None:
         """Each key that does nothing here says why."""
         keys = f"version: v2\nteleport: {{auth_servers: [a], ca_pin: '{PIN}'}}\n"

@@ -93,10 +93,18 @@ def join_of(
     findings: Findings,
 ) -> Join:
     """How to join the cluster of *servers*."""
+    token = _token(teleport, findings)
+    if token is not None and not teleport.ca_pin and not teleport.unsafe_no_ca_pin:
+        # A member needs no pin any more; whoever has a token is about to become one.
+        findings.warn(
+            ("teleport", "auth_token" if teleport.auth_token is not None else "join_params"),
+            "cannot be used yet: teleport.ca_pin is missing, so anybody could answer; `tgctl "
+            "status` on the auth host shows the pin",
+        )
     return Join(
         servers=servers,
         cluster=auth.cluster_name,
-        token=_token(teleport, findings),
+        token=token,
         pins=teleport.ca_pin,
         unsafe_no_pin=teleport.unsafe_no_ca_pin,
     )
