@@ -350,6 +350,19 @@ class ExplainTests(TargetCase):
         self.beat("db1", disk="ssd")
         self.assertTrue(self.explain("ssh://root@db1")["allowed"])
 
+    def test_offered_by_nobody(self) -> None:
+        """An operator hears that no agent offers it, and not what roles lack; others do not."""
+        for target, words in (
+            ("db://app@orders/shop", "no agent offers the database orders: `tgctl db ls`"),
+            ("app://wiki", "no agent offers the application wiki: `tgctl apps ls`"),
+        ):
+            found = self.explain(target)
+            self.assertEqual((found["allowed"], found["audit_queries"]), (False, False))
+            self.assertIn(words, found["why"])
+            # Bob's own question does not tell whether it is there.
+            body = {"user": "bob", "target": target}
+            self.assertNotIn("agent", self.ask(self.bob, "POST", "/v1/explain", body)["why"])
+
 
 class SignTests(TargetCase):
     """Tests for `sign.database`."""

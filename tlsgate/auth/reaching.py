@@ -181,7 +181,11 @@ async def check_routes(
 
 
 async def known_targets(parts: Parts, target: Target) -> list[Target]:
-    """The targets of that kind and name, with the labels that agents say; or itself alone."""
+    """The targets of that kind and name, with the labels that agents say.
+
+    None where no agent offers such a database or application; a node or a Kubernetes cluster
+    that is not known stands alone.
+    """
     found: list[Mapping[str, str]] = []
     if target.kind == "node":
         item = await parts.store.get(PREFIXES["node"] + target.name)
@@ -190,7 +194,8 @@ async def known_targets(parts: Parts, target: Target) -> list[Target]:
         async for one in offered.every(parts, target.kind):
             if one.name == target.name and not is_shut(parts, one.agent, one.kind):
                 found.append(one.labels)
-    return [evolve(target, labels=labels) for labels in found] or [target]
+    known = [evolve(target, labels=labels) for labels in found]
+    return known if known or target.kind in ("db", "app") else [target]
 
 
 def is_shut(parts: Parts, agent: str, kind: str) -> bool:

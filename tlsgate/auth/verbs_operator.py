@@ -207,7 +207,15 @@ async def _explain(call: Call) -> Any:
     if lock is not None:
         return {"allowed": False, "why": str(lock), "roles": names, "audit_queries": False}
     there = [target] if body.labels else await known_targets(parts, target)
-    decisions = [(decide_target(roles, found, one), one) for one in there]
+    # Whoever may not see them all hears the same of what is not there and what is not theirs.
+    if not there and call.rights.decide("user", "readnosecrets").allowed:
+        what, verb = {"db": ("database", "db"), "app": ("application", "apps")}[target.kind]
+        why = (
+            f"no agent offers the {what} {target.name}: `tgctl {verb} ls` lists those that are; "
+            "--labels tries labels of one to come"
+        )
+        return {"allowed": False, "why": why, "roles": names, "audit_queries": False}
+    decisions = [(decide_target(roles, found, one), one) for one in there or [target]]
     decision, target = next((one for one in decisions if one[0].allowed), decisions[0])
     audited = decision.allowed and audits_queries(roles, found, target)
     return {
