@@ -8,6 +8,7 @@ import json
 import shlex
 import subprocess
 import threading
+from pathlib import Path
 
 import pexpect
 import psycopg
@@ -17,6 +18,7 @@ from tests.support.child import PATIENCE_SECONDS, until
 from tests.support.localhouse import LocalCase, LocalTests, at_once
 from tests.support.pgserver import Database, binaries17, psql17
 from tests.support.ports import free_port
+from tests.support.sshcase import Person, SshCase
 
 #: At once through one local proxy.
 CONNECTIONS = 20
@@ -24,14 +26,27 @@ WHO = "select current_user || ' in ' || current_database()"
 SLEEP = "select pg_sleep(60)"
 
 
+class PinCase(LocalCase):
+    """Where people log in by pin, on machines that have never seen the web's authority."""
+
+    def log_in(self, person: Person) -> None:
+        """Log in in a terminal."""
+        SshCase.log_in(self, person)
+
+
 class House:
     """A cluster, an agent beside a real server, and alice."""
 
     def __init__(self) -> None:
-        case = self.case = LocalCase()
+        case = self.case = PinCase()
         atexit.register(case.doCleanups)
         self.port = free_port()
-        case.open(proxy_more={"postgres_listen_addr": f"127.0.0.1:{self.port}"})
+        # An authority that alice's machine does not know stands at the end of the chain.
+        chain = case.folder() / "web.pem"
+        chain.write_text(pki().file("server.pem").read_text() + pki().file("ca.pem").read_text())
+        pair = {"cert_file": str(chain), "key_file": str(pki().file("server-key.pem"))}
+        where = f"127.0.0.1:{self.port}"
+        case.open(proxy_more={"postgres_listen_addr": where, "https_keypairs": [pair]})
         self.client_ca = case.folder() / "db.pem"
         self.client_ca.parent.chmod(0o755)
         self.client_ca.write_text("".join(case.hub.admin("GET", "/v1/cas")["cas"]["db"]))
@@ -85,6 +100,16 @@ class TgshDbTests(LocalTests):
         self.assertEqual(self.says(psql17(), uri, "-Atc", WHO), "alice in app\n")
         said = self.fails(psql17(), f"{uri}&user=postgres", "-Atc", WHO)
         self.assertIn("FATAL", said)
+
+    def test_own_certificate(self) -> None:
+        """A login by pin has learned which web certificate is right, and every client takes it."""
+        shown = json.loads(self.says("tgsh", "db", "config", "--format=json"))
+        kept = Path(shown["sslrootcert"])
+        self.assertEqual(kept, self.house.alice.home / ".tgsh/keys/localhost/certs.pem")
+        self.assertNotIn("SSL_CERT_FILE", self.house.alice.env)
+        self.assertEqual(kept.read_text(), pki().file("ca.pem").read_text())
+        done = self.do("tgsh", "db", "config", "--format=uri")
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
 
     def test_legacy(self) -> None:
         """psql 15 does with an SSLRequest at PostgreSQL's own listener, in either mode."""
