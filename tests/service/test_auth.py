@@ -335,7 +335,8 @@ class SettingsTests(AuthServiceCase):
         refused = self.ask("PUT", path, body)
         self.assertEqual(refused.status, 409)
         self.assertIn("listen_addr", refused.body["error"]["message"])
-        self.settings = evolve(self.settings, listeners=(listener("ssh", "tcp:2", "ssh"),))
+        both = (listener("web", "tcp:1"), listener("ssh", "tcp:2", "ssh"))
+        self.settings = evolve(self.settings, listeners=both)
         self.assertEqual(self.ask("PUT", path, body).status, 200)
 
     def test_before_the_start(self) -> None:

@@ -69,6 +69,8 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "admin.upgrade": "TGG02I",
         # what a cluster's state goes through
         "networking.update": "TGN00I",
+        "migration.step": "TGM00I",
+        "migration.end": "TGM01I",
         "auth_preference.update": "TGN01I",
         "authority.create": "TGA00I",
         "authority.rotate": "TGA01I",

@@ -198,6 +198,21 @@ async def start(
     raise Conflict(key_of(kind, ""))
 
 
+async def mode_after(
+    store: IStore, from_file: Mapping[str, Any] | None, default: Mapping[str, Any]
+) -> str:
+    """The mode that `start` would make of the file; nothing is written.
+
+    Raises:
+        BadResource: the file's spec cannot be taken.
+    """
+    old = await current(store, NETWORKING)
+    if from_file is None:
+        return mode_of(old if old.origin == DYNAMIC else _defaults(NETWORKING, default))
+    written = {"kind": NETWORKING, "version": KINDS[NETWORKING].versions[-1]}
+    return mode_of(read_resource({**written, "spec": dict(from_file)}))
+
+
 def differences(old: Resource, new: Resource) -> list[str]:
     """What has changed, a word each: "proxy_listener_mode separate -> multiplex"."""
     keys = sorted(set(old.spec) | set(new.spec))

@@ -16,6 +16,7 @@ from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.locks import Locks
+from tlsgate.auth.migration import Migration
 from tlsgate.auth.rates import Rates
 from tlsgate.auth.sessions import Sessions
 from tlsgate.auth.tokens import Tokens
@@ -88,6 +89,10 @@ class Parts:
     following: Following = field(factory=Following)
     ledger: Ledger = field(factory=Ledger)
     reports: Reports = Factory(lambda parts: Reports(parts.store, parts.ledger), takes_self=True)
+    migration: Migration = Factory(
+        lambda parts: Migration(parts.store, parts.reports, parts.now, version=parts.version),
+        takes_self=True,
+    )
     agent_events: Rates = field(factory=lambda: Rates(500, 10.0))
     agent_queries: Rates = field(factory=lambda: Rates(1000, 100.0))
     audit_kept: Callable[[], Awaitable[None]] = _at_once

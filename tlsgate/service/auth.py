@@ -29,6 +29,7 @@ from tlsgate.auth.issue import Issuer
 from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.lockout import Lockout
 from tlsgate.auth.locks import Locks
+from tlsgate.auth.migration import Migration, Own
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.passwords import Passwords
 from tlsgate.auth.preference import Preference
@@ -87,6 +88,7 @@ class AuthService:
         self._store: SqliteStore | None = None
         self.api: Api | None = None
         self._gateways: Gateways | None = None
+        self._migration: Migration | None = None
         #: Called when gateways elsewhere are reached by other addresses than before.
         self.on_gateways: Callable[[], None] = lambda: None
         #: Sentences for the operator.
@@ -160,6 +162,18 @@ class AuthService:
         ledger = Ledger()
         reports = Reports(store, ledger)
         await reports.start()
+        moving = self._migration = Migration(
+            store,
+            reports,
+            now,
+            version=tlsgate.__version__,
+            settle_seconds=lambda: getattr(self._settings(), "settle_seconds", 60.0),
+            file=lambda: str(self._settings().file),
+            own=self._own,
+        )
+        moving.told = self._tell_step
+        await moving.start()
+        self._followers.append(moving)
         self.remarks = tuple(remarks)
         self.api = Api(
             Parts(
@@ -182,6 +196,7 @@ class AuthService:
                 gateways=gateways,
                 ledger=ledger,
                 reports=reports,
+                migration=moving,
                 audit_kept=self._audit.kept,
                 audit_refuses=lambda: self._audit.refuses,
                 trail=Trail(data_dir, self._in_thread),
@@ -239,12 +254,53 @@ class AuthService:
 
     def _may_switch(self, old: str, new: str) -> Sequence[str]:
         """Who would break: nobody is told to use what nobody serves."""
+        return () if self._migration is None else self._migration.may_switch(old, new)
+
+    def _own(self) -> Own | None:
+        """The gateway of this process and its workers, which does what our settings say."""
         settings = self._settings()
-        ssh = any(listener.name == "ssh" for listener in settings.listeners)
-        if new != "separate" or not settings.proxy_enabled or ssh:
-            return ()  # agents come by the web port where they have no port of their own
-        why = "the separate ssh port is not open, and clients would be sent there"
-        return (f"{why}: add proxy_service.listen_addr and reload first",)
+        if not settings.proxy_enabled:
+            return None
+        return Own(
+            gateway=settings.node_name,
+            listeners=tuple(listener.name for listener in settings.listeners),
+        )
+
+    def _tell_step(self, fields: Mapping[str, object], success: bool) -> None:
+        told = {"cluster_name": self._settings().cluster_name, "success": success, **fields}
+        self._audit.emit("migration.end", told)
+
+    @property
+    def mode_since(self) -> float | None:
+        """See `auth.migration.Migration.mode_since`."""
+        return None if self._migration is None else self._migration.mode_since
+
+    async def may_follow(self, settings: Settings) -> tuple[str, ...]:
+        """Why the cluster may not be told the mode of *settings*, a sentence each; (): it may.
+
+        For a reload: the gateway of this process is taken as those settings make it.
+
+        Raises:
+            StoreFailed: nobody can know.
+        """
+        if self._store is None or self._migration is None:
+            return ()
+        mode = await self.next_mode(settings)
+        if mode == self._migration.mode:
+            return ()
+        own = tuple(listener.name for listener in settings.listeners)
+        return tuple(self._migration.may_switch_with(own, mode))
+
+    async def next_mode(self, settings: Settings) -> str:
+        """The mode of the cluster once *settings* are taken.
+
+        Raises:
+            StoreFailed: nobody can know.
+        """
+        assert self._store is not None
+        return await networking.mode_after(
+            self._store, settings.networking, {"proxy_listener_mode": settings.mode}
+        )
 
     async def start_after(self, seconds: float) -> None:
         """Start once another process has left the store, within *seconds*.
