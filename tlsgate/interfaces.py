@@ -34,7 +34,6 @@ __all__ = [
     "IGateProtocol",
     "IKept",
     "IKeptToEnd",
-    "ILedger",
     "IReach",
     "IRouteContext",
     "IStore",
@@ -370,6 +369,9 @@ class IRouteContext(Interface):
         Locks, logs and audit go by it from here on. At most once.
         """
 
+    def came_by(program: str) -> None:
+        """Say by what program the client has come, in its own words; for the ledger."""
+
 
 class IAuthDoor(Interface):
     """How a gateway asks the auth service of its cluster, in this process or elsewhere."""
@@ -482,16 +484,6 @@ class IAuthorizer(Interface):
             identity: from the verified certificate.
             address: of the client, without a port; None where it has none.
         """
-
-
-class ILedger(Interface):
-    """Who uses which listener, and how; fed at dispatch and at the end."""
-
-    def opened(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
-        """A connection was dispatched; *transport* is one of design section 11."""
-
-    def closed(listener: str, transport: str, identity: Identity | None, peer: IAddress) -> None:
-        """That connection ended."""
 
 
 class IWatch(Interface):

@@ -223,6 +223,7 @@ class FakeContext:
     #: What `couple` was called with: client, target, limits.
     coupled: tuple[Any, ...] | None = None
     is_busy: bool = False
+    program: str = ""  #: what `came_by` was told
 
     #: What another worker would be asked by: see `elsewhere`.
     ways: dict[int, FakeReach] = field(factory=dict)
@@ -287,6 +288,10 @@ class FakeContext:
     def identify(self, identity: Identity) -> None:
         """Take *identity* for the client's from now on."""
         self.identity = identity
+
+    def came_by(self, program: str) -> None:
+        """Remember by what program the client has come."""
+        self.program = program
 
     @property
     def choice(self) -> Choice:

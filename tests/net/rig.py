@@ -34,9 +34,10 @@ from tlsgate import registry
 from tlsgate.config.read import read_text
 from tlsgate.core.access import Decision, Identity, decide
 from tlsgate.core.routing import Route
-from tlsgate.interfaces import IAudit, IAuthorizer, IGateProtocol, ILedger
+from tlsgate.interfaces import IAudit, IAuthorizer, IGateProtocol
 from tlsgate.net.gate import Gate
 from tlsgate.net.gateway import Gateway
+from tlsgate.net.noting import ILedger
 from tlsgate.net.owner import Owned
 
 #: Turns of the gateway after which a test gives up.
@@ -181,17 +182,17 @@ class Witness:
         """See `IAuthorizer`."""
         return decide(route.allow, identity)
 
-    def opened(
-        self, listener: str, transport: str, identity: Identity | None, peer: IAddress
-    ) -> None:
+    def opened(self, connection: Any) -> None:
         """See `ILedger`."""
-        self.seen.append(("opened", listener, transport))
+        self.seen.append(("opened", connection.listener, connection.transport_kind))
 
-    def closed(
-        self, listener: str, transport: str, identity: Identity | None, peer: IAddress
-    ) -> None:
+    def known(self, connection: Any) -> None:
         """See `ILedger`."""
-        self.seen.append(("closed", listener, transport))
+        self.seen.append(("known", connection.listener, connection.transport_kind))
+
+    def closed(self, connection: Any) -> None:
+        """See `ILedger`."""
+        self.seen.append(("closed", connection.listener, connection.transport_kind))
 
 
 class Rig:

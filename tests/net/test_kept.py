@@ -134,5 +134,5 @@ class IdentifyTests(HandoverCase):
         client.sock.close()
         self.assertEqual(self.ended()["identity"], "bob")
         self.assertEqual(
-            [what for what, _, _ in self.rig.witness.seen], ["opened", "closed", "opened", "closed"]
+            [what for what, _, _ in self.rig.witness.seen], ["opened", "known", "closed"]
         )

@@ -1,19 +1,27 @@
-"""What decides and what records while there is no cluster."""
+"""What decides while there is no cluster, and what records who comes."""
 
 from __future__ import annotations
 
-from twisted.internet.address import IPv4Address
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tlsgate.core.access import Decision, Identity, Kind, Rule
+from tlsgate.core.claims import Claims
+from tlsgate.core.ledger import Row, Use
 from tlsgate.core.routing import Route
-from tlsgate.interfaces import IAuthorizer, ILedger
-from tlsgate.service.doors import NoLedger, StaticRules
+from tlsgate.interfaces import IAuthorizer
+from tlsgate.net.noting import ILedger
+from tlsgate.service.doors import ProcessLedger, StaticRules
+
+ALICE = Identity(claims=Claims(cluster="c", kind="user", name="alice"))
 
 
-class DoorsTests(SynchronousTestCase):
-    """Tests for `StaticRules` and `NoLedger`."""
+class RulesTests(SynchronousTestCase):
+    """Tests for `StaticRules`."""
 
     def test_rules(self) -> None:
         """A route's own rules decide; without any nobody may."""
@@ -25,10 +33,77 @@ class DoorsTests(SynchronousTestCase):
         self.assertFalse(rules.decide(route, None, None).allowed)
         self.assertFalse(rules.decide(Route(name="r", protocol="raw"), alice, None).allowed)
 
-    def test_ledger(self) -> None:
-        """Nothing is recorded, and nothing fails."""
-        ledger = NoLedger()
-        verifyObject(ILedger, ledger)
-        peer = IPv4Address("TCP", "192.0.2.1", 1)
-        ledger.opened("web", "raw", None, peer)
-        ledger.closed("web", "raw", None, peer)
+
+@define
+class FakeConnection:
+    """What the ledger reads of a connection."""
+
+    number: int
+    identity: Identity | None = None
+    listener: str = "ssh"
+    transport_kind: str = "raw"
+    peer: Any = field(factory=lambda: IPv4Address("TCP", "192.0.2.1", 4711))
+    client_version: str = ""
+    received: int = 0
+
+    def carried(self) -> tuple[int, int]:
+        """As a connection has it."""
+        return self.received, 0
+
+
+class LedgerTests(SynchronousTestCase):
+    """Tests for `ProcessLedger`."""
+
+    def setUp(self) -> None:
+        self.ledger = ProcessLedger(lambda identity: identity is ALICE, lambda: 5.0)
+        verifyObject(ILedger, self.ledger)
+
+    def rows(self) -> list[tuple[Use, int, int]]:
+        """What is new."""
+        self.ledger.look()
+        rows: tuple[Row, ...] = self.ledger.book.news().rows
+        self.ledger.book.accepted()
+        return [(row.use, row.count, row.open) for row in rows]
+
+    def test_user(self) -> None:
+        """A user counts from the start to the end."""
+        one = FakeConnection(1, ALICE, listener="web", transport_kind="tls-alpn")
+        self.ledger.opened(one)
+        use = Use("user", "alice", "web", "tls-alpn")
+        self.assertEqual(self.rows(), [(use, 1, 1)])
+        self.ledger.closed(one)
+        self.assertEqual(self.rows(), [(use, 0, 0)])
+
+    def test_health_checks(self) -> None:
+        """Who says nothing is nobody; who says something is known by its address."""
+        silent, late, short = FakeConnection(1), FakeConnection(2), FakeConnection(3)
+        for one in (silent, late, short):
+            self.ledger.opened(one)
+        self.assertEqual(self.rows(), [])
+        late.received = short.received = 20
+        self.ledger.closed(silent)
+        self.ledger.closed(short)
+        use = Use("unknown", "192.0.2.1", "ssh", "raw")
+        self.assertEqual(self.rows(), [(use, 2, 1)])
+
+    def test_known_later(self) -> None:
+        """A login tells who it was all the time, and by what program."""
+        one = FakeConnection(1)
+        self.ledger.opened(one)
+        one.client_version = "OpenSSH_9.2"
+        self.ledger.known(one)
+        one.identity = ALICE
+        self.ledger.known(one)
+        self.ledger.known(one)
+        use = Use("user", "alice", "ssh", "raw", "OpenSSH_9.2")
+        unknown = Use("unknown", "192.0.2.1", "ssh", "raw", "OpenSSH_9.2")
+        self.assertEqual(self.rows(), [(unknown, 0, 0), (use, 1, 1)])
+
+    def test_strangers_claims(self) -> None:
+        """Another authority's certificate does not say who one of the cluster's users is."""
+        mallory = Identity(common_names=("mallory",), claims=ALICE.claims)
+        self.ledger.opened(FakeConnection(1, mallory, peer=UNIXAddress(None)))
+        other = ProcessLedger(now=lambda: 5.0)
+        other.opened(FakeConnection(1, ALICE))
+        self.assertEqual(self.rows()[0][0].name, "mallory")
+        self.assertEqual(other.book.news().rows[0].use.name, "unnamed")

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.hello import Hello
+from tlsgate.core.ledger import version_of
 from tlsgate.core.pingframes import frame
 from tlsgate.core.relayed import Relayed, Rest
 from tlsgate.core.routing import TLS, Choice
@@ -81,6 +82,8 @@ class Connection(Protocol):
     relayed: Relayed | None = None  #: what the protocol says of its session
     target: str | None = None  #: as the protocol calls it that has read who is meant
     trace: str | None = None
+    noted: bool = False  #: the ledger knows it
+    client_version: str = ""  #: what the client has said of its program
     pinged: PingEnd | None = None  #: where the token asks for pings
     endings: tuple[Callable[[], None], ...] = ()  #: who wants to hear the end
     _rested: tuple[int, float] = (-1, 0.0)  #: bytes carried, and since when so many
@@ -104,7 +107,12 @@ class Connection(Protocol):
     def transport_kind(self) -> str:
         """How the client came, in the ledger's words."""
         if self.hello is None:
-            return "raw"
+            # On a port that others share, only SSH is served without TLS: it finds out by
+            # itself who its clients are.
+            route = None if self.choice is None else self.choice.route
+            if route is None or route.protocol == self.entrance.listener.protocol:
+                return "raw"
+            return "plain-ssh" if route.own_login else "raw"
         return "tls-alpn" if self.token is not None else "tls"
 
     def _known(self) -> None:
@@ -118,6 +126,10 @@ class Connection(Protocol):
 
     def due(self, now: float) -> float | None:
         """The wheel calls this: the prelude took too long."""
+        if self.entrance.closed is not None and self.stage == "arriving":
+            # Some clients wait for the server's first word.
+            self._refuse_closed()
+            return None
         timeouts = self.entrance.listener.timeouts
         error = TooLate("prelude_seconds", timeouts.prelude_seconds)
         self._drop(error)
@@ -163,6 +175,12 @@ class Connection(Protocol):
     def _refuse_plain(self, protocol: str, error: GateError) -> None:
         """Refuse outside TLS, in the words of *protocol*."""
         self._refuse(error, self.gate.refusal(protocol, error))
+
+    def _refuse_closed(self) -> None:
+        """Say that the port is closed, in its own protocol."""
+        error = self.entrance.closed
+        assert error is not None
+        self._refuse_plain(error.protocol, error)
 
     def _refuse_built(self, error: GateError) -> None:
         assert self.choice is not None
@@ -212,11 +230,15 @@ class Connection(Protocol):
     def identify(self, identity: Identity) -> None:
         """See `IRouteContext.identify`."""
         self._known()
-        # The ledger counts somebody in and the same one out.
-        ledger = self.gateway.ledger
-        ledger.closed(self.listener, self.transport_kind, self.identity, self.peer)
         self.identity = identity
         self.gateway.dispatched(self)
+
+    def came_by(self, program: str) -> None:
+        """See `IRouteContext.came_by`."""
+        if not self.client_version and (said := version_of(program)):
+            self.client_version = said
+            if self.noted:
+                self.gateway.ledger.known(self)
 
     def keep(self, kept: IKept) -> None:
         """See `IRouteContext.keep`."""

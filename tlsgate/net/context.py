@@ -151,3 +151,7 @@ class RouteContext:
     def identify(self, identity: Identity) -> None:
         """See `IRouteContext.identify`."""
         self.connection.identify(identity)
+
+    def came_by(self, program: str) -> None:
+        """See `IRouteContext.came_by`."""
+        self.connection.came_by(program)

@@ -22,12 +22,14 @@ from twisted.logger import Logger
 from tlsgate.core.access import Identity
 from tlsgate.core.addresses import host_port
 from tlsgate.errors import GateError, Hangup
-from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, IKept, ILedger, ITunnels
+from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, IKept, ITunnels
+from tlsgate.net.closing import Closings
 from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
 from tlsgate.net.gate import Gate
 from tlsgate.net.limits import Census
+from tlsgate.net.noting import ILedger
 from tlsgate.net.owner import Owned
 from tlsgate.net.passing import Passing
 from tlsgate.net.pinging import Pings
@@ -109,6 +111,7 @@ class Gateway:
         self.census: Census
         self._by_listener: dict[str, Census] = {}
         self._live: dict[int, Connection] = {}
+        self._closings = Closings(reactor, self._live.values, self._end)
         self._numbered = 0
 
     # -- configuration -------------------------------------------------------------------
@@ -117,6 +120,8 @@ class Gateway:
         """New connections use *gate* from now on."""
         if not hasattr(self, "gate"):
             self.census = Census(gate.settings.limits, self.now)
+        else:
+            self._closings.follow(self.gate, gate)
         self.gate = gate
         self.census.limits = gate.settings.limits
         for name, census in self._by_listener.items():
@@ -179,10 +184,8 @@ class Gateway:
             carried = self.tally.carried[choice.route.name, listener]
             carried[0] += to_target
             carried[1] += to_client
-            if connection.stage not in ("arriving", "handshake"):
-                self.ledger.closed(
-                    listener, connection.transport_kind, connection.identity, connection.peer
-                )
+        if connection.noted:
+            self.ledger.closed(connection)
         error = connection.error
         if isinstance(error, Hangup) and not error.received_bytes:
             return
@@ -202,9 +205,11 @@ class Gateway:
     def dispatched(self, connection: Connection) -> None:
         """It is let through: the ledger and, where somebody is known, the audit trail hear."""
         identity = connection.identity
-        self.ledger.opened(
-            connection.listener, connection.transport_kind, identity, connection.peer
-        )
+        if connection.noted:
+            self.ledger.known(connection)
+        else:
+            connection.noted = True
+            self.ledger.opened(connection)
         if identity is not None:
             self.audit.emit("route.connect", self.summary(connection))
 
@@ -249,6 +254,7 @@ class Gateway:
         close, before.
         """
         self.draining = True
+        self._closings.stop()
         self._end_waiting()
         if not self._live:
             return succeed(0)
@@ -301,6 +307,7 @@ class Gateway:
     def close(self) -> None:
         """End everything and leave the reactor."""
         self.close_all()
+        self._closings.stop()
         self.wheel.stop()
         self.poller.close()
         self._pipes.close()

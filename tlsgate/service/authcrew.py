@@ -98,6 +98,7 @@ class AuthCrew:
             in_thread=in_thread,
             index=1,  # the first worker speaks of certificates for all
             membership=membership,
+            reports=False,  # its ports are inside the daemon
         )
         self._api: Acceptor | None = None
         self._serves = False

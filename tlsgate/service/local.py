@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -34,11 +35,13 @@ from tlsgate.service.audit import AuditLog
 from tlsgate.service.certwatch import CertificateWatch
 from tlsgate.service.coverage import uncovered
 from tlsgate.service.crew import ICrew, Orders
-from tlsgate.service.doors import NoLedger, StaticRules
+from tlsgate.service.doors import ProcessLedger, StaticRules, nobodys
 from tlsgate.service.explain import explain
+from tlsgate.service.facts import facts, file_facts, told_ports
 from tlsgate.service.listeners import Bound
 from tlsgate.service.membership import Membership
 from tlsgate.service.memory import Trimmer
+from tlsgate.service.reporting import Reporting
 from tlsgate.service.tunnels import OwnTunnels
 
 _T = TypeVar("_T")
@@ -91,6 +94,7 @@ class LocalGateway:
         index: which of several workers this is; the first one logs for all.
         most: how many connections one turn accepts.
         membership: in a cluster; None: the gateway stands alone.
+        reports: the cluster hears what is open here and who has come.
     """
 
     def __init__(
@@ -105,16 +109,19 @@ class LocalGateway:
         index: int = 0,
         most: int = MOST_A_TURN,
         membership: Membership | None = None,
+        reports: bool = True,
     ) -> None:
         self._reactor = reactor
         self.built = built
         self._membership = membership
         self._audit = audit
+        ours = nobodys if membership is None else membership.view.is_ours
+        self.ledger = ProcessLedger(ours)
         self.gateway = Gateway(
             reactor,
             audit=audit,
             authorizer=StaticRules() if membership is None else membership.view,
-            ledger=NoLedger(),
+            ledger=self.ledger,
             journal=journal,
             cluster=None if membership is None else membership.view,
             closed=lambda: AuditFailed() if audit.refuses else None,
@@ -127,6 +134,17 @@ class LocalGateway:
             )
             membership.on_followed = self._tunnels.reports.at_once
             self.gateway.tunnels = self._tunnels.tunnels
+        self._index = index
+        #: What the file says of the mode, and since when each port is open.
+        self._file: Mapping[str, Any] = {}
+        self._since: dict[str, float] = {}
+        self._sockets: dict[str, str | None] = {}
+        self.reporting: Reporting | None = None
+        if membership is not None and reports:
+            self.reporting = Reporting(
+                membership.view.door, self.ledger.book, self._facts, reactor, self.ledger.look
+            )
+            membership.view.on_change(self._mode_changed)
         if built.gate.settings.workers > 1:
             folder = built.gate.settings.data_dir / "gateway" / "passing"
             self.gateway.passing = Passing(reactor, folder, index, self.gateway.receive)
@@ -162,6 +180,8 @@ class LocalGateway:
         if self.gateway.passing is not None:
             self.gateway.passing.start()
         self._trimmer.start()
+        if self.reporting is not None:
+            self.reporting.start()
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
         self._preparing = True
@@ -204,6 +224,9 @@ class LocalGateway:
             self.gateway.passing.stop()
         self._watch.stop()
         self._trimmer.stop()
+        if self.reporting is not None:
+            self._sockets.clear()
+            self.reporting.leave()
         if self._membership is not None:
             self._membership.linger()
         if self._tunnels is not None:
@@ -246,6 +269,8 @@ class LocalGateway:
     def _ended(self, cut: int | Failure) -> None:
         if self._tunnels is not None:
             self._tunnels.stop()
+        if self.reporting is not None:
+            self.reporting.stop()
         if self._membership is not None:
             self._membership.stop()
         drained, self._drained = self._drained, None
@@ -287,6 +312,33 @@ class LocalGateway:
         if self._tunnels is not None:
             self._tunnels.follow()
         self._watch.follow(orders.settings)
+        self._note(orders)
+
+    def _note(self, orders: Orders) -> None:
+        """Remember what is told of these orders, and tell it."""
+        self._sockets = {name: bound.address for name, bound in orders.sockets.items()}
+        now = time.time()
+        self._since = {name: self._since.get(name, now) for name in self._sockets}
+        if self.reporting is not None:
+            self._file = file_facts(orders.text, orders.settings)
+            self.reporting.at_once()
+
+    def _mode_changed(self, what: frozenset[str]) -> None:
+        if self.reporting is not None and "cluster_networking_config" in what:
+            self.reporting.at_once()
+
+    def _facts(self) -> dict[str, Any]:
+        """What is told of this gateway; see `service.reporting`."""
+        gate, membership = self.gateway.gate, self._membership
+        assert membership is not None
+        active = self.gateway.tally.active
+        return facts(
+            gate.settings,
+            worker=self._index,
+            mode=membership.view.mode,
+            file=self._file,
+            listeners=told_ports(gate.settings, self._sockets, active, self._since),
+        )
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
         factory = self.gateway.factory(name)

@@ -254,6 +254,10 @@ class FakeContext:
         """See `IRouteContext`."""
         self.identities.append(identity)
 
+    def came_by(self, program: str) -> None:
+        """See `IRouteContext`."""
+        self.program = program
+
     def busy(self, is_busy: bool) -> None:
         """See `IRouteContext`."""
         self.occupied = is_busy

@@ -1,0 +1,74 @@
+"""What a gateway's process says of itself to the auth service: its file, its mode, its ports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tlsgate
+from tlsgate.config.lines import key_line
+from tlsgate.config.settings import Settings
+
+#: Where a file says what decides the guide's steps.
+MODE = ("auth_service", "proxy_listener_mode")
+VERSION = ("version",)
+
+
+def file_facts(text: str, settings: Settings) -> dict[str, Any]:
+    """What *text*, the file of *settings*, says of the mode, and in which lines."""
+    said = (settings.networking or {}).get("proxy_listener_mode")
+    return {
+        "path": str(settings.file)[:256],
+        "mode": None if said is None else str(said),
+        "mode_line": key_line(text, MODE),
+        "version_line": key_line(text, VERSION),
+    }
+
+
+def told_ports(
+    settings: Settings,
+    sockets: Mapping[str, str | None],
+    active: Mapping[str, int],
+    since: Mapping[str, float],
+) -> list[dict[str, Any]]:
+    """The ports of *settings* that are open, as a report has them.
+
+    Args:
+        sockets: what is open, by listener name: its address, where that is known.
+        active: connections, by listener.
+        since: when each was opened, in seconds since the epoch.
+    """
+    return [
+        {
+            "name": one.name,
+            "address": (sockets[one.name] or "")[:256] or None,
+            "public": list(getattr(settings.public, one.name, ()))[:64],
+            "state": "open",
+            "since": since.get(one.name, 0.0),
+            "until": None,
+            "open": max(0, active.get(one.name, 0)),
+        }
+        for one in settings.listeners
+        if one.name in sockets
+    ]
+
+
+def facts(
+    settings: Settings,
+    *,
+    worker: int,
+    mode: str,
+    file: Mapping[str, Any],
+    listeners: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What is told beside who has come; see `auth.ledgerbodies.ReportBody`."""
+    return {
+        "gateway": settings.node_name,
+        "worker": str(worker),
+        "workers": settings.workers,
+        "version": tlsgate.__version__,
+        "config_version": settings.version,
+        "mode_in_force": mode,
+        "file": dict(file),
+        "listeners": list(listeners),
+    }
