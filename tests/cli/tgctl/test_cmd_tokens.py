@@ -50,7 +50,7 @@ it to a file of mode 0600, /etc/tlsgate/token here, and
   ssh_service: {enabled: yes}
   db_service:
     databases:
-      - {name: orders, protocol: postgres, uri: 127.0.0.1:5432}
+      - {name: orders, protocol: postgres, uri: pg.internal:5432}
 
 to /etc/tlsgate/agent.yaml. The agent joins at its first start, once for all:
 

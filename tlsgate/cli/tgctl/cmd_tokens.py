@@ -70,13 +70,14 @@ def _added(answer: dict[str, Any]) -> str:
 _TOKEN = "/etc/tlsgate/token"  # the path of a file
 
 
-#: What an agent's file says of each type; names and addresses are to be replaced.
+#: What an agent's file says of each type; names and addresses are to be replaced. A database
+#: is called by the name that its certificate shows, which is none of 127.0.0.1 mostly.
 _SERVICES: Final = {
     "node": ["  ssh_service: {enabled: yes}"],
     "db": [
         "  db_service:",
         "    databases:",
-        "      - {name: orders, protocol: postgres, uri: 127.0.0.1:5432}",
+        "      - {name: orders, protocol: postgres, uri: pg.internal:5432}",
     ],
     "app": [
         "  app_service:",
