@@ -299,6 +299,9 @@ def row(name: str, **more: Any) -> dict[str, Any]:
         "worker": "0",
         "since": 5.0,
         "streams": 2,
+        "should": "web",
+        "move": "moved",
+        "why": "",
         **more,
     }
 

@@ -17,6 +17,7 @@ from tlsgate.core.greetings import (
     Reconnect,
     Retire,
     Said,
+    Unmoved,
     read_said,
 )
 from tlsgate.core.offers import Offer
@@ -49,6 +50,7 @@ SAID: tuple[Said, ...] = (
     Retire(1),
     Drain(),
     Reconnect("it stops"),
+    Unmoved("port 443 is shut"),
     CHANGED,
 )
 

@@ -13,11 +13,13 @@ from tests.net.rig import Rig
 from tests.tunnel.gateside import Wire, hello, identity
 from tlsgate.cluster.view import ClusterView
 from tlsgate.core.greetings import Changed, Reconnect
+from tlsgate.core.moves import Advice
 from tlsgate.net.ends import SecureEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
+from tlsgate.service import tunnels as module
 from tlsgate.service.tunnels import OwnTunnels, ping_seconds
-from tlsgate.testing import FakeContext
+from tlsgate.testing import FakeContext, listener
 from tlsgate.tunnel.stream import GatewayStream
 
 
@@ -31,11 +33,15 @@ class OwnTunnelsTests(SynchronousTestCase):
         self.view = ClusterView(NAME, self.door, self.rig.reactor, lambda: 1000.0, mode="separate")
         self.view.start()
         self.door.live.say(snapshot(networking=networking(0)))
+        gate = self.rig.gateway.gate
+        ports = (*gate.settings.listeners, listener("tunnel", "tcp:3024", "tunnel"))
+        self.rig.gateway.take(evolve(gate, settings=evolve(gate.settings, listeners=ports)))
         self.own = OwnTunnels(self.rig.reactor, self.rig.gateway, self.view, 1)
         self.addCleanup(self.own.stop)
         self.wire = Wire()
         who = identity()
-        self.own.tunnels.admit(hello(), FakeContext(identity=who), self.wire, who)
+        context = FakeContext(identity=who, listener="tunnel")
+        self.own.tunnels.admit(hello(), context, self.wire, who)
         self.wire.take()
 
     def set(self, **spec: Any) -> None:
@@ -78,6 +84,8 @@ class OwnTunnelsTests(SynchronousTestCase):
     def test_mode(self) -> None:
         """When the mode changes agents ask for their way anew."""
         self.set(proxy_listener_mode=1)
+        self.assertEqual(self.wire.said(), [])
+        self.rig.reactor.advance(0.25)
         self.assertIn(Reconnect("the way to this cluster's gateways has changed"), self.wire.said())
         self.own.follow()
         self.assertEqual(self.wire.said(), [])
@@ -88,7 +96,43 @@ class OwnTunnelsTests(SynchronousTestCase):
         settings = evolve(gate.settings, public=evolve(gate.settings.public, tunnel=("t:3024",)))
         self.rig.gateway.take(evolve(gate, settings=settings))
         self.own.follow()
+        self.rig.reactor.advance(0.25)
         self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
+
+    def test_a_port_that_closes(self) -> None:
+        """Its agents are asked to go, in whichever mode."""
+        gate = self.rig.gateway.gate
+        settings = evolve(gate.settings, listeners=gate.settings.listeners[:1])
+        self.rig.gateway.take(evolve(gate, settings=settings))
+        self.own.follow()
+        self.rig.reactor.advance(0.25)
+        self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
+
+    def test_advice(self) -> None:
+        """What the auth service keeps for agents is followed; what is odd changes nothing."""
+        advice = Advice(paused=True, number=1)
+        self.door.live.say(event("agent_moves", "agent-moves", advice.told()))
+        self.set(proxy_listener_mode=1)
+        self.rig.reactor.advance(0.3)
+        self.assertEqual(self.wire.said(), [])
+        self.door.live.say(event("agent_moves", "agent-moves", {"percent": "all"}))
+        self.assertEqual(self.wire.said(), [])
+        self.door.live.say(event("agent_moves", "agent-moves", None))
+        self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
+
+    def test_where_agents_should_be(self) -> None:
+        """At the port that the mode means, where there is one that nobody else leads to."""
+        settings = self.rig.gateway.gate.settings
+        shared = evolve(settings.public, tunnel=settings.public.web)
+        alone = evolve(settings, listeners=settings.listeners[:1])
+        for mode, given, want in (
+            ("multiplex", settings, ("web",)),
+            ("separate", settings, ("tunnel",)),
+            ("separate", evolve(settings, public=shared), None),
+            ("separate", alone, None),
+            ("multiplex", evolve(settings, listeners=settings.listeners[-1:]), None),
+        ):
+            self.assertEqual(module._wanted(mode, given), want)
 
     def test_drain(self) -> None:
         """A gateway that stops says so, once, and nothing more."""

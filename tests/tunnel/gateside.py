@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
-from tlsgate.core.frames import Frame, FrameKind, Frames, message, read_message
+from tlsgate.core.frames import Frame, FrameKind, Frames, frame, message, read_message
 from tlsgate.core.greetings import AgentHello, GatewayHello, Said, read_said
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.errors import GateError, TunnelBroken
@@ -165,6 +165,12 @@ class FakeOwner:
     def rests(self, session: Session) -> None:
         self.heard.append("rests")
 
+    def proved(self, session: Session) -> None:
+        self.heard.append("proved")
+
+    def unmoved(self, session: Session) -> None:
+        self.heard.append(("unmoved", session.why_here, session.tries))
+
     def gone(self, session: Session) -> None:
         self.heard.append("gone")
 
@@ -246,6 +252,12 @@ class Line(Wire):
         """The agent says this."""
         self.protocol.dataReceived(b"".join(frames))
 
+    def pong(self) -> Line:
+        """The agent answers the gateway's newest ping."""
+        [*_, ping] = [one for one in self.heard if one.kind is FrameKind.PING]
+        self.say(frame(FrameKind.PONG, ping.body))
+        return self
+
     def greet(self, said: AgentHello) -> Line:
         """The agent begins with a HELLO."""
         self.say(message(FrameKind.HELLO, said.told()))
@@ -314,7 +326,7 @@ class ServerCase(SynchronousTestCase):
 
     def control(self, name: str = "db1", *offers: Any) -> tuple[Line, GatewayHello]:
         """An agent's control connection."""
-        line = self.line(name).greet(hello(name, *offers))
+        line = self.line(name).greet(hello(name, *offers)).pong()
         return line, line.answer()
 
     def stream(self, session: str, name: str = "db1") -> Line:

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.tunnel.agentside import FakeLease, FakeSession, control, hello
-from tlsgate.core.frames import FrameKind, only, read_message
+from tlsgate.core.frames import FrameKind, frame, only, read_message
 from tlsgate.core.greetings import Changed, Drain, Reconnect
 from tlsgate.core.offers import Offer
 from tlsgate.core.tunnelway import Way
@@ -132,6 +132,13 @@ class AgentTests(SynchronousTestCase):
         session.incoming += control(said)
         lease.on_ready(READ)
 
+    def prove(self, side: Any) -> None:
+        """The gateway answers to the newest ping."""
+        lease, session = side
+        [*_, found] = [one for one in session.said() if one.kind is FrameKind.PING]
+        session.incoming += frame(FrameKind.PONG, found.body)
+        lease.on_ready(READ)
+
     def lose(self, side: Any) -> None:
         """The gateway's connection ends."""
         lease, session = side
@@ -205,9 +212,39 @@ class AgentTests(SynchronousTestCase):
         self.hear(older, Reconnect("the mode has changed"))
         self.assertEqual(len(self.asked_ways), 2)
         self.words(older[1])
-        self.meet(gateway="gw1", session="s2")
+        newer = self.meet(gateway="gw1", session="s2")
+        self.assertEqual(self.words(older[1]), [])
+        self.prove(newer)
         self.assertEqual(self.words(older[1]), ["drain"])
         self.assertEqual((self.places(), older[0].ended), ([("gw1", "0")], "closed"))
+
+    def test_it_cannot_move(self) -> None:
+        """It says why, stays where it is, and tries on."""
+        self.agent.start()
+        older = self.meet()
+        self.hear(older, Reconnect("the mode has changed"))
+        self.words(older[1])
+        self.dial().failed(TunnelBroken("port 443 is shut"))
+        self.assertEqual(self.words(older[1]), ["unmoved"])
+        self.clock.advance(4.001)
+        newer = self.meet(session="s2")
+        self.lose(newer)  # before it has answered once
+        self.assertEqual((self.words(older[1]), older[0].ended), (["unmoved"], ""))
+        self.assertEqual(self.places(), [("gw1", "0")])
+        self.clock.advance(4.001)
+        self.prove(self.meet(session="s3"))
+        self.assertEqual((self.words(older[1]), older[0].ended), (["drain"], "closed"))
+        self.assertEqual(self.places(), [("gw1", "0")])
+
+    def test_the_older_one_ends_first(self) -> None:
+        """Nothing is looked for: the newer one is there."""
+        self.agent.start()
+        older = self.meet()
+        self.hear(older, Reconnect("the mode has changed"))
+        self.meet(session="s2")
+        self.lose(older)
+        self.clock.advance(100)
+        self.assertEqual((len(self.asked_ways), self.places()), (2, [("gw1", "0")]))
 
     def test_a_gateway_that_drains(self) -> None:
         """The same, and where another one does not answer the wait begins."""
@@ -226,7 +263,9 @@ class AgentTests(SynchronousTestCase):
         older = self.meet()
         self.agent.renewed()
         self.assertEqual(older[0].ended, "")
-        self.meet(session="s2")
+        newer = self.meet(session="s2")
+        self.assertEqual(older[0].ended, "")
+        self.prove(newer)
         self.assertEqual(older[0].ended, "closed")
 
     def test_every_worker(self) -> None:

@@ -51,6 +51,31 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.agents.offers("node"), [node("a", age="new")])
         self.assertEqual((self.agents.find("sid1"), len(self.agents)), (None, 1))
 
+    def test_held(self) -> None:
+        """A newer session waits; it serves when it is let, or when the older one rests."""
+        older = self.add("a", node("a", age="old"))
+        newer = make_session(self.time, "a", node("a", age="new"), number=7)
+        self.assertEqual((self.agents.hold(newer), self.agents.held(newer)), ([], True))
+        self.assertEqual(self.agents.offers("node"), [node("a", age="old")])
+        newest = make_session(self.time, "a", node("a", age="newest"), number=8)
+        self.assertEqual(self.agents.hold(newest), [newer])
+        self.assertEqual((self.agents.held(newer), self.agents.held(newest)), (False, True))
+        self.assertEqual(self.agents.remove(older), [])
+        self.assertEqual(self.agents.offers("node"), [node("a", age="newest")])
+        self.agents.hold(newer)
+        self.assertEqual(self.agents.rest(newer), [])
+        self.assertEqual(self.agents.held(newer), False)
+        self.assertIs(self.agents.serving("a"), newest)
+
+    def test_held_for_two_places(self) -> None:
+        """Who takes one place takes the other, too; who had that one is named."""
+        first = self.add("a", node("a"))
+        other = self.add("a", db("orders"))
+        both = make_session(self.time, "a", node("a"), db("orders"), number=8)
+        self.assertEqual(self.agents.hold(both), [])
+        self.assertEqual(self.agents.rest(first), [other])
+        self.assertIs(self.agents.serving("a", "db"), both)
+
     def test_one_name_in_two_roles(self) -> None:
         """S41: a database's host that is called like a node does not take its place."""
         self.add("a", node("a"))

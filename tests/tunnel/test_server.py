@@ -97,6 +97,27 @@ class TunnelsTests(ServerCase):
         older.lose()
         self.assertEqual((len(self.tunnels.agents), newer.closed), (1, ""))
 
+    def test_held(self) -> None:
+        """A newer session serves nobody before it has answered; gone, it has changed nothing."""
+        older, _ = self.control()
+        older.take()
+        newer = self.line().greet(hello("db1", node("db1", age="new")))
+        self.assertEqual(self.tunnels.offers("node"), [node("db1")])
+        self.assertEqual([one["move"] for one in self.tunnels.sessions()], ["moved", "moved"])
+        newer.lose()
+        self.assertEqual((older.said(), older.closed), ([], ""))
+        newest = self.line().greet(hello("db1", node("db1", age="newest")))
+        self.line().greet(hello("db1", node("db1", age="last"))).pong()
+        self.assertEqual((newest.closed, older.closed), ("closed", "closed"))
+        self.assertEqual(self.tunnels.offers("node"), [node("db1", age="last")])
+
+    def test_older_one_leaves(self) -> None:
+        """Where the older one is gone there is nothing to wait for."""
+        older, _ = self.control()
+        self.line().greet(hello("db1", node("db1", age="new")))
+        older.say(message(FrameKind.CONTROL, Drain().told()))
+        self.assertEqual(self.tunnels.offers("node"), [node("db1", age="new")])
+
     def test_rotation(self) -> None:
         """Agents that come under ever new names leave nothing behind (S41)."""
         self.tunnels.budget.rate = 1e6
@@ -124,24 +145,24 @@ class TunnelsTests(ServerCase):
         self.tunnels.refresh()
 
     def test_move(self) -> None:
-        """When the way has changed agents dial anew, some each second."""
-        lines = [self.control(f"a{n}")[0] for n in range(120)]
-        self.tunnels.move("another mode")
-        self.tunnels.move("the mode")
-
-        def asked() -> int:
-            return sum(Reconnect("the mode") in line.said() for line in lines)
-
-        told = [asked()]
-        for _ in range(3):
-            self.time.pass_by(1)
-            told.append(asked())
-        self.assertEqual(told, [0, 50, 50, 20])
+        """When the way has changed agents dial anew: one, and more once that one is there."""
+        lines = [self.control(f"a{n}")[0] for n in range(10)]
+        self.tunnels.moves.aim(("tunnel",), ("web", "tunnel"), "the mode")
+        self.time.pass_by(5)
+        [first] = [line for line in lines if Reconnect("the mode") in line.said()]
+        name = f"a{lines.index(first)}"
+        self.line(name, listener="tunnel").greet(hello(name)).pong()
+        self.assertEqual(first.closed, "closed")
+        first.lose()
+        self.time.pass_by(5)
+        self.assertEqual(sum(Reconnect("the mode") in line.said() for line in lines), 5)
+        moves = sorted(one["move"] for one in self.tunnels.sessions())
+        self.assertEqual(moves, ["moved"] + 5 * ["moving"] + 4 * ["old"])
 
     def test_drain(self) -> None:
         """A gateway that stops tells all at once."""
         lines = [self.control(f"a{n}")[0] for n in range(60)]
-        self.tunnels.move("the mode")
+        self.tunnels.moves.aim(("tunnel",), ("web",), "the mode")
         self.tunnels.drain("it stops")
         self.assertEqual({Reconnect("it stops") in line.said() for line in lines}, {True})
         self.time.pass_by(3)
@@ -166,6 +187,9 @@ class TunnelsTests(ServerCase):
                     "worker": "0",
                     "since": 1000.0,
                     "streams": 1,
+                    "should": "web",
+                    "move": "moved",
+                    "why": "",
                 }
             ],
         )

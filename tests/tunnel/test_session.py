@@ -18,7 +18,7 @@ from tests.tunnel.gateside import (
     node,
 )
 from tlsgate.core.frames import Frame, FrameKind, message
-from tlsgate.core.greetings import Drain, Inventory, Open, Reconnect, Retire, Said
+from tlsgate.core.greetings import Drain, Inventory, Open, Reconnect, Retire, Said, Unmoved
 from tlsgate.errors import BadBytes
 from tlsgate.tunnel.session import MOST_FRAMES, Session
 
@@ -140,6 +140,22 @@ class SessionTests(SynchronousTestCase):
         """So does one whose agent wants it."""
         self.session.hear(control(Drain()))
         self.assertEqual((self.owner.heard, self.wire.closed), (["rests"], "closed"))
+
+    def test_proved(self) -> None:
+        """The first answer to a ping is told, and no other one."""
+        self.session.start()
+        self.pong()
+        self.time.pass_by(15.25)
+        self.pong()
+        self.assertEqual((self.owner.heard, self.session.proved), (["proved"], True))
+
+    def test_unmoved(self) -> None:
+        """An agent that cannot move says why; asked anew, it begins to count again."""
+        self.session.hear(control(Unmoved("port 443 is refused")))
+        self.session.hear(control(Unmoved("it is silent\n")))
+        self.assertEqual(self.owner.heard[-1], ("unmoved", "it is silent?", 2))
+        self.session.move("another mode")
+        self.assertEqual((self.session.why_here, self.session.tries), ("", 0))
 
     def test_move(self) -> None:
         """An agent that is to dial anew goes on to serve."""

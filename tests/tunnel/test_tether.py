@@ -74,6 +74,10 @@ class FakeOwner:
         """See `tether.Owner`."""
         self.told_of.append(("moved", why))
 
+    def proved(self, tether: Tether) -> None:
+        """See `tether.Owner`."""
+        self.told_of.append("proved")
+
     def ended(self, tether: Tether, why: str) -> None:
         """See `tether.Owner`."""
         self.told_of.append(("ended", why))
@@ -168,7 +172,7 @@ class TetherTests(SynchronousTestCase):
             newest = [one.body for one in frames if one.kind is FrameKind.PING][-1]
             self.hear(frame(FrameKind.PONG, newest))
             self.clock.pump([0.25] * 61)
-        self.assertEqual((self.tether.over, self.owner.told_of), (False, []))
+        self.assertEqual((self.tether.over, self.owner.told_of), (False, ["proved"]))
 
     def test_r15_a_gateway_that_is_silent(self) -> None:
         """Three pings without an answer end the session, and every stream of it."""

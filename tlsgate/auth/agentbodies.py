@@ -70,6 +70,11 @@ class AgentBody(Body):
     worker: Line = ""
     since: Annotated[float, Field(ge=0, le=1e11, allow_inf_nan=False)] = 0.0
     streams: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    should: Line = Field("", description="the listener at which it should be now")
+    move: Literal["", "moved", "moving", "old", "cannot"] = Field(
+        "", description="how far it is on its way there"
+    )
+    why: Value = Field("", description="why it is not there yet")
 
 
 class AgentsBody(Body):

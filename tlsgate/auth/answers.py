@@ -16,6 +16,8 @@ from tlsgate.auth.ledgeranswers import Reported as Reported
 from tlsgate.auth.migrationanswers import MigrationStatus as MigrationStatus
 from tlsgate.auth.migrationanswers import Preflight as Preflight
 from tlsgate.auth.migrationanswers import StepTaken as StepTaken
+from tlsgate.auth.movesanswers import MovesGiven as MovesGiven
+from tlsgate.auth.movesanswers import MovingAgents as MovingAgents
 
 
 class Answer(BaseModel):

@@ -71,6 +71,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "networking.update": "TGN00I",
         "migration.step": "TGM00I",
         "migration.end": "TGM01I",
+        "migration.agents": "TGM02I",
         "auth_preference.update": "TGN01I",
         "authority.create": "TGA00I",
         "authority.rotate": "TGA01I",

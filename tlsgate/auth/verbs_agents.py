@@ -142,16 +142,21 @@ def pairs(written: str) -> dict[str, str]:
 async def _inventory(call: Call) -> Any:
     call.rights.require("node", "list")
     call.rights.require("node", "readnosecrets", "read")
+    rows = await inventory_rows(call)
+    page: Page = call.query
+    left = [row for row in rows if _place(row) > page.after]
+    last = _place(left[page.limit - 1]) if len(left) > page.limit else None
+    return {"items": left[: page.limit], "next": last}
+
+
+async def inventory_rows(call: Call) -> list[dict[str, Any]]:
+    """All agents: each with the gateway that has it, or with none."""
     rows = call.parts.inventory.rows(call.parts.now())
     seen = {row["name"] for row in rows}
     async for item, resource in nodes.every(call):
         if resource["metadata"]["name"] not in seen:
             rows.append(_unheld(item, resource))
-    rows.sort(key=_place)
-    page: Page = call.query
-    left = [row for row in rows if _place(row) > page.after]
-    last = _place(left[page.limit - 1]) if len(left) > page.limit else None
-    return {"items": left[: page.limit], "next": last}
+    return sorted(rows, key=_place)
 
 
 async def _followers(call: Call) -> Any:
@@ -197,6 +202,9 @@ def _unheld(item: Item, resource: Mapping[str, Any]) -> dict[str, Any]:
         "worker": "",
         "since": 0.0,
         "streams": 0,
+        "should": "",
+        "move": "",
+        "why": "",
         "gateway": None,
         "last_seen": (item.expires or nodes.LIFE_SECONDS) - nodes.LIFE_SECONDS,
     }

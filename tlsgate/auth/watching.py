@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tlsgate.auth import networking, resources
+from tlsgate.auth import moves, networking, resources
 from tlsgate.auth.appsessions import PREFIX as SESSIONS
 from tlsgate.auth.authorities import PREFIX as AUTHORITIES
 from tlsgate.auth.cookies import id_of
@@ -41,6 +41,7 @@ ALIVE_SECONDS: Final = 15.0
 
 Heard = Callable[[Mapping[str, Any]], None]
 
+_MOVES: Final = moves.KEY
 _SINGLE: Final = {
     resources.PREFIXES[kind]: kind for kind in (networking.NETWORKING, networking.PREFERENCE)
 }
@@ -233,6 +234,7 @@ def feed_of(parts: Parts) -> Feed:
             "locks": [_line(one) async for one in resources.all_of(store, "locks/")],
             "networking": as_json(setting),
             "auth_preference": as_json(preference),
+            "moves": _advice(await store.get(_MOVES)),
             **users,
         }
 
@@ -257,7 +259,7 @@ async def _authorities(parts: Parts) -> Mapping[str, Any]:
 
 def _matters(event: Event) -> bool:
     key = event.key
-    return key in _SINGLE or key.startswith(_TOLD) or _ends_a_session(event)
+    return key in _SINGLE or key == _MOVES or key.startswith(_TOLD) or _ends_a_session(event)
 
 
 def _ends_a_session(event: Event) -> bool:
@@ -272,6 +274,8 @@ def _told(event: Event) -> dict[str, Any] | None:
         name = KINDS[kind].singleton or key
         resource = _line(item) if item else as_json(defaults(kind))
         return _event(event.revision, kind, name, resource)
+    if key == _MOVES:
+        return _event(event.revision, "agent_moves", moves.NAME, _advice(item))
     if key.startswith(_USERS):
         name = key.removeprefix(_USERS)
         if item is None:
@@ -286,6 +290,10 @@ def _told(event: Event) -> dict[str, Any] | None:
             line = None if item is None else _line(item)
             return _event(event.revision, kind, key.removeprefix(prefix), line)
     return None
+
+
+def _advice(item: Item | None) -> dict[str, Any] | None:
+    return None if item is None else moves.advice_in(item.value).told()
 
 
 def _event(revision: int, kind: str, name: str, resource: Any) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from tlsgate.tls.sshtrust import verify_signature
 ALL: Final = frozenset(
     {
         *("role", "lock", "user", "cert_authority"),
-        *("cluster_networking_config", "cluster_auth_preference"),
+        *("cluster_networking_config", "cluster_auth_preference", "agent_moves"),
     }
 )
 
@@ -174,6 +174,11 @@ class ClusterView:
         """See `ICluster.mode`."""
         said = None if self.state is None else self.state.mode
         return said or self.default_mode
+
+    @property
+    def moves(self) -> object:
+        """How agents are to be brought to another way, as JSON; None: nobody has said."""
+        return None if self.snapshot is None else self.snapshot.get("moves")
 
     @property
     def jwks(self) -> Mapping[str, Any]:
@@ -330,6 +335,8 @@ def _with(snapshot: Mapping[str, Any] | None, event: Mapping[str, Any]) -> Mappi
         after["networking"] = resource
     elif kind == "cluster_auth_preference" and resource is not None:
         after["auth_preference"] = resource
+    elif kind == "agent_moves":
+        after["moves"] = resource
     elif kind == "cert_authority" and resource is not None:
         after["authorities"] = {**snapshot["authorities"], name: resource}
     return after

@@ -222,6 +222,18 @@ class Reconnect:
         return {"say": "reconnect", "why": self.why}
 
 
+@frozen
+class Unmoved:
+    """The agent cannot do what `Reconnect` asks for; it tries on, and serves here meanwhile."""
+
+    why: str
+
+    def told(self) -> dict[str, Any]:
+        """This as JSON types."""
+        plain = "".join(sign if sign.isprintable() else "?" for sign in self.why)
+        return {"say": "unmoved", "why": plain[:_TEXT]}
+
+
 @frozen(kw_only=True)
 class Changed:
     """What the gateway's HELLO has said is something else now."""
@@ -242,7 +254,7 @@ class Changed:
         }
 
 
-Said = Inventory | Open | Retire | Drain | Reconnect | Changed
+Said = Inventory | Open | Retire | Drain | Reconnect | Unmoved | Changed
 
 
 def read_said(told: Mapping[str, Any]) -> Said | None:
@@ -262,6 +274,8 @@ def read_said(told: Mapping[str, Any]) -> Said | None:
             return Drain()
         case "reconnect":
             return Reconnect(_text(told, "why", _TEXT, empty=True))
+        case "unmoved":
+            return Unmoved(_text(told, "why", _TEXT, empty=True))
         case "settings":
             return Changed(
                 ping_seconds=_seconds(told, "ping_seconds"),

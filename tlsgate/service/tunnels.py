@@ -2,7 +2,8 @@
 
 1. What agents are told comes from the settings in force and from the cluster's networking;
    when one of them changes, agents hear of it.
-2. Another mode, or other addresses of tunnels, mean another way: agents dial anew.
+2. Another mode, or other addresses of tunnels, mean another way: agents are brought there in
+   waves, as the cluster's advice to agents says (`tunnel.moves`).
 3. The auth service hears which agents are here (`tunnel.report`).
 4. A gateway that drains tells agents first, so that they are elsewhere before it is gone.
 """
@@ -12,9 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 from tlsgate.cluster.view import ClusterView
+from tlsgate.config.settings import Settings
 from tlsgate.core import durations
-from tlsgate.errors import GateError
+from tlsgate.core.moves import Advice
+from tlsgate.errors import BadBytes, GateError
 from tlsgate.net.ends import SecureEnd
 from tlsgate.net.gateway import Gateway
 from tlsgate.tunnel.report import Reports
@@ -26,6 +31,8 @@ PING_SECONDS: Final = 15.0
 #: What Teleport's clusters have as keep_alive_interval when nobody has thought about it: for
 #: a tunnel that is as good as nothing, three of them are a quarter of an hour.
 _UNSAID: Final = 300.0
+#: What agents are told.
+_WHY: Final = "the way to this cluster's gateways has changed"
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 3600.0
 
 
@@ -39,6 +46,8 @@ class OwnTunnels:
         index: of this worker.
         followed: see `tunnel.report`.
     """
+
+    log = Logger()
 
     def __init__(
         self,
@@ -59,12 +68,14 @@ class OwnTunnels:
             wheel=gateway.wheel,
             now=gateway.now,
         )
-        self._way = self._ways()
+        self._mode, self._settings = view.mode, gateway.gate.settings
         self.reports = Reports(
             view.door, self.tunnels.sessions, str(index), reactor, self._heard_of, followed
         )
         self.tunnels.changed = self.reports.changed
         self._draining = False
+        self._aim(anew=False)
+        self._advised()
         view.on_change(self._changed)
 
     def follow(self) -> None:
@@ -72,9 +83,12 @@ class OwnTunnels:
         if self._draining:
             return
         self.tunnels.refresh()
-        before, self._way = self._way, self._ways()
-        if before != self._way:
-            self.tunnels.move("the way to this cluster's gateways has changed")
+        mode, settings = self._view.mode, self._gateway.gate.settings
+        before, self._settings = self._settings, settings
+        before_mode, self._mode = self._mode, mode
+        anew = _way(mode, before) != _way(mode, settings)
+        if anew or before_mode != mode or _opened(before) != _opened(settings):
+            self._aim(anew=anew)
 
     def drain(self) -> None:
         """Tell agents that this process stops; those who are served go on."""
@@ -92,6 +106,22 @@ class OwnTunnels:
     def _changed(self, what: frozenset[str]) -> None:
         if "cluster_networking_config" in what:
             self.follow()
+        if "agent_moves" in what:
+            self._advised()
+
+    def _aim(self, *, anew: bool) -> None:
+        """Have agents come where the cluster's document leads them now."""
+        wanted = _wanted(self._mode, self._settings)
+        self.tunnels.moves.aim(wanted, _opened(self._settings), _WHY, anew=anew)
+
+    def _advised(self) -> None:
+        """Follow the cluster's advice to agents; one that cannot be read changes nothing."""
+        try:
+            advice = Advice() if (told := self._view.moves) is None else Advice.read(told)
+        except BadBytes as error:
+            self.log.error("the advice to agents cannot be followed: {why}", why=str(error))
+        else:
+            self.tunnels.moves.advise(advice)
 
     def _heard_of(self, addresses: tuple[str, ...]) -> None:
         self._elsewhere = addresses
@@ -109,12 +139,6 @@ class OwnTunnels:
             gateways=tuple(one for one in dict.fromkeys(self._elsewhere) if one not in own),
         )
 
-    def _ways(self) -> tuple[Any, ...]:
-        """What decides by which way agents come."""
-        settings = self._gateway.gate.settings
-        ports = tuple(one.endpoint for one in settings.listeners if one.name in ("web", "tunnel"))
-        return self._view.mode, settings.public.web, settings.public.tunnel, ports
-
     def _stream(
         self,
         end: SecureEnd,
@@ -131,6 +155,32 @@ class OwnTunnels:
             idle=idle,
             lost=lost,
         )
+
+
+def _opened(settings: Settings) -> frozenset[str]:
+    return frozenset(one.name for one in settings.listeners)
+
+
+def _way(mode: str, settings: Settings) -> tuple[Any, ...]:
+    """The addresses that decide where agents dial in this *mode*."""
+    name = "web" if mode == "multiplex" else "tunnel"
+    ports = tuple(one.endpoint for one in settings.listeners if one.name == name)
+    public = settings.public
+    return public.web, () if mode == "multiplex" else public.tunnel, ports
+
+
+def _wanted(mode: str, settings: Settings) -> tuple[str, ...] | None:
+    """The listeners at which agents come that go where this cluster's document leads them.
+
+    None: any. A balancer may bring them to the web port by the tunnel's address; and where
+    agents have no port, nobody can say where they should be.
+    """
+    opened, public = _opened(settings), settings.public
+    if mode == "multiplex":
+        return ("web",) if "web" in opened else None
+    if "tunnel" not in opened or set(public.tunnel) & set(public.web):
+        return None
+    return ("tunnel",)
 
 
 def ping_seconds(view: ClusterView) -> float:

@@ -225,9 +225,7 @@ class Agent:
             gone = gone or (one.learnt and worker is None and server not in named)
             if gone and one is not route:  # what is there is there, whoever names it
                 del self._routes[key]
-                one.stop()
-                if one.tether is not None:
-                    one.tether.drain()
+                one.drain()
 
     def ended(self, route: Route, tether: Tether) -> None:
         """A session of *route* is over."""
@@ -297,6 +295,8 @@ class Route:
         self._dialling: Dialling | None = None
         self._again: IDelayedCall | None = None
         self._met: tuple[GatewayHello, Speaking] | None = None
+        #: Sessions that drain once the newest has proved that it works.
+        self._older: list[Tether] = []
 
     @property
     def failed(self) -> bool:
@@ -317,8 +317,8 @@ class Route:
         """Another route holds the gateway."""
         self._sleeps = True
         self._reach.parked()
-        if self.tether is not None:
-            self.tether.drain()
+        for one in self._all():
+            one.drain()
 
     def move(self, why: str) -> None:
         """Dial anew; the session that is there drains once there is another one."""
@@ -327,6 +327,12 @@ class Route:
                 "dialling the gateway {gateway} anew: {why}", gateway=self.tether.gateway, why=why
             )
         self._reach.moved()
+
+    def drain(self) -> None:
+        """Look for it no more, and take nobody new from it."""
+        self.stop()
+        for one in self._all():
+            one.drain()
 
     def stop(self) -> None:
         """Look for it no more; the session is the agent's to end."""
@@ -368,6 +374,8 @@ class Route:
 
     def _failed(self, error: GateError) -> None:
         self._failures += 1
+        if self.tether is not None:
+            self.tether.cannot_move(str(error))
         if self._failures == _TELL_AFTER:
             self._agent.log.warn(  # noqa: G010 -- Twisted's name
                 "no tunnel to {server}: {why}; trying on", server=self.server, why=str(error)
@@ -416,13 +424,12 @@ class Route:
                 worker=hello.worker,
                 way=str(self.way),
             )
-        self._failures = 0
         if len(hello.workers) > 1:
             self._worker = hello.worker
         self.tether = Tether(hello, speaking, self, self._agent.means.wheel, self.way)
-        self._agent.settled(self, self.tether)
         if older is not None:
-            older.drain()
+            self._older.append(older)
+        self._agent.settled(self, self.tether)
         self._later(self.tether.start)
 
     def wait(self) -> None:
@@ -496,8 +503,28 @@ class Route:
         if tether is self.tether and not self._agent.draining and not self._sleeps:
             self.move(why)
 
-    def ended(self, tether: Tether, why: str) -> None:
+    def proved(self, tether: Tether) -> None:
         """See `tether.Owner`."""
+        if tether is self.tether:
+            self._failures = 0
+            older, self._older = self._older, []
+            for one in older:
+                one.drain()
+
+    def _all(self) -> list[Tether]:
+        return self._older if self.tether is None else [*self._older, self.tether]
+
+    def ended(self, tether: Tether, why: str) -> None:
+        """See `tether.Owner`; where the newest has never worked the older one stays."""
+        if tether in self._older:
+            self._older.remove(tether)
+        elif tether is self.tether and self._older:
+            self.tether = self._older.pop()
+            self.tether.cannot_move(f"the new tunnel has ended: {why}")
+            self._failures += 1
+            self._agent.ended(self, tether)
+            self._reach.lost()
+            return
         self._agent.ended(self, tether)
         if tether is self.tether:
             self.tether = None

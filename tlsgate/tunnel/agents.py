@@ -1,9 +1,9 @@
 """Who has a tunnel to this process, and who offers what.
 
-An agent has one session that serves; a newer one of the same name takes its place, and the
-older one drains. A name is a host's in one role: of two hosts that share it in different ones
-neither takes the other's place. Nothing is kept of who has gone: as many names as there are
-sessions, and as many offers as those have.
+An agent has one session that serves; a newer one of the same name is held until it has proved
+that it works, then it takes its place, and the older one drains. A name is a host's in one
+role: of two hosts that share it in different ones neither takes the other's place. Nothing is
+kept of who has gone: as many names as there are sessions, and as many offers as those have.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ class Agents:
     def __init__(self) -> None:
         self._by_id: dict[str, Session] = {}
         self._serving: dict[tuple[str, str], Session] = {}
+        #: Sessions that are to serve once they have proved that they can.
+        self._held: dict[tuple[str, str], Session] = {}
         #: By kind, name and session: who offers it.
         self._offers: dict[str, dict[str, dict[str, Session]]] = {}
 
@@ -38,13 +40,35 @@ class Agents:
         """The session by which *agent* serves in this role of its certificate."""
         return self._serving.get((agent, role))
 
+    def hold(self, session: Session) -> list[Session]:
+        """Have *session* serve once it is `held` no more, if an older one serves now.
+
+        Returns:
+            sessions of the agent that serve no more, or never will.
+        """
+        names = _names(session)
+        if not any(name in self._serving for name in names):
+            return self.add(session)
+        older = [self._held[name] for name in names if name in self._held]
+        older = list(dict.fromkeys(older))
+        for one in older:
+            self._unhold(one)
+        self._by_id[session.id] = session
+        self._held.update(dict.fromkeys(names, session))
+        return older
+
+    def held(self, session: Session) -> bool:
+        """Whether *session* waits for its turn."""
+        return any(self._held.get(name) is session for name in _names(session))
+
     def add(self, session: Session) -> list[Session]:
         """Let *session* serve; gives older ones of the same agent, which serve no more."""
         names = _names(session)
+        self._unhold(session)
         older = [self._serving[name] for name in names if name in self._serving]
         older = list(dict.fromkeys(older))
         for one in older:
-            self.rest(one)
+            self._rest(one)
         self._by_id[session.id] = session
         self._serving.update(dict.fromkeys(names, session))
         self._file(session)
@@ -59,17 +83,28 @@ class Agents:
         if serves:
             self._file(session)
 
-    def rest(self, session: Session) -> None:
-        """*session* serves no more; its streams are still its own."""
-        if self._serves(session):
-            for name in _names(session):
-                del self._serving[name]
-            self._unfile(session)
+    def rest(self, session: Session) -> list[Session]:
+        """*session* serves no more; its streams are still its own.
 
-    def remove(self, session: Session) -> None:
-        """*session* is gone."""
-        self.rest(session)
+        Who is held for its place has it then: nobody else could serve.
+
+        Returns:
+            sessions that serve no more because of that.
+        """
+        older: list[Session] = []
+        self._unhold(session)
+        if self._serves(session):
+            self._rest(session)
+            for name in _names(session):
+                if (next_one := self._held.get(name)) is not None:
+                    older += self.add(next_one)
+        return older
+
+    def remove(self, session: Session) -> list[Session]:
+        """*session* is gone; see `rest`."""
+        older = self.rest(session)
         self._by_id.pop(session.id, None)
+        return older
 
     def offers(self, kind: str) -> list[Offer]:
         """What is offered of *kind*, by name."""
@@ -90,6 +125,16 @@ class Agents:
         sessions = self._offers.get(kind, {}).get(name, {}).values()
         fit = sessions if agent is None else [one for one in sessions if one.agent == agent]
         return min(fit, key=Session.rank, default=None)
+
+    def _rest(self, session: Session) -> None:
+        for name in _names(session):
+            del self._serving[name]
+        self._unfile(session)
+
+    def _unhold(self, session: Session) -> None:
+        for name in _names(session):
+            if self._held.get(name) is session:
+                del self._held[name]
 
     def _serves(self, session: Session) -> bool:
         return all(self._serving.get(name) is session for name in _names(session))

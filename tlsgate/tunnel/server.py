@@ -1,10 +1,10 @@
 """The gateway's side of reverse tunnels: agents come in, clients go out to them.
 
 1. `door` takes an agent's connection; `tunnel.door` reads its HELLO.
-2. A control connection becomes a session, which serves from then on in place of an older one
-   of the same agent; a stream goes to the pool of its session.
+2. A control connection becomes a session, which serves in place of an older one of the same
+   agent once it has answered to a ping; a stream goes to the pool of its session.
 3. `reach` is a client's way to what an agent offers.
-4. `move` and `drain` ask agents to dial anew; `refresh` tells them what has changed.
+4. `moves` and `drain` ask agents to dial anew; `refresh` tells them what has changed.
 
 Nothing here decides who may reach what: the protocol has, before it asks, and the agent will.
 """
@@ -35,13 +35,12 @@ from tlsgate.tunnel.agents import Agents
 from tlsgate.tunnel.budget import Budget
 from tlsgate.tunnel.door import Door
 from tlsgate.tunnel.held import HeldStream, MakeStream
+from tlsgate.tunnel.moves import Moves
 from tlsgate.tunnel.passage import Passage
 from tlsgate.tunnel.rights import ROUTE, check_offers
 from tlsgate.tunnel.session import Origin, Session
 from tlsgate.tunnel.words import first_words, refusal
 
-#: Agents that are asked to move in one second: each dials anew.
-_MOVES: Final = 50
 #: The periods of pings after which the kernel gives a control connection up. Pings have found
 #: out by then, after four at most, and ended busy streams, too; the kernel would not.
 _GIVE_UP_PINGS: Final = 6
@@ -116,11 +115,8 @@ class Tunnels:
         self._facts = facts
         self._told = facts()
         self._make_stream = make_stream
-        self._clock = clock
         self._name_session = name_session
-        self._moving: list[Session] = []
-        self._why = ""
-        self._move_call: Any = None
+        self.moves = Moves(self.agents, clock, self._changed)
 
     # -- `ITunnels` --
 
@@ -193,10 +189,11 @@ class Tunnels:
         )
         wire.write(self.welcome(session.id))
         self._give_up_after(wire)
-        for older in self.agents.add(session):
+        self.moves.came(session)
+        for older in self.agents.hold(session):
             older.drain()
         session.start()
-        self.changed()
+        self._look()
         return session
 
     def session_of(self, hello: AgentHello, claims: Claims) -> Session:
@@ -251,13 +248,26 @@ class Tunnels:
 
     def rests(self, session: Session) -> None:
         """See `session.Owner`."""
-        self.agents.rest(session)
-        self.changed()
+        for older in self.agents.rest(session):
+            older.drain()
+        self._look()
+
+    def proved(self, session: Session) -> None:
+        """See `session.Owner`."""
+        if self.agents.held(session):
+            for older in self.agents.add(session):
+                older.drain()
+            self._look()
+
+    def unmoved(self, session: Session) -> None:
+        """See `session.Owner`."""
+        self.moves.look()
 
     def gone(self, session: Session) -> None:
         """See `session.Owner`."""
-        self.agents.remove(session)
-        self.changed()
+        for older in self.agents.remove(session):
+            older.drain()
+        self._look()
 
     # -- the gateway's own wishes --
 
@@ -271,13 +281,6 @@ class Tunnels:
             if before.ping_seconds != self._told.ping_seconds:
                 session.paced()
 
-    def move(self, why: str) -> None:
-        """Ask every agent to ask for the way and dial anew, some each second."""
-        self._why = why
-        self._moving = [*self.agents]
-        if self._move_call is None:
-            self._move_some()
-
     def drain(self, why: str) -> None:
         """Tell every agent at once that this process stops."""
         self.stop()
@@ -286,10 +289,7 @@ class Tunnels:
 
     def stop(self) -> None:
         """Ask nobody to move any more."""
-        self._moving = []
-        if self._move_call is not None:
-            self._move_call.cancel()
-            self._move_call = None
+        self.moves.stop()
 
     def sessions(self) -> list[dict[str, Any]]:
         """Who has a control connection, as JSON types; see POST /v1/gateway/agents."""
@@ -305,19 +305,19 @@ class Tunnels:
                 "worker": self._told.worker,
                 "since": one.origin.since,
                 "streams": one.pool.idle + len(one.pool.busy),
+                **self.moves.told(one),
             }
             for one in self.agents
         ]
 
     # -- inside --
 
-    def _move_some(self) -> None:
-        self._move_call = None
-        now, self._moving = self._moving[:_MOVES], self._moving[_MOVES:]
-        for session in now:
-            session.move(self._why)
-        if self._moving:
-            self._move_call = self._clock.callLater(1.0, self._move_some)
+    def _changed(self) -> None:
+        self.changed()
+
+    def _look(self) -> None:
+        self.moves.look()
+        self.changed()
 
     def _checked(self, context: IRouteContext) -> Identity:
         identity, cluster = context.identity, context.cluster

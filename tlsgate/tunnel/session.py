@@ -30,6 +30,7 @@ from tlsgate.core.greetings import (
     Reconnect,
     Retire,
     Said,
+    Unmoved,
     read_said,
 )
 from tlsgate.core.offers import Offer
@@ -50,6 +51,12 @@ class Owner(Protocol):
 
     def rests(self, session: Session) -> None:
         """The session serves nobody new."""
+
+    def proved(self, session: Session) -> None:
+        """The agent has answered to its first ping here."""
+
+    def unmoved(self, session: Session) -> None:
+        """The agent cannot dial anew as it was asked to: see `Session.why_here`."""
 
     def gone(self, session: Session) -> None:
         """The session is over."""
@@ -115,6 +122,11 @@ class Session:
         self.offers = hello.offers
         self.origin = origin
         self.draining = False
+        #: Whether the agent has answered to a ping; who is newer serves from then on.
+        self.proved = False
+        #: Why the agent has not moved, as it says, and how often it has said that it cannot.
+        self.why_here = ""
+        self.tries = 0
         #: Why it ended, once it has.
         self.cause = ""
         self._owner = owner
@@ -127,6 +139,7 @@ class Session:
         self._frames = 0
         self._over = False
         self.slot = 0
+        self.order = 0  #: among all sessions of the gateway; see `moves`
         self.pool = Pool(
             hello.agent, spares=spares, most=most, ask=self._open, wheel=wheel, now=now
         )
@@ -162,6 +175,9 @@ class Session:
         elif heard.kind is FrameKind.PONG:
             if heard.body == self._newest():
                 self._link.answered()
+                if not self.proved:
+                    self.proved = True
+                    self._owner.proved(self)
         elif heard.kind is FrameKind.CONTROL:
             self._take(read_said(read_message(heard)))
         else:
@@ -176,6 +192,9 @@ class Session:
                 self.pool.retire(count)
             case Drain():
                 self._rest()
+            case Unmoved(why):
+                self.why_here, self.tries = why, self.tries + 1
+                self._owner.unmoved(self)
             case None:
                 pass  # a word of a newer version
             case _:
@@ -196,6 +215,7 @@ class Session:
 
     def move(self, why: str) -> None:
         """Have the agent dial anew; it drains this session itself once it has."""
+        self.why_here, self.tries = "", 0
         self.tell(Reconnect(why))
 
     def paced(self) -> None:

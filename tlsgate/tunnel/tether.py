@@ -26,6 +26,7 @@ from tlsgate.core.greetings import (
     Open,
     Reconnect,
     Said,
+    Unmoved,
     read_said,
 )
 from tlsgate.core.offers import Asked
@@ -86,6 +87,9 @@ class Owner(Protocol):
     def moved(self, tether: Tether, why: str) -> None:
         """The gateway wishes another session in this one's place."""
 
+    def proved(self, tether: Tether) -> None:
+        """The gateway has answered to the first ping: the session works."""
+
     def ended(self, tether: Tether, why: str) -> None:
         """The control connection is gone."""
 
@@ -116,6 +120,8 @@ class Tether:
         self.gateways = hello.gateways
         self.draining = False
         self.over = False
+        #: Whether the gateway has answered to a ping.
+        self.proved = False
         self._spares = hello.spares
         self._seconds = hello.ping_seconds
         self._speaking = speaking
@@ -149,6 +155,10 @@ class Tether:
         """Say what is offered from now on."""
         self._tell(inventory)
 
+    def cannot_move(self, why: str) -> None:
+        """Say that there is no other session yet, and why."""
+        self._tell(Unmoved(why))
+
     def drain(self) -> None:
         """Take nobody new; it ends when nobody is served any more."""
         if not self.draining and not self.over:
@@ -172,6 +182,9 @@ class Tether:
             elif heard.kind == FrameKind.PONG:
                 if heard.body == self._newest():
                     self._link.answered()
+                    if not self.proved:
+                        self.proved = True
+                        self._owner.proved(self)
             else:
                 self._take(read_said(read_message(heard)))
         except BadBytes as error:
