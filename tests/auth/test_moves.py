@@ -66,5 +66,8 @@ class MovesTests(SynchronousTestCase):
                 ("", "away", "no gateway has a tunnel of it"),
             ],
         )
+        judged = moves.agent_rows((told, ROW))
+        self.assertEqual([(one.name, one.state) for one in judged], [("db1", "old")] * 2)
+        self.assertEqual(judged[0].why, "it waits for its turn")
         counts = {"moved": 0, "moving": 0, "old": 1, "cannot": 0, "away": 1, "unknown": 1}
         self.assertEqual(moves.counted(rows), counts)

@@ -14,6 +14,7 @@ from attrs import evolve
 
 from tlsgate.auth.opaque import pack, unpack
 from tlsgate.core.keeping import ABSENT, Put
+from tlsgate.core.migration import AgentRow
 from tlsgate.core.moves import Advice
 from tlsgate.errors import BadBytes, Conflict, StoreFailed
 from tlsgate.interfaces import IStore
@@ -81,6 +82,24 @@ def row_of(found: Mapping[str, Any]) -> dict[str, Any]:
     state = found.get("move", "") if held else "away"
     why = found.get("why", "") if held else "no gateway has a tunnel of it"
     return {**row, "should": found.get("should", ""), "state": state, "why": why}
+
+
+def agent_rows(rows: Iterable[Mapping[str, Any]]) -> list[AgentRow]:
+    """The inventory's rows as a migration is judged by; who has no tunnel is none of them.
+
+    A gateway of an older version does not say how far an agent is: it is as if it had not moved.
+    """
+    return [
+        AgentRow(
+            name=row["name"],
+            gateway=row["gateway"],
+            listener=row.get("listener", ""),
+            transport=row.get("transport", ""),
+            state=row.get("move") or "old",
+            why=row.get("why", ""),
+        )
+        for row in rows
+    ]
 
 
 def counted(rows: Iterable[Mapping[str, Any]]) -> dict[str, int]:

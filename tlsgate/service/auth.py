@@ -19,11 +19,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 import tlsgate
-from tlsgate.auth import networking
+from tlsgate.auth import moves, networking
 from tlsgate.auth.api import Api
 from tlsgate.auth.authorities import Authorities
 from tlsgate.auth.gatewayreports import Reports
 from tlsgate.auth.gateways import Gateways
+from tlsgate.auth.inventory import Inventory
 from tlsgate.auth.invites import Invites
 from tlsgate.auth.issue import Issuer
 from tlsgate.auth.ledger import Ledger
@@ -43,6 +44,7 @@ from tlsgate.config.settings import Settings
 from tlsgate.core.keeping import ABSENT, Put
 from tlsgate.core.names import normal
 from tlsgate.errors import BadName, BadResource, Conflict, StoreFailed
+from tlsgate.interfaces import IStore
 from tlsgate.service.audit import AuditLog
 from tlsgate.service.door import LocalDoor
 from tlsgate.service.trail import Trail
@@ -174,6 +176,9 @@ class AuthService:
         moving.told = self._tell_step
         await moving.start()
         self._followers.append(moving)
+        inventory = Inventory()
+        moving.agents = lambda: moves.agent_rows(inventory.rows(now()))
+        moving.advise = lambda: self._advise(store)
         self.remarks = tuple(remarks)
         self.api = Api(
             Parts(
@@ -194,6 +199,7 @@ class AuthService:
                     *self._settings().auth.public,
                 ),
                 gateways=gateways,
+                inventory=inventory,
                 ledger=ledger,
                 reports=reports,
                 migration=moving,
@@ -206,6 +212,10 @@ class AuthService:
             )
         )
         return self.api
+
+    async def _advise(self, store: IStore) -> None:
+        """Have all agents go where the mode wants them, those that could not before too."""
+        await moves.advise(store, percent=100, labels={})
 
     async def _static_tokens(self, settings: Settings) -> Sequence[StaticToken]:
         """The join tokens of the configuration file, and of the files that it names.
