@@ -23,6 +23,7 @@ COMMANDS = (
     "db",
     "apps",
     "inventory",
+    "ledger",
     "get",
     "create",
     "edit",
