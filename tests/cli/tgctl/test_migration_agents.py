@@ -52,7 +52,7 @@ class AgentsTests(SynchronousTestCase):
         return CliRunner().invoke(command, words, obj=call, env=env)
 
     def test_list(self) -> None:
-        """Each with its place, and the counts; 3: somebody is not there yet."""
+        """Each with its place, and the counts; 3: somebody cannot move."""
         stays = agent("b", listener="tunnel", state="cannot", why="port 443 is shut")
         away = agent("c", gateway=None, worker="", listener="", transport="", state="away")
         ran = self.run_with(told(agent("a", worker=""), stays, away, agent("d", state="")))
@@ -69,6 +69,12 @@ class AgentsTests(SynchronousTestCase):
             ],
         )
         self.assertEqual(ran.exit_code, 3)
+
+    def test_not_yet(self) -> None:
+        """4: somebody has not moved yet, or a gateway does not say."""
+        for state in ("old", "moving", ""):
+            ran = self.run_with(told(agent("a"), agent("b", state=state)))
+            self.assertEqual(ran.exit_code, 4)
 
     def test_all_there(self) -> None:
         """Then it is done; an agent that has no tunnel at all is no obstacle."""

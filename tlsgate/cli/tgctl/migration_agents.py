@@ -14,7 +14,7 @@ from tlsgate.errors import BadAsk
 
 _PATH = "/v1/migration/agents"
 #: What is not as it should be yet.
-_OPEN = ("old", "moving", "cannot", "unknown")
+_OPEN = ("old", "moving", "unknown")
 
 
 def _gateway(row: Mapping[str, Any]) -> str:
@@ -52,7 +52,7 @@ def command(
     that cannot move stays where it is, is named, and holds all others back until it can, or
     until one of these options is given again.
 
-    Exit code 0: all are where they should be; 3: some are not.
+    Exit code 0: all are where they should be; 3: one cannot move; 4: some have not yet.
     """
     if every and (percent is not None or labels is not None or pause):
         raise BadAsk("--all is for itself: it moves every agent")
@@ -63,8 +63,15 @@ def command(
         api.ask("POST", _PATH, body={"percent": percent, "labels": labels, "paused": pause})
     told = api.ask("GET", _PATH)
     call.show(told, lambda _: _text(told))
-    if any(told["counts"].get(state) for state in _OPEN):
+    counts = told["counts"]
+    if counts.get("cannot"):
         click.get_current_context().exit(3)
+    if any(counts.get(state) for state in _OPEN):
+        click.get_current_context().exit(4)
+
+
+#: As `tgctl migration` has it among its commands.
+agents = command
 
 
 def _text(told: Mapping[str, Any]) -> str:
