@@ -1,4 +1,9 @@
-"""Applications in real headless Chromium: login, launch, WebSockets, logout, and who may not."""
+"""Applications in real headless Chromium: login, launch, WebSockets, logout, and who may not.
+
+The gateway has two workers: a browser's connections meet now this one, now that, and none has
+the session of the other but by the auth service. All of it is in one file, a long one, since one
+gateway and one Jupyter server are started for it.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ from tests.support.agent import AgentCase
 from tests.support.browser import Chromium, ForeignSite, Tab
 from tests.support.certs import pki
 from tests.support.child import PATIENCE_SECONDS, until
-from tests.support.cluster import User
+from tests.support.cluster import Holder, User
 from tests.support.harness import CLIENT_SECONDS
 from tests.support.jupyter import Jupyter
 from tests.support.servers import Nginx
@@ -70,7 +75,7 @@ class House:
         self.jupyter = case.serve(Jupyter())
         pair = pki().keypair("server")
         keypairs = [{"cert_file": str(pair.cert_file), "key_file": str(pair.key_file)}]
-        self.gate = case.cluster(proxy={"https_keypairs": keypairs})
+        self.gate = case.cluster(proxy={"https_keypairs": keypairs, "workers": 2})
         self.gate.admin(
             "PUT",
             "/v1/resources/role/reader",
@@ -126,12 +131,19 @@ class LauncherCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = house()
 
-    def chromium(self, **others: int) -> Chromium:
-        """A browser that believes the gate's certificate, and finds all names below its own."""
+    def chromium(self, own: Holder | None = None, **others: int) -> Chromium:
+        """A browser that believes the gate's certificate, and finds all names below its own.
+
+        Args:
+            own: whose certificate it has, and shows where it is asked.
+            others: more names ("_" for "."), and their ports.
+        """
         port = self.house.gate.port()
         hosts = {name.replace("_", "."): at for name, at in others.items()}
         browser = Chromium(
-            {**hosts, "gw.test": port, "*.gw.test": port}, trust=pki().file("ca.pem")
+            {**hosts, "gw.test": port, "*.gw.test": port},
+            trust=pki().file("ca.pem"),
+            own=None if own is None else (own.cert, own.key),
         )
         self.addCleanup(browser.stop)
         return browser
@@ -351,6 +363,36 @@ class TheftTests(LauncherCase):
         status, headers, body = self.get("files.gw.test", "/", Accept="application/json")
         self.assertEqual((status, headers["content-type"]), (401, "application/json"))
         self.assertIn("tgsh apps login files", json.loads(body)["error"]["message"])
+
+
+class CertificateTests(LauncherCase):
+    """A browser that has a certificate of the cluster."""
+
+    def test_shown_to_applications(self) -> None:
+        """It opens applications without a login, WebSockets too, and not those that roles shut."""
+        user = self.house.user()
+        tab = self.chromium(self.house.case.sign(self.house.gate, user.name)).tab()
+        tab.go("https://files.gw.test/who")
+        self.assertEqual(tab.text, "cookies:")
+        tab.go("https://jupyter.gw.test/nothing")
+        self.assertIn("404", tab.text)
+        made = tab.js("fetch('/api/terminals', {method: 'POST'}).then((said) => said.status)")
+        self.assertEqual((made, tab.js(SOCKET)), (200, "42tada"))
+        reader = self.house.user("reader")
+        tab = self.chromium(self.house.case.sign(self.house.gate, reader.name)).tab()
+        tab.go("https://jupyter.gw.test/api")
+        self.assertIn("may not reach app jupyter: no role of", tab.text)
+        tab.go("https://files.gw.test/hello")
+        self.assertIn("/hello", tab.text)
+
+    def test_not_asked_for_at_the_console(self) -> None:
+        """The console asks for no certificate: who has one logs in there as everybody does."""
+        user = self.house.user()
+        tab = self.chromium(self.house.case.sign(self.house.gate, user.name)).tab()
+        tab.go("https://gw.test/web")
+        self.assertEqual(tab.path, "/web/login")
+        self.log_in(tab, user)
+        self.assertEqual(tab.path, "/web")
 
 
 class BoardTests(LauncherCase):

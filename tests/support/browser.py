@@ -55,12 +55,21 @@ class Chromium:
             nowhere.
         trust: whose certificates it believes, PEM; None: it takes any, and then it never uses a
             connection for a second name, as it does where it believes one.
+        own: certificate and key of its user, PEM, which it shows wherever it is asked for one
+            and that takes it; only with *trust*.
     """
 
-    def __init__(self, hosts: Mapping[str, int], trust: Path | None = None) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, int],
+        trust: Path | None = None,
+        own: tuple[Path, Path] | None = None,
+    ) -> None:
         self.folder = temporary("chromium")
         if trust is not None:
             self._believe(trust)
+        if own is not None:
+            self._be(*own)
         careless = () if trust is not None else ("--ignore-certificate-errors",)
         rules = [f"MAP {name} 127.0.0.1:{port}" for name, port in hosts.items()]
         rules.append("MAP * ~NOTFOUND")
@@ -92,6 +101,23 @@ class Chromium:
         for words in (("-N", "--empty-password"), ("-A", "-t", "C,,", "-n", "ca", "-i", trust)):
             run = (program("certutil", "libnss3-tools"), "-d", f"sql:{store}", *words)
             subprocess.run(run, check=True, timeout=PATIENCE_SECONDS)
+
+    def _be(self, certificate: Path, key: Path) -> None:
+        """Put the user's own certificate beside it, and choose it as a person would click."""
+        both = self.folder / "own.p12"
+        words = ("-export", "-in", certificate, "-inkey", key, "-out", both, "-passout", "pass:x")
+        run = (program("openssl", "openssl"), "pkcs12", *words)
+        subprocess.run(run, check=True, timeout=PATIENCE_SECONDS)
+        store = f"sql:{self.folder / '.pki' / 'nssdb'}"
+        run = (program("pk12util", "libnss3-tools"), "-i", both, "-W", "x", "-K", "", "-d", store)
+        subprocess.run(run, check=True, timeout=PATIENCE_SECONDS, stdout=subprocess.DEVNULL)
+        chosen = {"https://*,*": {"setting": {"filters": [{}]}}}
+        exceptions = {"auto_select_certificate": chosen}
+        preferences = self.folder / "profile" / "Default" / "Preferences"
+        preferences.parent.mkdir(parents=True)
+        preferences.write_text(
+            json.dumps({"profile": {"content_settings": {"exceptions": exceptions}}})
+        )
 
     def stop(self) -> None:
         """End it and remove its profile."""
