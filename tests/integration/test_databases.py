@@ -12,6 +12,7 @@ import json
 import os
 import shlex
 import threading
+from collections import Counter
 from typing import Any
 
 import psycopg
@@ -272,9 +273,33 @@ class DatabaseTests(LocalTests):
         session.close()
 
     def test_rotation(self) -> None:
-        """No session fails in any phase, where the server has had both authorities in time."""
+        """No session fails in any phase, where the server has had both authorities in time.
+
+        Nor does one of those that begin all the while, beside the changes.
+        """
         house = self.house
         where = self.direct()
+        stop, said = threading.Event(), Counter[str]()
+
+        def load() -> None:
+            while not stop.is_set():
+                try:
+                    with psycopg.connect(where, autocommit=True) as one:
+                        one.execute("select 1")
+                    said["served"] += 1
+                except psycopg.Error as error:
+                    said[str(error)] += 1
+
+        threads = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+        for one in threads:
+            one.start()
+
+        def joined() -> None:
+            stop.set()
+            for one in threads:
+                one.join(PATIENCE_SECONDS)
+
+        self.addCleanup(joined)
         hub = house.case.hub
         file = house.server.folder / house.client_ca.name
         before = hub.admin("GET", "/v1/cas")["cas"]["db"]
@@ -297,6 +322,9 @@ class DatabaseTests(LocalTests):
         house.server.query("select pg_reload_conf()")
         for _ in range(3):
             self.assertEqual(self.says("psql", where, "-Atc", WHO), "alice in app\n")
+        joined()
+        self.assertEqual(set(said), {"served"}, said)
+        self.assertGreater(said["served"], 20)
 
     def test_audited(self) -> None:
         """What a role has watched is in the cluster's trail, with who it was; the rest is not."""

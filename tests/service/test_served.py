@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.service.served`: what an opening may ask for, and how each step ends."""
+"""Tests for `tlsgate.service.served`: what an opening may ask for, and how each step ends.
+
+More than 400 lines: each step is left in each way in which it can be.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from tests.cluster.states import event, lock
 from tests.service.test_requests import TIMEOUTS, RequestsCase
 from tests.tunnel.yard import Agent, Asker, Yard
 from tlsgate.core.offers import Offer
-from tlsgate.errors import HandshakeFailed, TargetUntrusted, TunnelBroken
+from tlsgate.errors import GateError, HandshakeFailed, TargetUntrusted, TunnelBroken
 from tlsgate.net.ends import PlainEnd
 from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
@@ -185,6 +188,57 @@ class OpeningTests(OpeningCase):
             self.turn()
             self.assertEqual(self.requests.served, set())
             self.assertEqual(self.audit.events[-1][0], "agent.end")
+
+    def redial(self) -> None:
+        """Have the target dialled once more."""
+        self.reached: list[Lease] = []
+        self.missed: list[GateError] = []
+        self.arrived.redial(self.reached.append, self.missed.append)
+
+    def test_redialled(self) -> None:
+        """A second dial closes the first socket, and its own is closed like that one."""
+        self.begin()
+        self.redial()
+        self.turn()
+        self.ended(self.target)
+        second, _ = self.listening.accept()
+        self.addCleanup(second.close)
+        second.settimeout(5)
+        ((lease,), missed) = self.reached, self.missed
+        self.assertEqual(missed, [])
+        self.arrived.accept()
+        self.arrived.give_up(b"no", HandshakeFailed("no"))
+        self.ended(second)
+        self.assertFalse(lease.open)
+
+    def test_redialled_in_vain(self) -> None:
+        """It is told that nobody is there, and what stops the opening stops the dial."""
+        self.begin()
+        self.listening.close()
+        self.redial()
+        self.turn()
+        reasons = [one.reason for one in self.missed]
+        self.assertEqual((self.reached, reasons), ([], ["target_refused"]))
+        self.arrived.refuse(self.missed[0])
+        self.assertEqual(self.requests.served, set())
+        self.redial()  # it is over
+        self.assertEqual((self.reached, self.missed), ([], []))
+
+    def test_redialled_for_nobody(self) -> None:
+        """Who gives up, or goes, while it is dialled hears no more of it."""
+        self.begin()
+        self.arrived.accept()
+        self.redial()
+        self.arrived.give_up(b"no", HandshakeFailed("no"))
+        self.turn()
+        self.assertEqual((self.reached, self.missed), ([], []))
+        self.listening.accept()[0].close()
+        self.begin()
+        self.redial()
+        self.lock()
+        self.assertEqual(self.stopped, 1)
+        self.turn()
+        self.assertEqual((self.reached, self.missed), ([], []))
 
     def test_cut_before_it_is_accepted(self) -> None:
         """A lock stops the opening, and the client hears of it."""

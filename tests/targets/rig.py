@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -58,6 +58,10 @@ class FakeServing:
     def give_up(self, words: bytes, error: GateError) -> None:
         """See `Arrived`."""
         self.said.append(("give_up", words, error))
+
+    def redial(self, reached: Callable[[Lease], None], missed: Callable[[GateError], None]) -> None:
+        """See `Arrived`."""
+        self.said.append(("redial", reached, missed))
 
     def emit(self, event: str, fields: Mapping[str, object]) -> None:
         """See `Arrived`."""

@@ -1,4 +1,7 @@
-"""Tests for `tlsgate.targets.postgres` and `tlsgate.targets.pgstart`."""
+"""Tests for `tlsgate.targets.postgres` and `tlsgate.targets.pgstart`.
+
+More than 400 lines, since a session and its cancelling are of one opening, and of one server.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from tests.targets.rig import TIMEOUTS
 from tlsgate.config.settings import OfferSettings, TargetTls
 from tlsgate.core.access import Decision
 from tlsgate.core.wire.pgmessages import Key, Message, Startup, cancel_request, read_error
+from tlsgate.errors import TargetRefused
 from tlsgate.targets import openings, pgstart
 from tlsgate.targets.postgres import Postgres
 
@@ -188,6 +192,80 @@ class PostgresTests(OpenedCase):
         self.begin()
         self.carried()
         self.assertEqual(len(self.door.asked), 2)
+
+    def redialled(self) -> None:
+        """The target is dialled once more, and is there."""
+        what, reached, _ = self.serving.said.pop()
+        self.assertEqual(what, "redial")
+        lease, self.target = self.lent()
+        self.target.setblocking(False)
+        reached(lease)
+
+    def test_rotated_server(self) -> None:
+        """A server whose authority is another one by now is dialled once more, and believed."""
+        self.begin()
+        self.carried()
+        self.again()
+        self.begin()
+        self.secured("mallory")
+        self.redialled()
+        self.assertEqual(self.carried()[0], "carry")
+        self.assertEqual(len(self.door.asked), 2)
+        # Once, and not again with what was just issued.
+        self.again()
+        self.begin()
+        self.secured("mallory")
+        self.redialled()
+        self.secured("mallory")
+        self.assertIn("not trusted", self.refused())
+
+    def rejected(self) -> None:
+        """Be a server that believes no certificate, and says so when the client was accepted."""
+        self.secured()
+        self.target.send(b"\x15\x03\x03\x00\x02\x02\x30")
+        self.turn()
+
+    def test_rotated_client(self) -> None:
+        """A server that believes another authority by now is shown another certificate.
+
+        Whatever the client has said is said again.
+        """
+        self.begin()
+        self.carried()
+        for early in (False, True):
+            self.again()
+            self.begin()
+            if early:
+                self.secured()
+                self.client.send(packet())
+                self.turn()
+                self.target.send(b"\x15\x03\x03\x00\x02\x02\x30")
+                self.turn()
+            else:
+                self.rejected()
+            self.redialled()
+            self.assertEqual(self.serving.said, [("accept",)])
+            server = self.secured()
+            if not early:
+                self.client.send(packet())
+            self.assertEqual(self.read(server), packet())
+            server.send(SETTLED + SERVER_KEY + READY)
+            self.turn()
+            self.assertEqual([said[0] for said in self.serving.said], ["accept", "carry"])
+
+    def test_rotated_in_vain(self) -> None:
+        """Who was accepted before a second dial reads why that failed."""
+        self.begin()
+        self.carried()
+        self.again()
+        self.begin()
+        self.rejected()
+        _, _, missed = self.serving.said.pop()
+        self.client.send(packet())
+        self.turn()
+        missed(TargetRefused("db.internal:5432", "nobody is there"))
+        self.assertEqual(self.words()[0], "08006")
+        self.assertEqual(self.means.wheel.waiting(), 0)
 
     def test_server_ends(self) -> None:
         """A server that ends while it is expected to speak is told of."""

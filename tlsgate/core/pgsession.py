@@ -251,10 +251,15 @@ def _refuse(link: Beginning, core: _Core, error: GateError) -> None:
     core.effects.refuse(error)
 
 
+def last_words(error: GateError) -> bytes:
+    """Say *error* as the server would."""
+    return error_response(_SQLSTATES.get(error.reason, _OTHERS), str(error))
+
+
 def _give_up(link: Beginning, core: _Core, error: GateError) -> None:
     words = core.outbox
     if not isinstance(error, TargetSaid):
-        words += error_response(_SQLSTATES.get(error.reason, _OTHERS), str(error))
+        words += last_words(error)
     core.effects.give_up(words, error)
 
 

@@ -287,8 +287,8 @@ class Gateway:
                 self._end(one, cause)
 
     def close_all(self, cause: str = "stopped") -> None:
-        """End every connection now."""
-        for one in list(self._live.values()):
+        """End every connection now; an agent's after those that are carried through it."""
+        for one in sorted(self._live.values(), key=lambda one: one.pair is None):
             self._end(one, cause)
 
     def _end(self, one: Connection, cause: str) -> None:

@@ -47,12 +47,17 @@ class Watch(Protocol):
         """The relay has ended; nothing more comes."""
 
 
+#: Takes the target's socket.
+Redialled = Callable[[Lease], None]
+
+
 class Serving(Protocol):
     """What an `Arrived` asks of who has made it; see there."""
 
     def accept(self) -> End: ...
     def refuse(self, error: GateError) -> None: ...
     def give_up(self, words: bytes, error: GateError) -> None: ...
+    def redial(self, reached: Redialled, missed: Callable[[GateError], None]) -> None: ...
     def emit(self, event: str, fields: Mapping[str, object]) -> None: ...
     def carry(
         self, client: End, target: End, to_client: bytes, to_target: bytes, watch: Watch | None
@@ -126,6 +131,13 @@ class Arrived:
         The target is closed at once; the client gets the words whole, however slow it is.
         """
         self._serving.give_up(words, error)
+
+    def redial(self, reached: Redialled, missed: Callable[[GateError], None]) -> None:
+        """Close the target's socket, and dial the same address once more.
+
+        What stops the opening ends this as well; then neither is called.
+        """
+        self._serving.redial(reached, missed)
 
     def emit(self, event: str, fields: Mapping[str, object]) -> None:
         """Record *event*; who it is about and which target stand beside *fields*."""

@@ -93,6 +93,10 @@ class Passports:
         #: What is on its way at a change of authorities is not remembered.
         self._round = 0
 
+    def knows(self, whose: Whose) -> bool:
+        """Whether there is one from before; it may be of an authority that is no more."""
+        return whose in self._known
+
     def forget(self, whose: Whose) -> None:
         """It was of no use: ask again next time."""
         self._known.pop(whose, None)

@@ -2,10 +2,13 @@
 
 1. A certificate for the database user is there, or is fetched (`dbcerts`).
 2. The machine decides what is said to whom; this writes and reads it, and makes TLS.
-3. The relay begins at the server's ReadyForQuery; where a role wants it, `core.pgaudit` reads
+3. Where it is not believed, or the server is not, with a certificate of before, it begins once
+   more with a new one: the authorities may be changing just then.
+4. The relay begins at the server's ReadyForQuery; where a role wants it, `core.pgaudit` reads
    the queries beside it.
 
-All of it has one deadline (S46).
+All of it has one deadline (S46). More than 400 lines: each method is a step of one start-up, and
+half of them are what the machine asks for.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from tlsgate.errors import (
     TunnelBroken,
 )
 from tlsgate.net.ends import End, PlainEnd, SecureEnd
+from tlsgate.net.lease import Lease
 from tlsgate.net.poller import READ, WRITE
 from tlsgate.targets.base import Arrived
 from tlsgate.targets.dbcerts import Passport, Passports
@@ -60,7 +64,8 @@ class Start:
         self.database = details.get("db_name", "")
         self.key = key_of(details.get("key", ""))
         self.where = host_port(arrived.host, arrived.port)
-        self.machine = pgsession.beginning(self, self.user, self.database, self.where, self.key)
+        self.lease = arrived.lease
+        self.machine = self._machine()
         self.tls = arrived.settings.tls or TargetTls()
         self.over = False
         self.slot = 0
@@ -69,11 +74,20 @@ class Start:
         self._session: Session | None = None
         self._target: End = PlainEnd(arrived.lease)
         self._client: End | None = None
+        #: What the client has said, until the server has said anything under TLS.
+        self._said: bytes | None = b""
+        #: Whether a certificate of before is used, and so another one may do.
+        self._older = False
+        self._unbelieved = False  #: the server has ended TLS, as who believes nothing of ours
+        self._hears = False  #: the client
         self._out = b""
         self._held: Held | None = None
         self._last: tuple[Query | None, Mapping[str, object]] = (None, {})
         #: The handshake, or what is read, waits until the socket takes bytes.
         self._blocked = False
+
+    def _machine(self) -> pgsession.Beginning:
+        return pgsession.beginning(self, self.user, self.database, self.where, self.key)
 
     @property
     def _whose(self) -> tuple[str, str]:
@@ -87,6 +101,11 @@ class Start:
             arrived.refuse(TargetDenied(arrived.asked.user, f"db {arrived.asked.name}", why))
             return
         arrived.means.wheel.arm(self, arrived.timeouts.opening_seconds)
+        self._older = self.passports.knows(self._whose)
+        self._get()
+
+    def _get(self) -> None:
+        arrived = self.arrived
         getting = Deferred.fromCoroutine(self.passports.get(arrived, self.user))
         getting.addCallback(self._got).addErrback(self._missed)
 
@@ -116,7 +135,7 @@ class Start:
         if self.over:
             return
         self._passport = passport
-        self.arrived.lease.on_ready = self._ready
+        self.lease.on_ready = self._ready
         self.machine.begun()
         self._attend()
 
@@ -141,14 +160,46 @@ class Start:
                 if not self.over:
                     self._read_server()
         except GateError as error:
-            self.machine.failed(error)
+            self._fail(error)
         self._attend()
+
+    def _fail(self, error: GateError) -> None:
+        """Begin anew where another certificate may do, or end it."""
+        if not self._older or self._said is None or self._trusted(error):
+            self.machine.failed(error)
+            return
+        # The authorities may be changing: the server has another one than this certificate is
+        # of. Nothing of the server's was believed or told, and it has heard no query.
+        self._older = False
+        self.machine.stopped()
+        self.machine = self._machine()
+        self._shaking = self._session = self._passport = None
+        self._out, self._blocked = b"", False
+        self._hear(False)
+        self.lease.abort()
+        self.arrived.redial(self._redialled, self.machine.failed)
+
+    def _trusted(self, error: GateError) -> bool:
+        """Whether *error* is about something else than who believes whom."""
+        return not (self._unbelieved or isinstance(error, TargetUntrusted))
+
+    def _redialled(self, lease: Lease) -> None:
+        self.lease, self._target = lease, PlainEnd(lease)
+        self._get()
+
+    def _hear(self, is_on: bool) -> None:
+        """Read the client, or later."""
+        self._hears = is_on
+        if self._client is not None:
+            self._client.lease.want(READ if is_on else 0)
 
     def _read_server(self) -> None:
         target, slab = self._target, self.arrived.means.slab
         while not self.over and self._shaking is None:
             count = target.fill(slab, RECORD)
             if count > 0:
+                if self._session is not None:
+                    self._said = None
                 self.machine.server_said(bytes(slab.view[:count]))
                 if not target.pending():
                     return
@@ -165,6 +216,7 @@ class Start:
         if outcome == BROKEN:
             self.passports.forget(self._whose)
             why = "it breaks off TLS; does its ssl_ca_file have the cluster's database authority?"
+            self._unbelieved = True
             return TargetRefused(self.where, why)
         return TargetRefused(self.where, "it has ended the connection")
 
@@ -189,7 +241,7 @@ class Start:
             raise
         self._shaking = None
         self._session = shaking.session()
-        self._target = SecureEnd(self.arrived.lease, self._session)
+        self._target = SecureEnd(self.lease, self._session)
         self.machine.secured()
 
     @property
@@ -205,7 +257,7 @@ class Start:
         while self._out:
             if self._session is None:
                 try:
-                    count = self.arrived.lease.socket.send(self._out)
+                    count = self.lease.socket.send(self._out)
                 except BlockingIOError:
                     return
                 except OSError:
@@ -220,12 +272,12 @@ class Start:
 
     def _attend(self) -> None:
         """Be woken for what is waited for at the server's socket."""
-        if self.over:
+        if self.over or self._passport is None:
             return
         if self._blocked and not self._out:
-            self.arrived.lease.want(WRITE)
+            self.lease.want(WRITE)
         else:
-            self.arrived.lease.want(READ | WRITE if self._out else READ)
+            self.lease.want(READ | WRITE if self._out else READ)
 
     # -- the client --
 
@@ -235,14 +287,17 @@ class Start:
         assert client is not None
         count = client.fill(slab, RECORD)
         if count > 0:
-            self.machine.client_said(bytes(slab.view[:count]))
+            some = bytes(slab.view[:count])
+            if self._said is not None:
+                self._said += some
+            self.machine.client_said(some)
             self._attend()
         elif count == BLOCKED:
             client.lease.want(WRITE)
             return
         elif count != AGAIN:
             self.machine.failed(TunnelBroken("the client has gone"))
-        if not self.over:
+        if not self.over and self._hears:
             client.lease.want(READ)
 
     # -- effects of the machine --
@@ -253,21 +308,25 @@ class Start:
         try:
             self._flush()
         except GateError as error:
-            self.machine.failed(error)
+            self._fail(error)
 
     def secure(self) -> None:
         """See `pgsession.Effects`."""
         assert self._passport is not None
         try:
             context = self._passport.context(self.tls, _ALPN)
-            lease = self.arrived.lease
-            self._shaking = Handshake.dial(context, lease.socket, self._name, self.where)
+            self._shaking = Handshake.dial(context, self.lease.socket, self._name, self.where)
             self._shake()
         except GateError as error:
-            self.machine.failed(error)
+            self._fail(error)
 
     def accept(self) -> None:
         """See `pgsession.Effects`."""
+        if self._client is not None:
+            self._hear(True)
+            if self._said:
+                self.machine.client_said(self._said)
+            return
         try:
             client = self._client = self.arrived.accept()
         except TunnelBroken as error:
@@ -276,10 +335,13 @@ class Start:
             self.arrived.refuse(error)
             return
         client.lease.on_ready = self._client_ready
-        client.lease.want(READ)
+        self._hear(True)
 
     def refuse(self, error: GateError) -> None:
-        """See `pgsession.Effects`."""
+        """See `pgsession.Effects`; who was accepted before a second dial reads why."""
+        if self._client is not None:
+            self.give_up(pgsession.last_words(error), error)
+            return
         self.end()
         self.arrived.refuse(error)
 
@@ -293,7 +355,7 @@ class Start:
         """See `pgsession.Effects`."""
         if not self.key or self._held is not None:
             return
-        asked, sock = self.arrived.asked, self.arrived.lease.socket
+        asked, sock = self.arrived.asked, self.lease.socket
         self._held = Held(asked.user, asked.name, self.user, sock.getpeername(), key)
         self.keys.put(self.key.hex(), self._held)
 
@@ -302,7 +364,7 @@ class Start:
         self.end()
         client, arrived = self._client, self.arrived
         assert client is not None
-        target = SecureEnd(arrived.lease, self.secured)
+        target = SecureEnd(self.lease, self.secured)
         read = Audit(self._query).to_target if arrived.decision.audit_queries else None
         arrived.carry(client, target, to_client=to_client, watch=_Watch(self._forget, read))
 

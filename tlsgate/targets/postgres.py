@@ -52,7 +52,7 @@ class _Cancelling(Start):
         """See `Start`."""
         if self._meant is None:
             return "no session of theirs has this key"
-        if self._meant.address != self.arrived.lease.socket.getpeername():
+        if self._meant.address != self.lease.socket.getpeername():
             return "its server is not the one that is dialled by this name now"
         return ""
 
@@ -73,4 +73,4 @@ class _Cancelling(Start):
             self.machine.stopped()
             self.end()
             # The server ends the connection when it has done so, and the client waits for it.
-            self.arrived.carry(client, SecureEnd(self.arrived.lease, self.secured))
+            self.arrived.carry(client, SecureEnd(self.lease, self.secured))
