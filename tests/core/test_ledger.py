@@ -14,6 +14,7 @@ from tlsgate.core.ledger import (
     Row,
     Use,
     Wish,
+    program_of,
     read_row,
     told,
     version_of,
@@ -47,6 +48,21 @@ class WordTests(SynchronousTestCase):
         """A version is one short line, whatever the client has said."""
         self.assertEqual(version_of(" tgsh/1.0\r\n\x1b[31m"), "tgsh/1.0[31m")
         self.assertEqual(version_of("x" * 99), "x" * 64)
+
+    def test_program(self) -> None:
+        """A program is its first word; of a browser the one that is its own."""
+        chrome = (
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML) Chrome/126.0 Safari/537.36"
+        )
+        for said, want in (
+            ("tgsh/1.0.0 (linux)", "tgsh/1.0.0"),
+            ("curl/8.5.0", "curl/8.5.0"),
+            ("", ""),
+            (chrome, "Chrome/126.0"),
+            (f"{chrome} Edg/126.1", "Edg/126.1"),
+            ("Mozilla/5.0 (compatible)", "Mozilla/5.0"),
+        ):
+            self.assertEqual(program_of(said), want)
 
     def test_json(self) -> None:
         """A row comes back as it was; anything else is refused."""

@@ -37,6 +37,9 @@ Transport = Literal["raw", "tls-alpn", "tls", "upgraded", "plain-ssh"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
 
+#: How browsers name themselves, from those that name others too to those that do not.
+_BROWSERS: Final = ("Edg/", "OPR/", "Firefox/", "HeadlessChrome/", "Chrome/", "Safari/")
+
 
 @frozen(order=True)
 class Use:
@@ -93,6 +96,22 @@ def who(identity: Identity | None, address: str) -> tuple[Kind, str]:
 def version_of(said: str) -> str:
     """What a client says of itself, as a row has it: printable, and of bounded length."""
     return "".join(one for one in said if one.isprintable()).strip()[:VERSION_CHARACTERS]
+
+
+def program_of(user_agent: str) -> str:
+    """The program that a User-Agent header names, with its version.
+
+    Browsers name half a dozen others beside themselves (RFC 9110 section 10.1.5): the newest
+    name that is theirs alone counts.
+    """
+    words = user_agent[:512].split()
+    if not words or not words[0].startswith("Mozilla/"):
+        return words[0] if words else ""
+    for name in _BROWSERS:
+        for word in words:
+            if word.startswith(name):
+                return word
+    return words[0]
 
 
 def told(row: Row) -> dict[str, Any]:

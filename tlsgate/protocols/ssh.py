@@ -147,6 +147,7 @@ class ConnectOnce(Protocol):
         self._over()
         context = self._context
         wanted = f"node/{asked.host}"
+        context.came_by(asked.program)
         try:
             if context.identity is None:
                 raise NotServed("ssh", "it needs the certificate of a user")

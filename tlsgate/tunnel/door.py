@@ -102,6 +102,8 @@ class Door(Protocol):
             assert claims is not None
             check_hello(claims, hello)
             self._hello = hello
+            if self._context is not None:
+                self._context.came_by(f"tlsgate/{hello.version}")
             self._tunnels.wheel.drop(self._deadline)
             if hello.kind == "stream":
                 self._stream(hello)

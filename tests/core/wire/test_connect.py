@@ -95,3 +95,10 @@ class RefusedTests(SynchronousTestCase):
             b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain; charset=utf-8\r\n"
             b"Content-Length: 10\r\nConnection: close\r\n\r\nno n\xc3\xb6de?\n",
         )
+
+    def test_program(self) -> None:
+        """What the client calls itself is kept; a request without it is the same request."""
+        whole = b"CONNECT db1:22 HTTP/1.1\r\nUser-Agent: tgsh/1.0.0\r\n\r\n"
+        asked = read_connect(whole)
+        assert isinstance(asked, Connect)
+        self.assertEqual((asked.program, asked), ("tgsh/1.0.0", Connect("db1", 22, len(whole))))

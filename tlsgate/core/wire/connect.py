@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tlsgate.core.outcome import More
 from tlsgate.errors import BadBytes
@@ -33,11 +33,13 @@ class Connect:
         host: as it was written; an IPv6 address without its brackets.
         port: 1 to 65535.
         length: of the request; what comes behind is the target's.
+        program: what the client calls itself.
     """
 
     host: str
     port: int
     length: int
+    program: str = field(default="", eq=False)
 
 
 def read_connect(head: bytes) -> Connect | More:
@@ -60,13 +62,16 @@ def read_connect(head: bytes) -> Connect | More:
     host, port = found[1].decode("ascii").strip("[]"), int(found[2])
     if len(host) > _HOST_LIMIT or not 0 < port < 65536:
         raise _bad("no such host and port")
-    for field in fields:
-        name = _FIELD.fullmatch(field)
+    program = ""
+    for one in fields:
+        name = _FIELD.fullmatch(one)
         if name is None:
             raise _bad("a header field is none")
+        if name[1].lower() == b"user-agent":
+            program = one.partition(b":")[2].strip().decode("ascii", "replace")
         if name[1].lower() in (b"content-length", b"transfer-encoding"):
             raise _bad("a body is not taken")
-    return Connect(host, port, end + len(_END))
+    return Connect(host, port, end + len(_END), program)
 
 
 def established(ping_seconds: float | None = None) -> bytes:

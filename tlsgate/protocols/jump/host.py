@@ -82,6 +82,9 @@ class _OneOff(Factory):
     def _log_in(self, transport: JumpTransport) -> Callable[[bytes], None]:
         cluster = self._context.cluster
         assert cluster is not None
+        # "SSH-2.0-OpenSSH_9.2p1 Debian-2" (RFC 4253 section 4.2)
+        banner = transport.otherVersionString.decode("ascii", "replace")
+        self._context.came_by(banner.split("-", 2)[-1])
         self._logins = Logins(transport, cluster, lambda bearer: self._welcome(transport, bearer))
         return self._logins.take
 

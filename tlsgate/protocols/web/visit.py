@@ -35,6 +35,7 @@ from twisted.web._http2 import (  # the only place; `twisted.web.http` hides it 
 from twisted.web.server import Request
 from zope.interface import implementer
 
+from tlsgate.core.ledger import program_of
 from tlsgate.errors import BadBytes
 from tlsgate.interfaces import IRouteContext
 from tlsgate.protocols.web import answers
@@ -73,6 +74,8 @@ class GateRequest(Request):
         self.visit.request_is_whole()
         self.setHeader(b"Server", b"tlsgate")
         context = self.visit.context
+        if said := self.requestHeaders.getRawHeaders(b"user-agent"):
+            context.came_by(program_of(said[0].decode("ascii", "replace")))
         hosts = self.requestHeaders.getRawHeaders(b"host") or []
         try:
             name, self.uri = asked_for(self.uri, hosts, self.clientproto)
