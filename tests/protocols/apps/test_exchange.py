@@ -15,6 +15,8 @@ SWITCH = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Took\r\n\r\n"
+
 
 class DecidingTests(AppsCase):
     """Who gets through."""
@@ -199,6 +201,53 @@ class CarryingTests(AppsCase):
         for piece in (start, b"2;q\r\nh", b"i\r\n", b"0\r\n\r\n"):
             target.says(piece)
         self.assertTrue(client.received.endswith(b"\r\n\r\n1\r\nh\r\n1\r\ni\r\n0\r\n\r\n"))
+
+    def test_trailers(self) -> None:
+        """Fields behind a body pass where the head has named them, or the client takes them."""
+        client = self.client()
+        client.send(
+            PUT.replace(
+                b"Content-Length: 6", b"Transfer-Encoding: chunked\r\nTE: trailers"
+            ).replace(b"\r\n\r\n", b"\r\nConnection: te\r\nTrailer: X-Sum, Host\r\n\r\n")
+            + b"1\r\na\r\n0\r\nX-Sum: 1\r\nHost: evil\r\nX-Tlsgate-User: evil\r\nZ: 1\r\n\r\n"
+        )
+        target = self.reach()
+        got = target.take()
+        self.assertIn(b"trailer: x-sum\r\nconnection: te\r\nte: trailers\r\n", got)
+        self.assertTrue(got.endswith(b"1\r\na\r\n0\r\nx-sum: 1\r\n\r\n"), got)
+        said = CHUNKED + b"2\r\nhi\r\n0\r\nX-Took: 3\r\nSet-Cookie: a=b\r\n\r\n"
+        target.says(said)
+        self.assertIn(b"\r\ntrailer: x-took\r\n", client.received)
+        self.assertTrue(client.received.endswith(b"hi\r\n0\r\nx-took: 3\r\n\r\n"))
+        client.take()
+        client.send(GET)
+        target.says(said)
+        self.assertTrue(client.received.endswith(b"hi\r\n0\r\n\r\n"))
+
+    def test_chunks_refused(self) -> None:
+        """S25: chunks that two could read as two bodies end the connection they came on."""
+        for bad in (b"2\r\nhi\n\r\n", b"0\r\nX: a\n\r\n\r\n", b"1;a\rb\r\n", b"0\r\n\r\nHTTP/1.1"):
+            client = self.client()
+            client.send(GET)
+            target = self.reach()
+            target.says(CHUNKED + bad)
+            self.assertTrue(target.fake.closed, bad)
+            self.assertNotIn(b"\r\n0\r\n", client.received)
+
+    def test_interim(self) -> None:
+        """Early hints pass; what would stay with the client, or is of one hop, does not."""
+        hints = b"HTTP/1.1 103 Early\r\nLink: </a>\r\nSet-Cookie: a=b\r\nConnection: x\r\n\r\n"
+        for version, told in (
+            (b"1.1", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"),
+            (b"1.0", b""),
+        ):
+            client = self.client()
+            client.send(GET.replace(b"1.1", version))
+            target = self.reach()
+            target.says(b"HTTP/1.1 100 Continue\r\n\r\n" + hints)
+            self.assertEqual(client.received, told)
+            target.says(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            self.assertEqual(client.received.count(b" 200 OK"), 1)
 
     def test_slow_target(self) -> None:
         """A target that takes nothing stops the client's body."""

@@ -254,13 +254,32 @@ class Http2Tests(AppsCase):
             self.assertFalse([one for one in self.of(events.DataReceived, number) if one.data])
 
     def test_trailers(self) -> None:
-        """Trailers are no fields: nothing of them reaches the target (S21)."""
-        self.ask(1, end=False)
+        """What the head has named passes behind a body, in our name nothing does (S21)."""
+        self.ask(1, ("trailer", "x-sum"), ("te", "trailers"), end=False)
         target = self.reach()
-        self.conn.send_headers(1, [("x-tlsgate-user", "evil")], end_stream=True)
+        sent = [("x-tlsgate-user", "evil"), ("x-sum", "1"), ("x-else", "2")]
+        self.conn.send_headers(1, sent, end_stream=True)
         self.talk()
-        self.assertTrue(target.got.endswith(b"0\r\n\r\n"))
+        self.assertTrue(target.got.endswith(b"0\r\nx-sum: 1\r\n\r\n"), target.got)
         self.assertNotIn(b"evil", target.got)
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        target.says(b"HTTP/1.1 103 x\r\nLink: </a>\r\n\r\n" + head + b"0\r\nX-Took: 3\r\n\r\n")
+        self.talk()
+        (hints,) = self.of(events.InformationalResponseReceived, 1)
+        self.assertEqual(hints.headers, [(b":status", b"103"), (b"link", b"</a>")])
+        (behind,) = self.of(events.TrailersReceived, 1)
+        self.assertEqual(behind.headers, [(b"x-took", b"3")])
+        self.assertTrue(self.of(events.StreamEnded, 1))
+
+    def test_trailers_behind_a_body(self) -> None:
+        """They come after everything that waits for a window."""
+        self.ask(1, ("te", "trailers"))
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        self.reach().says(head + b"2\r\nhi\r\n0\r\nX-Took: 3\r\n\r\n")
+        self.talk()
+        data = b"".join(one.data for one in self.of(events.DataReceived, 1))
+        (behind,) = self.of(events.TrailersReceived, 1)
+        self.assertEqual((data, behind.headers), (b"hi", [(b"x-took", b"3")]))
 
     def test_no_reader(self) -> None:
         """S32: nothing more is read of a client that takes no answers."""

@@ -20,7 +20,17 @@ from typing import Final
 from attrs import field, frozen
 
 from tlsgate.core.appsession import ours
-from tlsgate.core.http.fields import TOKEN, VALUE, Field, Fields, folded, is_ours, without_hops
+from tlsgate.core.http.chunks import announced
+from tlsgate.core.http.fields import (
+    TOKEN,
+    VALUE,
+    Field,
+    Fields,
+    folded,
+    is_ours,
+    without_hops,
+    words,
+)
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.http.responses import ResponseHead
 from tlsgate.core.templates import expand
@@ -50,6 +60,8 @@ _TARGETS_OWN: Final = frozenset(
 _SHARED: Final = frozenset({b"public", b"private", b"s-maxage", b"proxy-revalidate"})
 _PHRASES: Final = {
     100: b"Continue",
+    102: b"Processing",
+    103: b"Early Hints",
     200: b"OK",
     201: b"Created",
     202: b"Accepted",
@@ -178,14 +190,28 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
     lines += [b"%b: %b\r\n" % one for one in own]
     if head.length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
+        if named := announced(head.fields):
+            lines.append(b"trailer: %b\r\n" % b", ".join(named))
     elif head.length or head.method in (b"POST", b"PUT", b"PATCH"):
         lines.append(b"content-length: %d\r\n" % head.length)
     if head.expects and head.has_body:
         lines.append(b"expect: 100-continue\r\n")
     if head.upgrade:
         lines.append(b"connection: upgrade\r\nupgrade: %b\r\n" % head.upgrade)
+    elif takes_trailers(head):
+        lines.append(b"connection: te\r\nte: trailers\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+def takes_trailers(asked: RequestHead) -> bool:
+    """Whether the client has said that it reads trailer fields (RFC 9110 section 10.1.4)."""
+    return b"trailers" in words(asked.fields, b"te")
+
+
+def interim_fields(answer: ResponseHead) -> list[Field]:
+    """What of an answer before the real one the client gets: hints, and nothing that stays."""
+    return [one for one in _passed(answer) if one[0] not in (b"set-cookie", b"cache-control")]
 
 
 def response_fields(answer: ResponseHead, asked: RequestHead, rules: Rules) -> list[Field]:

@@ -29,7 +29,8 @@ from twisted.python.failure import Failure
 
 from tlsgate.core.access import Decision, Identity
 from tlsgate.core.http import forward
-from tlsgate.core.http.fields import Field
+from tlsgate.core.http.chunks import announced, passing
+from tlsgate.core.http.fields import Field, Fields
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.http.responses import ResponseHead, is_accepted
 from tlsgate.core.offers import Asked, Offer
@@ -75,8 +76,11 @@ class Client(Protocol):
     def pour(self, slab: Slab, count: int) -> int:
         """Send a piece of the answer's body from the slab; gives how many bytes may follow."""
 
-    def end(self) -> None:
-        """The answer is whole."""
+    def interim(self, status: int, fields: list[Field]) -> None:
+        """Send an answer before the real one, such as early hints."""
+
+    def end(self, trailers: Fields = ()) -> None:
+        """The answer is whole; *trailers* stand behind a body of no length."""
 
     def cut(self) -> None:
         """The answer broke off: the client must not take it for whole."""
@@ -108,7 +112,7 @@ class Exchange:
         *("_acting", "_again", "_body_over", "_client", "_head", "_key", "_late"),
         *("_limits", "_link", "_no_body", "_offer", "_over", "_pending", "_reach", "_rules"),
         *("_said", "_session", "_started", "_unwatch", "_visit", "_who", "_wired"),
-        *("_from_read", "_from_written", "answered_status"),
+        *("_from_read", "_from_written", "_trailers", "answered_status"),
     )
 
     def __init__(self, visit: Visit, head: RequestHead, client: Client) -> None:
@@ -133,6 +137,7 @@ class Exchange:
         self._no_body = False
         self._started = False  #: bytes of the body have left
         self._wired = b""
+        self._trailers: Fields = ()  #: of the request
         self._session: Session | None = None  #: of the audit log
         self._from_read = self._from_written = 0  #: what the link's line had carried before
         self.answered_status = 0
@@ -183,11 +188,16 @@ class Exchange:
             self._client.pause()
         return more
 
-    def body_ended(self) -> None:
-        """The request is whole."""
+    def body_ended(self, trailers: Fields = ()) -> None:
+        """The request is whole; of *trailers* go on what its head has named."""
         self._body_over = True
+        if trailers:
+            self._trailers = passing(trailers, announced(self._head.fields))
         if self._link is not None and not self._over:
-            self._link.body_ended(chunked=self._head.length is None)
+            self._say_ended(self._link)
+
+    def _say_ended(self, link: Link) -> None:
+        link.body_ended(chunked=self._head.length is None, trailers=self._trailers)
 
     def pause(self) -> None:
         """The client takes the answer too slowly."""
@@ -364,7 +374,7 @@ class Exchange:
         self._pending.clear()
         if self._head.has_body:
             if self._body_over:
-                link.body_ended(chunked=self._head.length is None)
+                self._say_ended(link)
             elif not link.line.is_stuck:
                 self._client.resume()
 
@@ -374,7 +384,9 @@ class Exchange:
         """See `link.Answered`."""
         client, asked = self._client, self._head
         if not head.is_final:
-            if head.status == 100 and asked.expects:
+            if head.status != 100:
+                client.interim(head.status, forward.interim_fields(head))
+            elif asked.expects:
                 client.carry_on()
             return
         if head.status == 101:
@@ -384,6 +396,8 @@ class Exchange:
         self.answered_status = head.status
         fields = forward.response_fields(head, asked, self._rules)
         fields = [one for one in fields if one[0] != b"set-cookie" or not ours(one[1])]
+        if head.chunked and forward.takes_trailers(asked) and (named := announced(head.fields)):
+            fields.append((b"trailer", b", ".join(named)))
         self._no_body = asked.method == b"HEAD" or head.status in (204, 205, 304)
         client.head(head.status, fields, head.told if self._no_body else head.length)
 
@@ -400,7 +414,7 @@ class Exchange:
         """See `link.Answered`."""
         return self._client.pour(slab, count)
 
-    def finished(self) -> None:
+    def finished(self, trailers: Fields = ()) -> None:
         """See `link.Answered`."""
         link = self._count()
         if link is not None and self._key is not None and link.idle:
@@ -409,7 +423,10 @@ class Exchange:
         elif link is not None:
             link.close()
         self._end()
-        self._client.end()
+        if trailers and forward.takes_trailers(self._head):
+            self._client.end(passing(trailers))
+        else:
+            self._client.end()
 
     def failed(self, error: GateError) -> None:
         """See `link.Answered`."""

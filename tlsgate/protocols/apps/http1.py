@@ -3,7 +3,7 @@
 1. A head is awaited, whole and to the letter, within `opening_seconds` of its first byte. The
    letter is `core.http`'s; h11, which forgives more, took two thirds of a request's time.
 2. Its body goes to the exchange as it comes: counted, and then past this parser as soon as the
-   target's connection is there, or in chunks, which h11 takes apart.
+   target's connection is there, or in chunks.
 3. What comes behind it waits until the answer has left, some of it in memory and the rest in the
    client's socket.
 
@@ -17,7 +17,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Final
 
-import h11
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -25,7 +24,8 @@ from zope.interface import implementer
 
 from tlsgate.core.access import Decision
 from tlsgate.core.http import forward
-from tlsgate.core.http.fields import Field, head_size, read_request
+from tlsgate.core.http.chunks import Chunks, last_chunk
+from tlsgate.core.http.fields import Field, Fields, head_size, read_request
 from tlsgate.core.http.requests import RequestHead, judge
 from tlsgate.errors import BadBytes
 from tlsgate.protocols.apps import refusals
@@ -58,7 +58,7 @@ class Http1(Protocol):
         self._head: RequestHead | None = None
         self._left = 0  #: of a counted body
         self._diverted = False  #: all of that passes by the buffer
-        self._parser: Any = None  #: of one in chunks
+        self._parser: Chunks | None = None  #: of one in chunks
         self._body_over = True
         self._chunked_answer = False
         self._close_after = False
@@ -135,8 +135,6 @@ class Http1(Protocol):
                 pass
         except BadBytes as error:
             self._refuse(refusals.refusal(error, ()))
-        except h11.RemoteProtocolError:
-            self._refuse(refusals.refusal(BadBytes("request", "a body that is none"), ()))
         finally:
             self._looping = False
         self._bound()
@@ -168,7 +166,7 @@ class Http1(Protocol):
         self._close_after = not head.keeps
         self._body_over = not head.has_body
         self._left = head.length or 0
-        self._parser = _chunks_of(raw) if head.length is None else None
+        self._parser = Chunks() if head.length is None else None
         self._paused = False
         self._expecting = head.expects
         exchange = self._exchange = Exchange(self._visit, head, self)
@@ -182,9 +180,9 @@ class Http1(Protocol):
         if exchange is None:
             return False
         if self._parser is not None:
-            self._parser.receive_data(bytes(buffer))
+            data = bytes(buffer)
             buffer.clear()
-            return self._chunks(exchange)
+            return self._chunks(exchange, self._parser, data)
         if len(buffer) <= self._left:
             data, self._buffer = bytes(buffer), bytearray()
         else:
@@ -217,25 +215,20 @@ class Http1(Protocol):
             self._body_ended(exchange)
         return more
 
-    def _chunks(self, exchange: Exchange) -> bool:
-        parser = self._parser
-        while True:
-            event = parser.next_event()
-            if isinstance(event, h11.Data):
-                self._body_seen += len(event.data)
-                exchange.body(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                self._parser, self._body_over = None, True
-                self._buffer += parser.trailing_data[0]
-                self._body_ended(exchange)
-                return True
-            else:
-                return event is not h11.NEED_DATA
+    def _chunks(self, exchange: Exchange, parser: Chunks, data: bytes) -> bool:
+        for piece in parser.feed(data):
+            self._body_seen += len(piece)
+            exchange.body(piece)
+        if parser.over:
+            self._parser, self._body_over = None, True
+            self._buffer += parser.rest
+            self._body_ended(exchange, parser.trailers)
+        return parser.over
 
-    def _body_ended(self, exchange: Exchange) -> None:
+    def _body_ended(self, exchange: Exchange, trailers: Fields = ()) -> None:
         self._body_over = True
         self._stop_looking()
-        exchange.body_ended()
+        exchange.body_ended(trailers)
 
     # -- the exchange says -------------------------------------------------------------------
 
@@ -268,10 +261,17 @@ class Http1(Protocol):
         """See `exchange.Client`."""
         return int(self.transport.pour(slab, count))
 
-    def end(self) -> None:
+    def interim(self, status: int, fields: list[Field]) -> None:
+        """See `exchange.Client`."""
+        if self._head is not None and self._head.version == b"1.1":
+            self.transport.write(
+                forward.response_bytes(status, fields, None, chunked=False, close=False)
+            )
+
+    def end(self, trailers: Fields = ()) -> None:
         """See `exchange.Client`."""
         if self._chunked_answer:
-            self.transport.write(b"0\r\n\r\n")
+            self.transport.write(last_chunk(trailers))
             self._chunked_answer = False
         self._exchange = None
         self._stop_looking()
@@ -424,12 +424,3 @@ class Http1(Protocol):
 
 def _lost(visit: Visit, session: Session, to_target: int, to_client: int) -> None:
     visit.lost(to_target, to_client, session)
-
-
-def _chunks_of(raw: bytes) -> Any:
-    """The parser of the chunks that follow the head *raw*."""
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(raw) + _AHEAD)
-    parser.receive_data(raw)
-    if not isinstance(parser.next_event(), h11.Request):
-        raise BadBytes("request", "no head")
-    return parser

@@ -30,7 +30,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate.core.access import Decision
-from tlsgate.core.http.fields import HEAD_LIMIT, Field
+from tlsgate.core.http.chunks import read_trailers
+from tlsgate.core.http.fields import HEAD_LIMIT, Field, Fields
 from tlsgate.core.http.requests import judge_h2
 from tlsgate.errors import BadBytes
 from tlsgate.protocols.apps import refusals
@@ -215,7 +216,9 @@ class Http2(Protocol):
             self._useless(event)
 
     def _trailers(self, event: Any) -> None:
-        """They stay behind: nobody has looked at what they are called."""
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.trailers = read_trailers(tuple(event.headers))
 
     def _settings(self, event: Any) -> None:
         self._useless(event)
@@ -318,7 +321,11 @@ class Http2(Protocol):
         data = bytes(stream.out[:size])
         del stream.out[:size]
         ends = stream.out_ended and not stream.out
-        self.conn.send_data(number, data, end_stream=ends)
+        trailers = stream.out_trailers if ends else ()
+        if data or not trailers:
+            self.conn.send_data(number, data, end_stream=ends and not trailers)
+        if trailers:
+            self.conn.send_headers(number, trailers, end_stream=True)
         self._send()
         stream.given += 1
         if ends:
@@ -381,6 +388,8 @@ class _Stream:
         self._stalls = 0
         self.out = bytearray()
         self.out_ended = False
+        self.out_trailers: Fields = ()
+        self.trailers: Fields = ()  #: of the request
         self._front = front
         self._exchange: Exchange | None = None
         self._inbound: list[tuple[bytes, int]] = []
@@ -421,7 +430,7 @@ class _Stream:
             self._exchange.body(data)
         if self._in_ended and not self._inbound and self._exchange is not None:
             self._in_ended = False
-            self._exchange.body_ended()
+            self._exchange.body_ended(self.trailers)
 
     def gone(self) -> None:
         """The client wants no answer any more."""
@@ -478,8 +487,14 @@ class _Stream:
             self._exchange.pause()
         self._front.pump()
 
-    def end(self) -> None:
+    def interim(self, status: int, fields: list[Field]) -> None:
         """See `exchange.Client`."""
+        told = [one for one in fields if one[0] not in _HTTP1]
+        self._front.headers(self.number, [(b":status", b"%d" % status), *told], end=False)
+
+    def end(self, trailers: Fields = ()) -> None:
+        """See `exchange.Client`."""
+        self.out_trailers = trailers
         self.out_ended = True
         self._exchange = None
         self._front.pump()

@@ -1,7 +1,7 @@
 """HTTP/1.1 to a target, one request at a time on a connection that is kept (S26).
 
 1. `ask` writes a request's head; `body` and `body_ended` the rest.
-2. Heads are held to the letter by `core.http`; chunks are h11's, and other bodies nobody's.
+2. Heads and chunks are held to the letter by `core.http`; other bodies are nobody's to read.
 3. After an answer whose end is known the link is idle, and may be asked again.
 
 What breaks the rules, or comes where nothing may, ends the link: nobody could say any more
@@ -13,9 +13,8 @@ from __future__ import annotations
 import enum
 from typing import Any, Final, Protocol
 
-import h11
-
-from tlsgate.core.http.fields import head_size, read_response
+from tlsgate.core.http.chunks import Chunks, last_chunk
+from tlsgate.core.http.fields import Fields, head_size, read_response
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.http.responses import ResponseHead, judge
 from tlsgate.errors import BadBytes, GateError, TargetBroken, TunnelBroken
@@ -23,9 +22,6 @@ from tlsgate.net.ends import End
 from tlsgate.protocols.apps.line import Line
 from tlsgate.tls.fast import Slab
 
-#: h11 wants to have sent what an answer is for; that is written by us, and not by it.
-_ASKED: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x")])
-_OVER: Final = h11.EndOfMessage()
 #: Interim answers before the real one.
 _INTERIM: Final = 16
 
@@ -46,8 +42,12 @@ class Answered(Protocol):
     def poured(self, slab: Slab, count: int) -> int:
         """A piece of the body stands in the slab; gives how many bytes may come next."""
 
-    def finished(self) -> None:
-        """The answer is whole; the link is its owner's again, if it is `idle`."""
+    def finished(self, trailers: Fields = ()) -> None:
+        """The answer is whole; the link is its owner's again, if it is `idle`.
+
+        Args:
+            trailers: the fields behind a body in chunks, as they came.
+        """
 
     def failed(self, error: GateError) -> None:
         """The link is over, and with it the answer."""
@@ -101,7 +101,7 @@ class Link:
         self._answer: ResponseHead | None = None
         self._wants: Answered | None = None
         self._buffer = bytearray()
-        self._parser: Any = None
+        self._parser: Chunks | None = None
         self._left = 0
         self._interim = 0
         self._method = b""
@@ -138,10 +138,10 @@ class Link:
         """Send a piece of a counted body; see `Line.pour`."""
         return self.line.pour(slab, count)
 
-    def body_ended(self, *, chunked: bool) -> None:
+    def body_ended(self, *, chunked: bool, trailers: Fields = ()) -> None:
         """The request is whole."""
         if chunked:
-            self.line.write(b"0\r\n\r\n")
+            self.line.write(last_chunk(trailers))
         self._sent_whole = True
 
     def switched(self) -> tuple[End, bytes]:
@@ -177,8 +177,6 @@ class Link:
             self._parse(data)
         except BadBytes as error:
             self._break(str(error))
-        except h11.RemoteProtocolError:
-            self._break("no HTTP/1.1")
 
     def poured(self, slab: Slab, count: int) -> int:
         """See `line.Hears`."""
@@ -216,8 +214,7 @@ class Link:
         if at is _At.UNTIL_CLOSE:
             self._give(data)
         elif at is _At.CHUNKED:
-            self._parser.receive_data(data)
-            self._chunks()
+            self._chunks(data)
         elif at is _At.HEAD:
             self.heard = True
             self._buffer += data
@@ -245,7 +242,7 @@ class Link:
             wants.answered(answer)
             return
         if answer.chunked and self._method != b"HEAD" and answer.length is None:
-            self._at, self._parser = _At.CHUNKED, _chunks_of(raw)
+            self._at, self._parser = _At.CHUNKED, Chunks()
         elif answer.length is None:
             self._at = _At.UNTIL_CLOSE
         else:
@@ -267,25 +264,23 @@ class Link:
         if self._at is _At.COUNTED and wants is not None and wants.straight:
             self.line.straight = self._left
 
-    def _chunks(self) -> None:
+    def _chunks(self, data: bytes) -> None:
         parser = self._parser
-        while not self.is_over:
-            event = parser.next_event()
-            if isinstance(event, h11.Data):
-                self._give(bytes(event.data))
-            elif isinstance(event, h11.EndOfMessage):
-                if parser.trailing_data[0]:
-                    raise BadBytes("answer", "one that nobody has asked for")
-                self._finish()
+        assert parser is not None
+        for piece in parser.feed(data):
+            self._give(piece)
+            if self.is_over:
                 return
-            else:
-                return
+        if parser.over:
+            if parser.rest:
+                raise BadBytes("answer", "one that nobody has asked for")
+            self._finish(parser.trailers)
 
     def _give(self, data: bytes) -> None:
         if self._wants is not None and data:
             self._wants.received(data)
 
-    def _finish(self) -> None:
+    def _finish(self, trailers: Fields = ()) -> None:
         wants, self._wants, self._parser = self._wants, None, None
         answer = self._answer
         self._at = _At.IDLE
@@ -293,7 +288,7 @@ class Link:
         if answer is None or not answer.keeps or not self._sent_whole or self.line.is_stuck:
             self.close()
         if wants is not None:
-            wants.finished()
+            wants.finished(trailers)
 
     def _break(self, why: str) -> None:
         wants = self._wants
@@ -302,14 +297,3 @@ class Link:
             wants.failed(TargetBroken(f"application {self._name}", why))
         elif self.on_gone is not None:
             self.on_gone(self)
-
-
-def _chunks_of(raw: bytes) -> Any:
-    """The parser of the chunks that follow the head *raw*."""
-    parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=len(raw) + 65536)
-    parser.send(_ASKED)
-    parser.send(_OVER)
-    parser.receive_data(raw)
-    if not isinstance(parser.next_event(), h11.Response):
-        raise BadBytes("answer", "no head")
-    return parser
