@@ -58,6 +58,9 @@ class TcpTests(SynchronousTestCase):
             assert context.relayed is not None
             reach, answer, unread, target, _ = context.relayed
             self.assertEqual((unread, target), (b"", "app/feed"))
+            about = context.relayed_about
+            assert about is not None
+            self.assertEqual((dict(about.fields), about.rest), ({"app": "feed"}, None))
             self.assertEqual((answer(None), answer(GateError())), (b"", b""))
             asked = reach.asked
             self.assertEqual(

@@ -17,6 +17,7 @@ from tlsgate.core.access import Identity
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.certroutes import APP
 from tlsgate.core.offers import Asked, Offer
+from tlsgate.core.relayed import Relayed
 from tlsgate.core.rolevalues import Target
 from tlsgate.errors import GateError, NoAgent, NotServed, TargetDenied
 from tlsgate.interfaces import IRouteContext, RelayTo
@@ -64,6 +65,8 @@ class Tcp(GateProtocol):
                 trace=context.trace,
             )
         )
+
+        context.about(Relayed({"app": offer.name}))
 
         def begin() -> None:
             context.relay(reach, _nothing, target=f"app/{offer.name}", limits=decision)
