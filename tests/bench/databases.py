@@ -31,7 +31,8 @@ from tests.support.pgserver import Database
 CLIENTS = 8
 _TPS = re.compile(r"tps = ([0-9.]+)")
 _COUNT = re.compile(r"actually processed: ([0-9]+)")
-_COPY_ROWS = 60_000
+#: 1 GiB of rows of a thousand bytes and their ends.
+_COPY_ROWS = (1 << 30) // 1001
 _COPY = f"copy (select repeat('x', 1000) from generate_series(1, {_COPY_ROWS})) to stdout"
 #: What `pgbench -S` reads; `pgbench -i` wants the rights of an owner.
 _TABLES = (
