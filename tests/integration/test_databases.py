@@ -279,16 +279,16 @@ class DatabaseTests(LocalTests):
         """
         house = self.house
         where = self.direct()
-        stop, said = threading.Event(), Counter[str]()
+        stop, begun = threading.Event(), Counter[str]()
 
         def load() -> None:
             while not stop.is_set():
                 try:
                     with psycopg.connect(where, autocommit=True) as one:
                         one.execute("select 1")
-                    said["served"] += 1
+                    begun["served"] += 1
                 except psycopg.Error as error:
-                    said[str(error)] += 1
+                    begun[str(error)] += 1
 
         threads = [threading.Thread(target=load, daemon=True) for _ in range(2)]
         for one in threads:
@@ -323,8 +323,8 @@ class DatabaseTests(LocalTests):
         for _ in range(3):
             self.assertEqual(self.says("psql", where, "-Atc", WHO), "alice in app\n")
         joined()
-        self.assertEqual(set(said), {"served"}, said)
-        self.assertGreater(said["served"], 20)
+        self.assertEqual(set(begun), {"served"}, begun)
+        self.assertGreater(begun["served"], 20)
 
     def test_audited(self) -> None:
         """What a role has watched is in the cluster's trail, with who it was; the rest is not."""
