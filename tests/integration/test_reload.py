@@ -35,7 +35,7 @@ class ListenerTests(ReloadCase):
         said = gate.reload(self.text(gate, proxy={"postgres_listen_addr": f"127.0.0.1:{legacy}"}))
         self.assertEqual((said["opened"], said["kept"]), (["postgres"], ["web"]))
         self.assertTrue(listening(web) and listening(legacy))
-        said = gate.reload(self.text(gate))
+        said = gate.reload(self.text(gate, proxy={"refuse_seconds": 0}))
         self.assertEqual((said["closed"], said["kept"]), (["postgres"], ["web"]))
         self.assertFalse(listening(legacy))
         self.say(connection)
@@ -107,7 +107,7 @@ class ListenerTests(ReloadCase):
         self.assertEqual(path.stat().st_mode & 0o777, 0o660)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-        gate.reload(self.text(gate))
+        gate.reload(self.text(gate, proxy={"refuse_seconds": 0}))
         self.assertFalse(path.exists())
 
 

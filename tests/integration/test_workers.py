@@ -130,7 +130,7 @@ class WorkerTests(WorkerCase):
         text["proxy_service"]["https_keypairs"][0]["key_file"] = "/nowhere.pem"
         said = gate.reload(text, status=409)
         self.assertIn("/nowhere.pem", said["error"]["message"])
-        gate.reload(self.text(gate, proxy={"workers": 2}))
+        gate.reload(self.text(gate, proxy={"workers": 2, "refuse_seconds": 0}))
         self.assertFalse(listening(extra))
         for connection in spread.values():
             self.say(connection)

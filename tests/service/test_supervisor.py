@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -103,7 +104,7 @@ class FakeBound:
 
 def orders(text: str, **sockets: Any) -> Orders:
     """Orders of which only text and sockets matter."""
-    settings: Any = None
+    settings: Any = SimpleNamespace(closing=())
     return Orders(text=text, settings=settings, sockets=sockets)
 
 
@@ -181,7 +182,12 @@ class StartTests(SupervisorCase):
         one.say("here")
         two.say("here")
         self.assertEqual(two.asked, [])
-        orders = {"text": "one", "worker": 0, "sockets": [["web", "tcp:0", None]]}
+        orders = {
+            "text": "one",
+            "worker": 0,
+            "sockets": [["web", "tcp:0", None]],
+            "closing": [],
+        }
         self.assertEqual((one.serve(), one.descriptors), (orders, [7]))
         self.assertNoResult(begun)
         self.assertEqual((two.serve(), two.descriptors), ({**orders, "worker": 1}, [7]))
@@ -285,7 +291,9 @@ class ReloadTests(SupervisorCase):
         table = [["web2", "tcp:0", None, "web"], ["ssh", "tcp:0", None, None]]
         for child in (one, two):
             word, fields, _ = child.asked[0]
-            self.assertEqual((word, fields), ("prepare", {"text": "two", "sockets": table}))
+            self.assertEqual(
+                (word, fields), ("prepare", {"text": "two", "sockets": table, "closing": []})
+            )
             self.assertEqual(child.descriptors, [8])
         one.answer(["remark"])
         self.assertNoResult(prepared)

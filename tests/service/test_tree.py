@@ -250,7 +250,7 @@ class ReloadTests(TreeCase):
             ["prepare", "commit"],
         )
         self.assertEqual(list(daemon.process.sockets.open), ["web", "postgres"])
-        self.write()
+        self.write("  refuse_seconds: 0")
         self.successResultOf(self.reload(daemon))
         self.assertEqual(self.opened[1].closed, [False])
         self.assertEqual([said[0] for said in self.notices], ["RELOADING=1", "READY=1"] * 2)

@@ -39,7 +39,9 @@ class SucceedTests(SynchronousTestCase):
         self.bound = fake_bound()
         command: Any = None
         self.done = Deferred.fromCoroutine(
-            succeed(self.reactor, command, {"web": self.bound}, 5, False, lambda: self.wanted, 10)
+            succeed(
+                self.reactor, command, {"web": self.bound}, 5, False, {}, lambda: self.wanted, 10
+            )
         )
 
     def spawn(self, reactor: Any, command: Any, **how: Any) -> tuple[FakeChild, int]:
@@ -111,7 +113,7 @@ class CannotStartTests(SynchronousTestCase):
 
         self.patch(upgrade, "spawn", spawn)
         command: Any = None
-        done = Deferred.fromCoroutine(succeed(FakeReactor(), command, {}, 5, False))
+        done = Deferred.fromCoroutine(succeed(FakeReactor(), command, {}, 5, False, {}))
         self.assertIn("no memory", str(self.failureResultOf(done, UpgradeFailed).value))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -35,11 +36,13 @@ class FakeLook:
     severity = "error"
 
 
+@frozen
 class FakeSettings:
     """As much of settings as a worker looks at."""
 
-    timeouts = FakeTimeouts
-    log = FakeLook
+    timeouts: Any = FakeTimeouts
+    log: Any = FakeLook
+    closing: tuple[Any, ...] = ()
 
 
 class FakeSource:
@@ -49,7 +52,7 @@ class FakeSource:
         """Give some settings."""
         if text == "bad":
             raise BadSettings([Problem(Place("f", 1, 1), "", "no")])
-        return FakeSettings
+        return FakeSettings()
 
 
 class WorkerTests(SynchronousTestCase):

@@ -115,6 +115,8 @@ class Assembly:
             join=join,
             agent=agent,
             strict_stale_seconds=proxy.strict_stale_seconds,
+            refuse_seconds=proxy.refuse_seconds,
+            settle_seconds=auth.settle_seconds,
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},
         )

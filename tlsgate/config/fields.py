@@ -102,6 +102,16 @@ def seconds(value: Any) -> float:
     raise ValueError(f"has to be a number of seconds above 0, such as 5 or 0.5, not {kind(value)}")
 
 
+def seconds_or_none(value: Any) -> float:
+    """A number of seconds, or 0: not at all."""
+    if re.fullmatch(r"0+(\.0+)?", _written(value)):
+        return 0.0
+    try:
+        return seconds(value)
+    except ValueError as e:
+        raise ValueError(f"{e}; 0 means not at all") from None
+
+
 def seconds_or_off(value: Any) -> float | None:
     """A number of seconds, or `off`."""
     if isinstance(value, str) and value.lower() == "off":
@@ -244,6 +254,7 @@ Flag = Annotated[bool, BeforeValidator(flag)]
 Texts = Annotated[tuple[Text, ...], BeforeValidator(one_or_more)]
 TextList = Annotated[tuple[Text, ...], BeforeValidator(a_list)]
 Seconds = Annotated[float, BeforeValidator(seconds)]
+SecondsOrNone = Annotated[float, BeforeValidator(seconds_or_none)]
 SecondsOrOff = Annotated[float | None, BeforeValidator(seconds_or_off)]
 Duration = Annotated[float, BeforeValidator(duration)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]

@@ -19,6 +19,7 @@ from tlsgate.config.fields import (
     FreeMapping,
     Network,
     Seconds,
+    SecondsOrNone,
     SecondsOrOff,
     Text,
     Texts,
@@ -50,6 +51,10 @@ COMMAND_SECONDS: Final = 60.0
 LEAST_COMMAND_SECONDS: Final = 1.0
 #: Certificate files are looked at this often, unless `https_keypairs_reload_interval` says other.
 KEYPAIRS_RELOAD_SECONDS: Final = 10.0
+#: How long a closed listener's port tells clients where to go, unless it says other.
+REFUSE_SECONDS: Final = 86400.0
+#: How long clients may go by what they were told before a change of the mode.
+SETTLE_SECONDS: Final = 60.0
 #: Whose PROXY headers count where `proxy_protocol: on` names nobody.
 TRUSTED: Final = ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128",
                   "fc00::/7")  # fmt: skip
@@ -261,6 +266,8 @@ class AuthService(Block):
     routing_strategy: Text | None = None
     tunnel_strategy: Any = None
     proxy_ping_interval: Any = None
+    #: Our own: how long after a change of the mode nothing that it has ended is closed.
+    settle_seconds: SecondsOrNone = SETTLE_SECONDS
     assist_command_execution_workers: Later = None
     load_all_cas: Later = None
 
@@ -464,6 +471,7 @@ class ProxyService(Block):
     timeouts: Timeouts = Timeouts()
     strict_sni: Flag = False
     strict_stale_seconds: Seconds = 300.0
+    refuse_seconds: SecondsOrNone = REFUSE_SECONDS
     workers: Annotated[int, BeforeValidator(whole(1, 64))] = 1
     plugins_dir: Text | None = None
     client_ca_files: Texts = ()

@@ -68,6 +68,25 @@ class Listener:
 
 
 @frozen(kw_only=True)
+class Closing:
+    """A listener that no file names any more: its port says where to go, and serves nobody.
+
+    Attributes:
+        listener: as it was.
+        since, until: seconds since the epoch.
+    """
+
+    listener: Listener
+    since: float
+    until: float
+
+    @property
+    def name(self) -> str:
+        """The listener's."""
+        return self.listener.name
+
+
+@frozen(kw_only=True)
 class KeyPair:
     """A certificate chain and its key, as PEM files."""
 
@@ -219,6 +238,12 @@ class Settings:
     strict_stale_seconds: float = 300.0
     join: Join | None = None  #: None: the auth service is here, or there is no cluster
     agent: AgentSettings | None = None  #: None: this process is a gateway, an auth service or both
+    #: How long the port of a listener that a reload takes away says where to go; 0: not at all.
+    refuse_seconds: float = 86400.0
+    #: How long after a change of the mode clients may still do as they were told before.
+    settle_seconds: float = 60.0
+    #: Listeners that a reload has taken away; put here by the daemon, not by the file.
+    closing: tuple[Closing, ...] = ()
     #: Where things stand in the file, for what is found wrong with them later: by
     #: "proxy_service.routes.NAME" (and below it), "proxy_service.protocols.NAME".
     places: Mapping[str, Place] = field(factory=dict, eq=False, repr=False)

@@ -5,6 +5,7 @@ Nothing here imports the rest of tlsgate, so every layer may raise from here.
 """
 
 from tlsgate.errors.base import Fault, GateError
+from tlsgate.errors.closing import FileChanged, ListenerClosed
 from tlsgate.errors.gateway import (
     BadAsk,
     BadBytes,
@@ -111,11 +112,13 @@ __all__ = [
     "Draining",
     "Exists",
     "Fault",
+    "FileChanged",
     "Forbidden",
     "GateError",
     "HandshakeFailed",
     "Hangup",
     "InUse",
+    "ListenerClosed",
     "Locked",
     "LockedOut",
     "LoginFailed",

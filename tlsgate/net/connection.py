@@ -126,6 +126,10 @@ class Connection(Protocol):
 
     def due(self, now: float) -> float | None:
         """The wheel calls this: the prelude took too long."""
+        if self.entrance.closed is not None and self.stage == "arriving":
+            # Some clients wait for the server's first word.
+            self._refuse_closed()
+            return None
         timeouts = self.entrance.listener.timeouts
         error = TooLate("prelude_seconds", timeouts.prelude_seconds)
         self._drop(error)
@@ -171,6 +175,12 @@ class Connection(Protocol):
     def _refuse_plain(self, protocol: str, error: GateError) -> None:
         """Refuse outside TLS, in the words of *protocol*."""
         self._refuse(error, self.gate.refusal(protocol, error))
+
+    def _refuse_closed(self) -> None:
+        """Say that the port is closed, in its own protocol."""
+        error = self.entrance.closed
+        assert error is not None
+        self._refuse_plain(error.protocol, error)
 
     def _refuse_built(self, error: GateError) -> None:
         assert self.choice is not None

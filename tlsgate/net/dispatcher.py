@@ -38,6 +38,7 @@ from tlsgate.errors import (
     Denied,
     Draining,
     GateError,
+    ListenerClosed,
     NoCertificate,
     NoRoute,
     NotServed,
@@ -148,6 +149,11 @@ class Dispatcher(Connection):
         """Let a protocol that speaks first have its own port; False where it has no route."""
         greeter = self.entrance.greeter
         assert greeter is not None
+        if self.entrance.closed is not None:
+            if greeter.openings:
+                return False  # its clients speak too, and may mean TLS
+            self._refuse_closed()
+            return True
         ask = Ask(listener=self.listener, opening=greeter.name, encrypted=False)
         try:
             choice = self.gate.table.choose(ask)
@@ -175,6 +181,9 @@ class Dispatcher(Connection):
         elif isinstance(opening, More):
             self.arrival.more(opening.lacks, self._sniff)
         elif opening is None:
+            if self.entrance.closed is not None:
+                self._refuse_closed()
+                return
             error = UnknownOpening(self.listener, head[:16])
             # Somebody who speaks another protocol of ours is told so in that one.
             words = self.gate.stranger(head) or self.entrance.listener.protocol
@@ -187,6 +196,9 @@ class Dispatcher(Connection):
 
     def _opened(self, opening: Opening, head: bytes) -> None:
         self.opening = opening.protocol
+        if self.entrance.closed is not None and opening.then in (Then.REFUSE, Then.TAKE):
+            self._refuse_closed()
+            return
         if opening.then is Then.REFUSE:
             words = opening.answer or self.gate.refusal(
                 opening.protocol, UnknownOpening(self.listener, head[:16])
@@ -246,6 +258,9 @@ class Dispatcher(Connection):
             self.arrival.more(hello.lacks, self._hello)
             return
         self.hello = hello
+        if self.entrance.closed is not None:
+            self._say_closed(self.entrance.closed, hello)
+            return
         if self.gateway.passing is not None and self._pass_on(self.gateway.passing, hello):
             return
         ask = Ask(
@@ -294,6 +309,16 @@ class Dispatcher(Connection):
         self.error = NotServed(name, protocol.advice)
         self._secure(self.gate.contexts.server(_NO_CERT, None))
         return True
+
+    def _say_closed(self, error: ListenerClosed, hello: Hello) -> None:
+        """Say under TLS that the port is closed: no certificate asked, nothing behind it."""
+        said = self.gate.closed_words(error, hello.alpn)
+        if said is None:
+            self._refuse(error, reasons.alert_record(_NO_APPLICATION_PROTOCOL))
+            return
+        self.choice, policy, self.error = said
+        self.token = self.choice.token
+        self._secure(self.gate.contexts.server(policy, hello.server_name))
 
     def _take(self, choice: Choice, hello: Hello | None) -> None:
         """A route is chosen: from here on only its rules count."""

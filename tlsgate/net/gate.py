@@ -13,10 +13,17 @@ from attrs import evolve, frozen
 
 from tlsgate.config.settings import KeyPair, Listener, Settings
 from tlsgate.core.names import normal
-from tlsgate.core.routing import CertRule, Route, RouteTable, SendProxy
+from tlsgate.core.routing import CertRule, Choice, Route, RouteTable, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
-from tlsgate.core.tokens import with_pings
-from tlsgate.errors import BadKeyPair, BadName, BadSettings, GateError, Problem
+from tlsgate.core.tokens import best_common, with_pings
+from tlsgate.errors import (
+    BadKeyPair,
+    BadName,
+    BadSettings,
+    GateError,
+    ListenerClosed,
+    Problem,
+)
 from tlsgate.interfaces import IGateProtocol, ITunnels
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.relay import Waits
@@ -36,12 +43,14 @@ class Entrance:
         openings: of every protocol that may be met here, TLS first.
         greeter: the protocol that speaks first on this port, or None.
         waits: of its relays, before a route's own.
+        closed: what everybody hears who comes here, where no file names it any more.
     """
 
     listener: Listener
     openings: tuple[Opening, ...]
     greeter: IGateProtocol | None
     waits: Waits
+    closed: ListenerClosed | None = None
 
 
 @frozen(kw_only=True)
@@ -76,6 +85,7 @@ class Gate:
     policies: Mapping[str, TlsPolicy]  #: by route name
     targets: Mapping[str, Target]  #: by endpoint string
     ssh_host: SshHost | None = None
+    in_cluster: bool = False  #: the cluster's certificate can be shown
 
     @classmethod
     def build(
@@ -156,13 +166,40 @@ class Gate:
             ),
             entrances={
                 one.name: _entrance(one, routes, protocols, kept_for) for one in settings.listeners
-            },
+            }
+            | {one.name: _closed(one.listener, settings, protocols) for one in settings.closing},
             certificates=certificates,
             contexts=contexts,
             policies=policies,
             targets=targets,
             ssh_host=ssh_host,
+            in_cluster=trust is not None,
         )
+
+    def closed_words(
+        self, error: ListenerClosed, offered: tuple[bytes, ...]
+    ) -> tuple[Choice, TlsPolicy, ListenerClosed] | None:
+        """How somebody who comes with TLS to a closed port hears of it; None: by an alert.
+
+        Nobody is asked for a certificate: there is nothing behind it.
+
+        Returns:
+            The token to confirm, what to show, and the error in the terms of that token.
+        """
+        protocol = self.protocols.get(error.protocol)
+        if protocol is None or protocol.listener is None:
+            return None
+        spec = protocol.listener
+        tokens = with_pings((*protocol.alpn, *spec.alpn, *spec.answered))
+        token = best_common(tokens, offered)
+        if offered and token is None:
+            return None
+        foreign = token in protocol.web_alpn if token else bool(protocol.web_alpn)
+        policy = TlsPolicy(
+            CertRule.NONE, cluster=self.in_cluster and protocol.shows_cluster and not foreign
+        )
+        route = Route(name=protocol.name, protocol=protocol.name, unsafe_anyone=True)
+        return Choice(route, token), policy, evolve(error, in_http=token in spec.answered)
 
     def known_as(self, server_name: str | None, tunnels: ITunnels | None) -> str | None:
         """Give the name in the table that *server_name* counts as now; mostly itself."""
@@ -380,3 +417,13 @@ def _entrance(
             lifetime_seconds=timeouts.lifetime_seconds,
         ),
     )
+
+
+def _closed(
+    listener: Listener, settings: Settings, protocols: Mapping[str, IGateProtocol]
+) -> Entrance:
+    """The entrance of a port that only says where its clients go now."""
+    protocol = listener.protocol or WEB
+    web = settings.public.web[0] if settings.public.web else ""
+    made = _entrance(listener, (), protocols, {})
+    return evolve(made, closed=ListenerClosed(listener.name, protocol, web))

@@ -23,6 +23,7 @@ from tlsgate.core.access import Identity
 from tlsgate.core.addresses import host_port
 from tlsgate.errors import GateError, Hangup
 from tlsgate.interfaces import IAudit, IAuthorizer, ICluster, IKept, ITunnels
+from tlsgate.net.closing import Closings
 from tlsgate.net.connection import Connection
 from tlsgate.net.dial import Target, parse_target
 from tlsgate.net.dispatcher import Dispatcher
@@ -110,6 +111,7 @@ class Gateway:
         self.census: Census
         self._by_listener: dict[str, Census] = {}
         self._live: dict[int, Connection] = {}
+        self._closings = Closings(reactor, self._live.values, self._end)
         self._numbered = 0
 
     # -- configuration -------------------------------------------------------------------
@@ -118,6 +120,8 @@ class Gateway:
         """New connections use *gate* from now on."""
         if not hasattr(self, "gate"):
             self.census = Census(gate.settings.limits, self.now)
+        else:
+            self._closings.follow(self.gate, gate)
         self.gate = gate
         self.census.limits = gate.settings.limits
         for name, census in self._by_listener.items():
@@ -250,6 +254,7 @@ class Gateway:
         close, before.
         """
         self.draining = True
+        self._closings.stop()
         self._end_waiting()
         if not self._live:
             return succeed(0)
@@ -302,6 +307,7 @@ class Gateway:
     def close(self) -> None:
         """End everything and leave the reactor."""
         self.close_all()
+        self._closings.stop()
         self.wheel.stop()
         self.poller.close()
         self._pipes.close()

@@ -9,11 +9,21 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from tlsgate.core.routing import CertRule
-from tlsgate.errors import Denied, Draining, Fault, GateError, NoCertificate, NotServed, TooMany
+from tlsgate.errors import (
+    Denied,
+    Draining,
+    Fault,
+    GateError,
+    ListenerClosed,
+    NoCertificate,
+    NotServed,
+    TooMany,
+)
 from tlsgate.interfaces import IRouteContext, ListenerSpec, RelayTo
 from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol, relay
 from tlsgate.protocols.lastword import LastWord
+from tlsgate.protocols.web import answers
 from tlsgate.protocols.words import told
 
 
@@ -52,11 +62,9 @@ class Kubernetes(GateProtocol):
 
         See https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/
         """
-        code, phrase, reason = _STATUS.get(
-            type(error), (503, "Service Unavailable", "ServiceUnavailable")
-        )
+        code, reason = _STATUS.get(type(error), (503, "ServiceUnavailable"))
         if error.fault in (Fault.GATE, Fault.OPERATOR):
-            code, phrase, reason = 500, "Internal Server Error", "InternalError"
+            code, reason = 500, "InternalError"
         status = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -67,11 +75,7 @@ class Kubernetes(GateProtocol):
             "code": code,
         }
         body = json.dumps(status).encode()
-        head = (
-            f"HTTP/1.1 {code} {phrase}\r\nContent-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        return head.encode() + body
+        return answers.whole(code, answers.JSON_TYPE, body)
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
         """Relay to the route's target, or answer the first request with a refusal."""
@@ -87,9 +91,10 @@ class Kubernetes(GateProtocol):
             return LastWord(reply, context.clock, seconds)
 
 
-_STATUS: dict[type[GateError], tuple[int, str, str]] = {
-    NoCertificate: (401, "Unauthorized", "Unauthorized"),
-    Denied: (403, "Forbidden", "Forbidden"),
-    TooMany: (429, "Too Many Requests", "TooManyRequests"),
-    Draining: (503, "Service Unavailable", "ServiceUnavailable"),
+_STATUS: dict[type[GateError], tuple[int, str]] = {
+    NoCertificate: (401, "Unauthorized"),
+    Denied: (403, "Forbidden"),
+    ListenerClosed: (426, "Gone"),
+    TooMany: (429, "TooManyRequests"),
+    Draining: (503, "ServiceUnavailable"),
 }

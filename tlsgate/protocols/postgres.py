@@ -38,6 +38,7 @@ from tlsgate.errors import (
     Draining,
     Fault,
     GateError,
+    ListenerClosed,
     Locked,
     NoAgent,
     NoCertificate,
@@ -149,6 +150,9 @@ class Postgres(GateProtocol):
 
     def refusal(self, error: GateError) -> bytes:
         """Make a FATAL ErrorResponse; a client shows it once it has sent its StartupMessage."""
+        if isinstance(error, ListenerClosed):
+            text = f"{told(error)}: run `tgsh db config` again, or `tgsh db connect`"
+            return postgres.error_response(_NOT_NOW, text)
         if isinstance(error, NoRoute):
             # Under TLS there would have been an alert: this one came in the clear.
             text = "this gateway takes PostgreSQL under TLS only; use sslmode=verify-full"

@@ -30,6 +30,7 @@ from tlsgate.errors import (
     Denied,
     Draining,
     GateError,
+    ListenerClosed,
     Locked,
     NoAgent,
     NotOffered,
@@ -44,6 +45,9 @@ from tlsgate.protocols.base import GateProtocol, relay
 from tlsgate.protocols.jump.host import Jump
 from tlsgate.protocols.nodes import find_node
 from tlsgate.protocols.words import told
+
+#: What users of a closed port do.
+_HEALS: Final = "run `tgsh config` again and use what it prints, or `tgsh ssh`"
 
 
 class Ssh(GateProtocol):
@@ -83,6 +87,8 @@ class Ssh(GateProtocol):
 
     def refusal(self, error: GateError) -> bytes:
         """Disconnect with a reason, which ssh prints."""
+        if isinstance(error, ListenerClosed):
+            return ssh.disconnect(f"{told(error)}: {_HEALS}")
         return ssh.disconnect(told(error))
 
     def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:

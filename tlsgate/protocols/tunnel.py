@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet.interfaces import IProtocolFactory
 
 from tlsgate.core.wire import ssh
-from tlsgate.errors import GateError, NotServed
+from tlsgate.errors import GateError, ListenerClosed, NotServed
 from tlsgate.interfaces import IRouteContext, ListenerSpec, Opening, RelayTo, Then
 from tlsgate.protocols.addresses import first, listen_addr, present
 from tlsgate.protocols.base import GateProtocol, relay
@@ -68,6 +68,8 @@ class Tunnel(GateProtocol):
 
     def refusal(self, error: GateError) -> bytes:
         """Say it in a frame, or in HTTP to whoever is no agent at all."""
+        if isinstance(error, ListenerClosed) and error.in_http:
+            return answers.whole(426, answers.JSON_TYPE, answers.error_body(told(error)))
         if isinstance(error, NotServed):
             return answers.whole(503, answers.JSON_TYPE, answers.error_body(told(error)))
         return refusal(error, words=told(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from attrs import asdict, define, frozen
@@ -66,8 +66,11 @@ class Process:
 
 
 def wanted(settings: Settings) -> list[Any]:
-    """Everything that *settings* open: listeners, the diagnostic port, sockets inside."""
-    ports: list[Any] = list(settings.listeners)
+    """Everything that *settings* open: listeners, the diagnostic port, sockets inside.
+
+    Those of closed listeners are among them, while they refuse.
+    """
+    ports: list[Any] = [*settings.listeners, *(one.listener for one in settings.closing)]
     if settings.diag is not None:
         ports.append(_Diag(settings.diag))
     return [*ports, *inside(settings)]
@@ -76,8 +79,9 @@ def wanted(settings: Settings) -> list[Any]:
 def told_listeners(
     settings: Settings, sockets: Mapping[str, Bound], tally: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    """The listeners of *settings*, as `IDaemon.listeners` tells them."""
+    """The listeners of *settings*, closed ones too, as `IDaemon.listeners` tells them."""
     refused: dict[str, int] = {}
+    until = {one.name: one.until for one in settings.closing}
     for listener, _, count in tally["refused"]:
         refused[listener] = refused.get(listener, 0) + count
     return [
@@ -90,8 +94,10 @@ def told_listeners(
             "accepted": tally["accepted"].get(one.name, 0),
             "active": tally["active"].get(one.name, 0),
             "refused": refused.get(one.name, 0),
+            "state": "refusing" if one.name in until else "open",
+            "until": until.get(one.name),
         }
-        for one in settings.listeners
+        for one in (*settings.listeners, *(gone.listener for gone in settings.closing))
     ]
 
 
@@ -100,12 +106,26 @@ def is_inside(name: str) -> bool:
     return name.startswith("(")
 
 
-def told_changes(changes: Changes) -> dict[str, list[str]]:
-    """What a reload did to the listeners, as `IDaemon.reload` tells it."""
-    return {
+def told_changes(
+    changes: Changes, was: Collection[str] = (), refuses: Collection[str] = ()
+) -> dict[str, list[str]]:
+    """What a reload did to the listeners, as `IDaemon.reload` tells it.
+
+    Args:
+        changes: what it did to their sockets.
+        was, refuses: the listeners that were closed and refused before, and that do so now.
+    """
+    told = {
         word: [name for name in names if not is_inside(name)]
         for word, names in asdict(changes).items()
     }
+    there = (*told["kept"], *told["replaced"])
+    told["opened"] += [name for name in there if name in was and name not in refuses]
+    told["closed"] = [name for name in told["closed"] if name not in was]
+    told["closed"] += [name for name in there if name in refuses and name not in was]
+    for word in ("kept", "replaced"):
+        told[word] = [name for name in told[word] if name not in was and name not in refuses]
+    return told
 
 
 def descriptor_limit() -> int:

@@ -27,6 +27,7 @@ from tlsgate.service.sink import Sink
 from tlsgate.service.spawn import Command, Heritage
 from tlsgate.service.supervisor import AUTH
 from tlsgate.service.tree import Daemon
+from tlsgate.service.upgrade import taken_over
 from tlsgate.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -241,6 +242,7 @@ def daemon(
     """
     if heritage is not None:
         background = bool(heritage.fields["background"])
+        settings = taken_over(settings, heritage.fields, time.time())
     log = Log(
         Sink(output_of(settings, background)),
         settings.log.format,

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tlsgate.config.closing import fields
 from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
 from tlsgate.service.authsockets import API, TLS
@@ -312,6 +313,7 @@ class Supervisor:
                 text=orders.text,
                 worker=member.index,
                 sockets=table,
+                closing=fields(orders.settings.closing),
             )
         except ProcessGone:
             raise WorkerFailed(member.index, _how(await hand.is_gone())) from None
@@ -382,7 +384,13 @@ class Supervisor:
                 assert bound.socket is not None
                 descriptors.append(bound.socket.fileno())
             table.append([name, bound.endpoint, bound.inode, have])
-        asked = member.channel.ask("prepare", descriptors, text=orders.text, sockets=table)
+        asked = member.channel.ask(
+            "prepare",
+            descriptors,
+            text=orders.text,
+            sockets=table,
+            closing=fields(orders.settings.closing),
+        )
         return asked.addTimeout(READY_SECONDS, self._reactor)
 
     async def _tell_all(self, members: Sequence[Member], word: str, **fields: Any) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
@@ -30,7 +31,8 @@ from zope.interface import implementer
 
 import tlsgate
 from tlsgate.config.adminsocket import admin_socket
-from tlsgate.config.settings import Settings
+from tlsgate.config.closing import closing
+from tlsgate.config.settings import Closing, Settings
 from tlsgate.errors import CannotListen, GateError, ReloadRefused
 from tlsgate.interfaces import IDaemon
 from tlsgate.service import memory, notify
@@ -51,7 +53,7 @@ from tlsgate.service.process import (
 )
 from tlsgate.service.reload import in_short, unchangeable
 from tlsgate.service.spawn import Heritage
-from tlsgate.service.upgrade import Predecessor, succeed
+from tlsgate.service.upgrade import Predecessor, handed, succeed
 
 if TYPE_CHECKING:
     from tlsgate.service.auth import AuthService
@@ -60,6 +62,8 @@ if TYPE_CHECKING:
 _FAREWELL_SECONDS = 0.25
 #: How long a successor waits for the old process to leave the store.
 _STORE_SECONDS = 60.0
+#: Between two looks at the ports of closed listeners, at least.
+_AT_LEAST_SECONDS = 1.0
 #: What an auditor is told of a reload.
 _CHANGED = ("opened", "closed", "replaced")
 
@@ -108,6 +112,7 @@ class Daemon(Service):
         self._waiting_reloads = 0
         self._last_reload: dict[str, Any] | None = None
         self._handed_over = False
+        self._refusals_due: Any = None
         self._diag: Acceptor | None = None
         #: The diagnostic port may use what the listeners leave.
         self._descriptors = Descriptors(process.reactor, descriptor_limit(), reserve=0)
@@ -156,6 +161,7 @@ class Daemon(Service):
         self.process.claim.sign()
         self._serve_diag()
         self._open_admin()
+        self._plan_end_of_refusals()
         self.ready = True
         memory.settle()
         self.logger.info(
@@ -169,7 +175,8 @@ class Daemon(Service):
             )
             or "no listener of its own",
         )
-        self._tell_listeners(list(self._sockets_of_listeners()), ())
+        refuse = _names(self.settings.closing)
+        self._tell_listeners([n for n in self._sockets_of_listeners() if n not in refuse], ())
         for warning in self.warnings():
             self.logger.warn("{text}", text=warning)  # noqa: G010 -- Twisted's name
         if self._predecessor is not None:
@@ -289,6 +296,9 @@ class Daemon(Service):
             text, settings = await self.process.in_thread(self.process.source.load)
             if why := unchangeable(self.settings, settings):
                 raise ReloadRefused(why)
+            now = time.time()
+            gone = closing(self.settings.listeners, self.settings.closing, settings, now)
+            settings = evolve(settings, closing=gone)
             plan = self.process.sockets.plan(wanted(settings))
             try:
                 remarks = await self.crew.prepare(_orders(text, settings, plan))
@@ -314,13 +324,15 @@ class Daemon(Service):
             raise
         finally:
             notify.notify("READY=1")
+        was, refuse = _names(self.settings.closing), _names(gone)
         self.settings, self._text, self._remarks = settings, text, tuple(remarks)
+        self._plan_end_of_refusals()
         if self.auth is not None:
             await self.auth.follow()
         said["ok"] = True
         self.process.log.follow(settings)
         self._serve_diag()
-        changes = told_changes(plan.changes)
+        changes = told_changes(plan.changes, was, refuse)
         self._audit("config.reload", success=True, **{key: changes[key] for key in _CHANGED})
         self._tell_listeners(changes["opened"] + changes["replaced"], changes["closed"])
         self.logger.info(
@@ -331,6 +343,45 @@ class Daemon(Service):
             replaced=" ".join(changes["replaced"]) or "none",
         )
         return {**changes, "warnings": self.warnings()}
+
+    def _plan_end_of_refusals(self) -> None:
+        """Look again when the first of the closed listeners has refused long enough."""
+        due, self._refusals_due = self._refusals_due, None
+        if due is not None and due.active():
+            due.cancel()
+        if self.settings.closing and not self.draining:
+            soonest = min(one.until for one in self.settings.closing)
+            wait = max(soonest - time.time(), _AT_LEAST_SECONDS)
+            self._refusals_due = self.process.reactor.callLater(wait, self._end_refusals)
+
+    def _end_refusals(self) -> None:
+        self._refusals_due = None
+        Deferred.fromCoroutine(self._shut()).addErrback(self._said)
+
+    async def _shut(self) -> None:
+        """Shut the ports of closed listeners that have refused long enough."""
+        await self._turn.acquire()
+        try:
+            now = time.time()
+            left = tuple(one for one in self.settings.closing if one.until > now)
+            if self.draining or len(left) == len(self.settings.closing):
+                return
+            settings = evolve(self.settings, closing=left)
+            plan = self.process.sockets.plan(wanted(settings))
+            try:
+                await self.crew.prepare(_orders(self._text, settings, plan))
+            except GateError as e:
+                plan.abort()
+                self.logger.error("closed ports go on refusing: {error}", error=in_short(e))
+                return
+            await self.crew.commit()
+            plan.commit()
+            self.settings = settings
+            shut = ", ".join(name for name in plan.changes.closed if not is_inside(name))
+            self.logger.info("the ports of closed listeners are shut: {names}", names=shut)
+        finally:
+            self._turn.release()
+            self._plan_end_of_refusals()
 
     async def upgrade(self) -> dict[str, Any]:
         """See `IDaemon.upgrade`."""
@@ -354,6 +405,7 @@ class Daemon(Service):
                     process.sockets.open,
                     process.claim.file,
                     process.log.background,
+                    handed(self.settings),
                     lambda: not self.draining,
                 )
             except GateError as e:
@@ -446,6 +498,7 @@ class Daemon(Service):
         return Deferred.fromCoroutine(self._end())
 
     async def _end(self) -> None:
+        self._plan_end_of_refusals()
         if not self._handed_over:
             notify.notify("STOPPING=1")
         seconds = self.settings.timeouts.drain_seconds
@@ -485,6 +538,10 @@ def _orders(text: str, settings: Settings, plan: Plan) -> Orders:
     """What the crew has to know of *plan*."""
     sockets = {name: bound for name, bound in plan.after.items() if name != DIAG}
     return Orders(text=text, settings=settings, sockets=sockets)
+
+
+def _names(listeners: Sequence[Closing]) -> frozenset[str]:
+    return frozenset(one.name for one in listeners)
 
 
 def _inode(path: Path) -> int | None:

@@ -15,9 +15,12 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 import tlsgate
+from tlsgate.config.closing import closing, closing_of, fields
+from tlsgate.config.settings import Closing, Settings
 from tlsgate.errors import UpgradeFailed
 from tlsgate.service.channel import Channel, connect, error_of
 from tlsgate.service.listeners import Bound
@@ -33,6 +36,7 @@ async def succeed(
     sockets: Mapping[str, Bound],
     claim: int,
     background: bool,
+    listeners: Mapping[str, Any],
     wanted: Callable[[], bool] = lambda: True,
     ready_seconds: float = READY_SECONDS,
 ) -> dict[str, Any]:
@@ -41,6 +45,7 @@ async def succeed(
     Args:
         claim: the descriptor that holds the data directory.
         background: nobody sees stderr.
+        listeners: what they are, see `handed`.
         wanted: false once this process has been told to stop; then nobody shall succeed it.
 
     Returns:
@@ -60,18 +65,18 @@ async def succeed(
             else:
                 outcome.errback(UpgradeFailed(why))
 
-    async def hear(word: str, fields: dict[str, Any], descriptors: list[int]) -> Any:
+    async def hear(word: str, heard: dict[str, Any], descriptors: list[int]) -> Any:
         if word == "ready":
             if not wanted():
                 settle(None, "the daemon is stopping")
                 return
-            said.update(fields)
+            said.update(heard)
             if channel is not None:
                 channel.tell("go on")
         elif word == "named":
             settle(said)
         elif word == "failed":
-            settle(None, str(error_of(fields["error"])))
+            settle(None, str(error_of(heard["error"])))
 
     def ended(code: int) -> None:
         settle(None, f"it ended with code {code}")
@@ -87,7 +92,7 @@ async def succeed(
             role="successor",
             sockets=sockets,
             claim=claim,
-            fields={"background": background},
+            fields={"background": background, **listeners},
             ended=ended,
         )
     except OSError as e:
@@ -103,6 +108,19 @@ async def succeed(
     finally:
         if limit.active():
             limit.cancel()
+
+
+def handed(settings: Settings) -> dict[str, Any]:
+    """What a successor has to know of the listeners, in JSON types."""
+    served = [Closing(listener=one, since=0.0, until=0.0) for one in settings.listeners]
+    return {"served": fields(served), "closing": fields(settings.closing)}
+
+
+def taken_over(settings: Settings, said: Mapping[str, Any], now: float) -> Settings:
+    """*settings* of a successor, with the listeners that they close or that refused before."""
+    served = [one.listener for one in closing_of(said.get("served", ()))]
+    known = closing_of(said.get("closing", ()))
+    return evolve(settings, closing=closing(served, known, settings, now))
 
 
 class Predecessor:
@@ -126,7 +144,7 @@ class Predecessor:
         """Say that the names are ours."""
         self._channel.tell("named")
 
-    async def _hear(self, word: str, fields: dict[str, Any], descriptors: list[int]) -> None:
+    async def _hear(self, word: str, heard: dict[str, Any], descriptors: list[int]) -> None:
         if word == "go on":
             self._free()
 

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 import tlsgate
+from tlsgate.config.closing import closing_of
 from tlsgate.config.settings import Settings
 from tlsgate.errors import GateError
 from tlsgate.service import memory
@@ -88,7 +90,7 @@ class Worker(Service):
                 name: adopt(endpoint, descriptors.pop(0), tuple(inode) if inode else None)
                 for name, endpoint, inode in fields["sockets"]
             }
-            settings = self._source.parse(fields["text"])
+            settings = self._settings(fields)
             self._log.follow(settings)
             orders = Orders(text=fields["text"], settings=settings, sockets=sockets)
             crew = self._hire(settings, fields["worker"])
@@ -219,15 +221,18 @@ class Worker(Service):
                 bound = self._orders.sockets[have]
             sockets[name] = bound
         try:
-            text = fields["text"]
-            settings = self._source.parse(text)
-            orders = Orders(text=text, settings=settings, sockets=sockets)
+            orders = Orders(text=fields["text"], settings=self._settings(fields), sockets=sockets)
             remarks = list(await crew.prepare(orders))
         except BaseException:
             self._abort(crew)
             raise
         self._next = orders
         return remarks
+
+    def _settings(self, fields: dict[str, Any]) -> Settings:
+        """What the orders mean: the file, and which listeners it names no more."""
+        gone = closing_of(fields.get("closing", ()))
+        return evolve(self._source.parse(fields["text"]), closing=gone)
 
     async def _commit(self, crew: ICrew) -> None:
         orders, self._next, self._new = self._next, None, []

@@ -14,6 +14,8 @@ from twisted.web.server import Request
 
 from tlsgate.protocols.web import page
 
+#: What to speak instead, on the web port, in an answer with 426.
+UPGRADE = b"TLS/1.2, HTTP/1.1"
 JSON_TYPE = b"application/json"
 HTML_TYPE = b"text/html; charset=utf-8"
 
@@ -84,14 +86,18 @@ def error_body(message: str) -> bytes:
 
 
 def whole(code: int, kind: bytes, body: bytes) -> bytes:
-    """A complete HTTP/1.1 answer, for a connection that is refused before any request."""
+    """A complete HTTP/1.1 answer, for a connection that is refused before any request.
+
+    With 426 it names what would be right, as RFC 9110 section 15.5.22 has it.
+    """
     lines: list[Any] = [
         b"HTTP/1.1 %d %s" % (code, _phrase(code)),
         b"Server: tlsgate",
         b"Content-Type: " + kind,
         b"Content-Length: %d" % len(body),
         b"Cache-Control: no-store",
-        b"Connection: close",
+        b"Connection: close" if code != 426 else b"Connection: Upgrade, close",
+        *((b"Upgrade: " + UPGRADE,) if code == 426 else ()),
     ]
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 

@@ -1,0 +1,99 @@
+"""Listeners that a file has named once and names no more: closed, and still refusing.
+
+1. A reload that takes a listener away keeps its socket for `refuse_seconds`: clients there are
+   told, in the port's own protocol, where to go (`closing`).
+2. What the daemon knows of them goes to its workers, and to the process that an upgrade starts,
+   in JSON types (`fields`, `closing_of`).
+
+They are no listeners of the configuration: nothing is advertised for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from attrs import asdict
+
+from tlsgate.config.endpoints import bind_of, can_be_inherited
+from tlsgate.config.settings import (
+    Closing,
+    Limits,
+    Listener,
+    ProxyProtocol,
+    Settings,
+    Timeouts,
+)
+
+#: Protocols whose own port is no separate way to something that the web port serves.
+_NEVER = frozenset({None, "auth"})
+
+
+def closing(
+    before: Sequence[Listener], known: Iterable[Closing], after: Settings, now: float
+) -> tuple[Closing, ...]:
+    """Which listeners refuse once *after* is in force.
+
+    Args:
+        before: the listeners that were served.
+        known: what refused before.
+        after: the settings that come.
+        now: seconds since the epoch.
+    """
+    served = {one.name for one in after.listeners}
+    binds = [bind_of(one.endpoint) for one in after.listeners]
+    if after.diag is not None:
+        binds.append(bind_of(after.diag))
+
+    def stays(one: Closing) -> bool:
+        free = one.name not in served and bind_of(one.listener.endpoint) not in binds
+        return free and min(one.until, one.since + after.refuse_seconds) > now
+
+    fresh = [
+        Closing(listener=one, since=now, until=now + after.refuse_seconds)
+        for one in before
+        if one.protocol not in _NEVER and can_be_inherited(one.endpoint)
+    ]
+    names = {one.name for one in fresh}
+    return tuple(filter(stays, [*(one for one in known if one.name not in names), *fresh]))
+
+
+def fields(listeners: Iterable[Closing]) -> list[dict[str, Any]]:
+    """*listeners* in JSON types."""
+    return [
+        {
+            **asdict(one),
+            "listener": {
+                **asdict(one.listener),
+                "proxy_protocol": {
+                    "on": one.listener.proxy_protocol.on,
+                    "trusted": list(map(str, one.listener.proxy_protocol.trusted)),
+                },
+            },
+        }
+        for one in listeners
+    ]
+
+
+def closing_of(said: Iterable[Mapping[str, Any]]) -> tuple[Closing, ...]:
+    """What `fields` was made of."""
+    return tuple(
+        Closing(listener=_listener(one["listener"]), since=one["since"], until=one["until"])
+        for one in said
+    )
+
+
+def _listener(said: Mapping[str, Any]) -> Listener:
+    proxy = said["proxy_protocol"]
+    return Listener(
+        name=said["name"],
+        protocol=said["protocol"],
+        endpoint=said["endpoint"],
+        written=said["written"],
+        proxy_protocol=ProxyProtocol(
+            on=proxy["on"], trusted=tuple(map(ip_network, proxy["trusted"]))
+        ),
+        limits=Limits(**said["limits"]),
+        timeouts=Timeouts(**said["timeouts"]),
+    )
