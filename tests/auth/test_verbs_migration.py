@@ -12,6 +12,7 @@ from tlsgate.auth.principal import Principal
 from tlsgate.core.gatewayreports import FilePlace
 from tlsgate.core.ledger import Row
 from tlsgate.core.migration import AgentRow
+from tlsgate.errors.migration import StepNotSafe, StepRuns
 
 STATUS, PREFLIGHT = "/v1/migration", "/v1/migration/preflight"
 STEP, BACK = "/v1/migration/step", "/v1/migration/rollback"
@@ -162,7 +163,7 @@ class StepTests(VerbsCase):
         """A step that is no-go is refused, and force does it with the names in the trail."""
         self.switch(1)
         self.come(self.bob(), mode_in_force="multiplex")
-        self.assertEqual(self.refused(STEP, {"step": 7}), "step_not_safe")
+        self.assertEqual(self.refused(STEP, {"step": 7}), StepNotSafe.reason)
         self.assertIsNone(self.migration.run)
         told = self.ask(STEP, {"step": 7, "force": True})
         self.assertEqual((told["result"], told["forced"]), ("waits", True))
@@ -190,7 +191,7 @@ class StepTests(VerbsCase):
         from tests.auth.test_migration import RunTests
 
         self.cluster.run(self.migration.begin(RunTests.SWITCH))
-        self.assertEqual(self.refused(STEP, {"step": 2}), "step_runs")
+        self.assertEqual(self.refused(STEP, {"step": 2}), StepRuns.reason)
 
     def test_agents(self) -> None:
         """Step 4 has agents told, where somebody can tell them; else it is waited for."""

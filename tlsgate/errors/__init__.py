@@ -64,7 +64,7 @@ from tlsgate.errors.identity import (
     WouldBreak,
     WrongCode,
 )
-from tlsgate.errors.migration import StepElsewhere, StepNotSafe, StepRuns
+from tlsgate.errors.migration import StepNotSafe, StepRuns
 from tlsgate.errors.target import (
     NoDatabase,
     NoLogin,
@@ -138,7 +138,6 @@ __all__ = [
     "ProcessGone",
     "ReloadRefused",
     "StartupRefused",
-    "StepElsewhere",
     "StepNotSafe",
     "StepRuns",
     "StoreFailed",

@@ -32,16 +32,3 @@ class StepRuns(GateError):
 
     def __str__(self) -> str:
         return f"{self.step} has begun and not ended; see tgctl migration status"
-
-
-@define(eq=False)
-class StepElsewhere(GateError):
-    """What a step changes is not in the cluster's state but in a file."""
-
-    fault = Fault.OPERATOR
-    reason = "step_elsewhere"
-    step: str
-    where: str
-
-    def __str__(self) -> str:
-        return f"{self.step} is decided by {self.where}: change it there and reload"
