@@ -1,7 +1,8 @@
 """A cluster as it has been for years, with separate ports, for tests that change it under way.
 
-One gateway with its auth service, read from a commented file; one agent with a node, a database
-and an application; alice, who has everything, and an ssh that jumps over port "3023".
+One gateway with its auth service, started from the file with which docs/guide.md begins; one
+agent with a node, a database and an application; alice, who does nothing when things change;
+bob, who does as the guide says; and an operator, who does the rest of it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field
+import pexpect
+from attrs import define, evolve, field
 
 from tests.support.certs import pki
 from tests.support.child import PATIENCE_SECONDS, until
@@ -22,6 +24,7 @@ from tests.support.localhouse import ROLE, LocalCase
 from tests.support.pgserver import Database, psql17
 from tests.support.ports import free_port
 from tests.support.sshcase import Node, Person
+from tests.support.walkguide import USER, Change, File, Guide
 from tests.support.walkheld import (
     Held,
     HeldLogin,
@@ -39,35 +42,6 @@ EVERY_SECONDS = 5.0
 _MEMBERS = 10
 APP = "shower.gw.test"
 WHO = "select current_user || ' in ' || current_database()"
-#: The listeners that only version 1 opens by itself or that it keeps for old clients.
-LEGACY = ("listen_addr", "tunnel_listen_addr", "postgres_listen_addr")
-LEGACY_PUBLIC = ("ssh_public_addr", "tunnel_public_addr", "postgres_public_addr")
-
-FILE = """\
-# The gateway of gw.test, as it has been for years.
-version: v1
-teleport:
-  nodename: gate1
-  data_dir: {data}
-  log: {{output: stderr, severity: DEBUG, format: {{output: json}}}}
-auth_service:
-  enabled: yes
-  cluster_name: gw.test{auth}
-proxy_service:
-  web_listen_addr: 127.0.0.1:{web}
-  public_addr: ["localhost:{web}", "gw.test:443"]
-  # the old ports: nobody knows who still comes here
-  listen_addr: 127.0.0.1:{ssh}            # ssh -J
-  ssh_public_addr: localhost:{ssh}
-  tunnel_listen_addr: 127.0.0.1:{tunnel}
-  tunnel_public_addr: localhost:{tunnel}
-  postgres_listen_addr: 127.0.0.1:{postgres}
-  postgres_public_addr: localhost:{postgres}
-  # what everybody sees
-  https_keypairs:
-    - {{cert_file: {cert}, key_file: {key}}}
-  workers: {workers}
-"""
 
 
 @define(kw_only=True)
@@ -150,7 +124,10 @@ class WalkCase(LocalCase):
 
     db1: Node
     alice: Person
+    bob: Person
+    operator: Person
     means: Means
+    guide: Guide
 
     def start(self) -> None:
         """Start everything."""
@@ -160,17 +137,39 @@ class WalkCase(LocalCase):
         self.web_port, self.ssh_port, self.tunnel_port, self.postgres_port = ports
         folder = self.folder()
         pair = pki().keypair("server")
-        self.v1 = FILE.format(
-            data=folder / "data",
-            web=self.web_port,
-            ssh=self.ssh_port,
-            tunnel=self.tunnel_port,
-            postgres=self.postgres_port,
-            cert=pair.cert_file,
-            key=pair.key_file,
-            workers=self.workers,
-            auth="".join(f"\n  {line}" for line in self.auth_more),
-        ) + "".join(f"  {line}\n" for line in self.proxy_more)
+        self.guide = Guide(
+            {
+                # First what is longer.
+                "public_addr: gate.example.com:3080": (
+                    f'public_addr: ["localhost:{self.web_port}", "gw.test:443"]'
+                ),
+                "--proxy=gate.example.com:3080": f"--proxy=localhost:{self.web_port}",
+                "https://gate.example.com:3080/": f"https://localhost:{self.web_port}/",
+                "root@db1.gate.example.com": "root@db1.localhost",
+                "cluster_name: example.com": "cluster_name: gw.test",
+                "gate.example.com": "localhost",
+                "/etc/tlsgate/tlsgate.yaml": str(folder / "tlsgate.yaml"),
+                "/var/lib/tlsgate": str(folder / "data"),
+                "gate.pem": str(pair.cert_file),
+                "gate-key.pem": str(pair.key_file),
+                "0.0.0.0": "127.0.0.1",
+                ":3080": f":{self.web_port}",
+                ":3023": f":{self.ssh_port}",
+                ":3024": f":{self.tunnel_port}",
+                ":5432": f":{self.postgres_port}",
+            }
+        )
+        text = self.guide.configuration()
+        log = "{output: stderr, severity: DEBUG, format: {output: json}}"
+        for block, lines in (
+            ("teleport:", [f"log: {log}"]),
+            ("auth_service:", self.auth_more),
+            ("proxy_service:", [f"workers: {self.workers}", *self.proxy_more]),
+        ):
+            text = text.replace(
+                f"{block}\n", "".join([f"{block}\n", *(f"  {one}\n" for one in lines)])
+            )
+        self.v1 = text
         self.hub = self.again_in(folder)
         self.put_role("prod", labels={"env": ["prod"]})
         self.put("use", ROLE)
@@ -178,11 +177,16 @@ class WalkCase(LocalCase):
         self.alice = self.person("alice", ["prod", "use", "access"])
         self.says(self.alice, "tgsh", "db", "login", "orders", "--db-user=alice", "--db-name=app")
         self.write_config(self.alice)
+        self.bob = self.person("bob", ["prod", "use", "access"])
+        ca = {"CURL_CA_BUNDLE": str(pki().file("ca.pem"))}
+        self.bob.env.update(ca)
+        env = {**self.bob.env, "TLSGATE_DATA_DIR": str(self.hub.data_dir)}
+        self.operator = evolve(self.bob, env=env)
         self._start_means()
 
     def again_in(self, folder: Any) -> Gate:
         """Start the gateway in a folder."""
-        gate = Gate(folder, self.v1)
+        gate = Gate(folder, self.v1)  # later starts read what is there
         self.addCleanup(self._no_bugs, gate)
         self.addCleanup(gate.stop)
         gate.until_ready()
@@ -274,6 +278,11 @@ class WalkCase(LocalCase):
         """Where psql finds the database."""
         return self.says(self.alice, "tgsh", "db", "config", "--format=uri", *more).strip()
 
+    def until_database(self) -> None:
+        """Wait until the agent has found the auth service of the process that serves now."""
+        words = ("psql", self.uri("--legacy"), "-Atc", "select 1")
+        until(lambda: not self.do(self.alice, *words).returncode, "psql gets in", 60)
+
     def everything_held(self) -> list[Held]:
         """One connection of each kind, in the mode that is in force."""
         env = self.alice.env
@@ -339,9 +348,63 @@ class WalkCase(LocalCase):
             ),
         ]
 
+    def new_config(self) -> None:
+        """Have alice run `tgsh config`, while her ssh is in use."""
+        text = self.says(self.alice, "tgsh", "config")
+        written = self.alice.config.with_suffix(".new")
+        written.write_text(text)
+        written.replace(self.alice.config)
+
     def by_config(self, *words: str) -> list[str]:
         """`ssh` by what `tgsh config` has written."""
         return ["ssh", "-F", str(self.alice.config), "root@db1.localhost", *words]
+
+    # -- the guide -------------------------------------------------------------------------
+
+    def follow(self, heading: str) -> None:
+        """Do what stands below a heading of docs/guide.md whose beginning this is."""
+        found = [
+            pieces for name, pieces in self.guide.sections().items() if name.startswith(heading)
+        ]
+        self.assertEqual(len(found), 1, heading)
+        for piece in found[0]:
+            if isinstance(piece, File):
+                (self.hub.folder / piece.name).write_text(piece.text)
+            elif isinstance(piece, Change):
+                self.hub.write(piece.apply(self.hub.file.read_text()))
+            elif piece.line.startswith("tgsh login "):
+                self.type_login(self.bob, piece.line)
+            else:
+                self.shell(piece.line)
+
+    def shell(self, line: str) -> str:
+        """Have the operator, or bob, run a line; gives what it prints."""
+        program = line.split()[0]
+        who = self.bob if program in USER else self.operator
+        if program == "ssh":  # it looks for its file in the home of the user who runs it
+            line = line.replace("ssh ", f"ssh -F {who.config} ", 1)
+        if program in USER:
+            return self.says(who, "sh", "-c", line)
+        return self.says(who, "sh", "-c", f"cd {self.hub.folder} && {line}")
+
+    def type_login(self, person: Person, line: str) -> None:
+        """Log in in a terminal, by the line of the guide."""
+        # A code is good once, and half a minute before its time.
+        used = person.user
+        until(lambda: used.last_step <= time.time() // 30, "a new code", 65)
+        child = pexpect.spawn(
+            "sh", ["-c", line], env=person.env, timeout=PATIENCE_SECONDS, encoding="utf-8"
+        )
+        try:
+            child.expect("Password of .*: ")
+            child.sendline(person.user.password)
+            child.expect("code: ")
+            child.sendline(person.user.code(time.time()))
+            child.expect(pexpect.EOF)
+            shown = child.before or ""
+        finally:
+            child.close(force=True)
+        self.assertEqual(child.exitstatus, 0, shown)
 
     # -- the state of things --------------------------------------------------------------
 
