@@ -101,6 +101,19 @@ class RestTests(HandoverCase):
             busy.read_end()
         self.assertEqual(read_all(self.rig, target), b"it leaves")
 
+    def test_lingers(self) -> None:
+        """Who has not taken the last words when everything ends is cut, and told nothing twice."""
+        client, _ = self.begun()
+        (one,) = self.rig.gateway._live.values()
+        one.end_in_order("drain")
+        self.assertFalse(one.rests())
+        self.rig.gateway.close_all("drain")
+        self.rig.settle()
+        self.assertEqual(self.rig.gateway.connections(), [])
+        self.assertEqual(self.ended()["cause"], "drain")
+        client.sock.close()
+        self.nothing_stays()
+
     def test_locked(self) -> None:
         """Who is locked out is cut at once, and hears nothing more."""
         self.begun()

@@ -139,10 +139,12 @@ class Connection(Protocol):
         """The gateway's own wish to end it, such as the limit of a drain."""
         if self.pair is not None:
             rest = None if cause in _AT_ONCE else self._rest()
-            if rest is None:
-                self.pair.abort(cause)
-            else:
+            if rest is not None:
                 self.pair.end_with(*rest.last_words(), cause)
+            elif self.pair.open:
+                self.pair.abort(cause)
+            else:  # its last words are said, and it is only waited for
+                self.lease.abort()
         elif self.kept is not None:
             self.kept.end_in_order(cause)
         elif self.served is not None:

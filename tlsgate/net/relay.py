@@ -296,9 +296,10 @@ class Pair:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing is held in either direction, and neither has ended."""
+        """Whether it is open, nothing is held in either direction, and neither has ended."""
         up, down = self.to_target, self.to_client
-        return up.held is None and down.held is None and not (up.ended or down.ended)
+        held = up.held is not None or down.held is not None
+        return self.open and not (held or up.ended or down.ended)
 
     def end_with(self, to_client: bytes, to_target: bytes, cause: str) -> None:
         """End in order, each side with last words of ours; only while it is `empty`.
