@@ -30,6 +30,16 @@ class HeadTests(SynchronousTestCase):
             with self.assertRaises(BadBytes):
                 fields.head_size(piece)
 
+    def test_long_name(self) -> None:
+        """A field's name has a limit of its own."""
+        for length, good in ((fields.NAME_LIMIT, True), (fields.NAME_LIMIT + 1, False)):
+            head = b"HTTP/1.1 200 OK\r\n%b: b\r\n\r\n" % (b"a" * length)
+            if good:
+                fields.read_response(head)
+            else:
+                with self.assertRaises(BadBytes):
+                    fields.read_response(head)
+
     def test_response_shape(self) -> None:
         """Answers are held to the letter, too."""
         found = fields.read_response(b"HTTP/1.1 200 OK\r\nA:  b \r\n\r\n")

@@ -9,6 +9,7 @@ from tlsgate.core.http.fields import Fields
 from tlsgate.core.http.forward import (
     Rules,
     Who,
+    interim_fields,
     phrase,
     read_rules,
     request_bytes,
@@ -58,6 +59,29 @@ class RequestTests(SynchronousTestCase):
         named = (b"connection", b"x-tlsgate-user, x-forwarded-for, close")
         self.assertEqual(lines(ask(*sent, named))[2:-2], OWN)
 
+    def test_s19_forwarded(self) -> None:
+        """S19: where a request is from is said by the gateway, in whatever spelling it came."""
+        for name in (
+            *(b"x-forwarded-for", b"x_forwarded_for", b"forwarded", b"x-real-ip", b"x.real.ip"),
+            *(b"x-envoy-external-address", b"true-client-ip", b"cf-connecting-ip"),
+            *(b"x-client-ip", b"x-cluster-client-ip", b"client-ip", b"x-forwarded-proto"),
+        ):
+            for value in (b"10.0.0.1", b"10.0.0.1, 127.0.0.1", b"for=10.0.0.1", b""):
+                self.assertEqual(lines(ask((name, value), (name, value)))[2:-2], OWN, name)
+
+    def test_s20_hops(self) -> None:
+        """S20: `Connection` names none of the gateway's fields away, alone or together."""
+        names = [one.partition(b":")[0] for one in OWN]
+        for named in (*names, b", ".join(names), b", ".join(names).upper()):
+            self.assertEqual(lines(ask((b"connection", named)))[2:-2], OWN)
+
+    def test_trailers(self) -> None:
+        """What may stand behind a body is named; that its client reads such is said on."""
+        fields = ((b"te", b"trailers"), (b"connection", b"te"))
+        self.assertEqual(lines(ask(*fields))[-4:-2], [b"connection: te", b"te: trailers"])
+        head = ask((b"transfer-encoding", b"chunked"), (b"trailer", b"x-sum, host"), method=b"PUT")
+        self.assertEqual(lines(head)[-3], b"trailer: x-sum")
+
     def test_framing(self) -> None:
         """Length and encoding are written by us, once."""
         body = lines(ask((b"content-length", b"3"), (b"expect", b"100-continue"), method=b"PUT"))
@@ -105,6 +129,11 @@ class RequestTests(SynchronousTestCase):
 
 class ResponseTests(SynchronousTestCase):
     """What the client reads."""
+
+    def test_interim(self) -> None:
+        """Hints pass; nothing that stays with the client, or is of one hop."""
+        fields: Fields = ((b"link", b"</a>"), (b"set-cookie", b"a=b"), (b"connection", b"x"))
+        self.assertEqual(interim_fields(judge_response(103, fields, b"1.1", b"GET")), [fields[0]])
 
     def test_fields(self) -> None:
         """Fields of one hop and of the target's own address stay behind; cookies do not."""

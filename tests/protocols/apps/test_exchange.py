@@ -320,6 +320,27 @@ class CarryingTests(AppsCase):
         self.assertTrue(target.fake.closed)
         self.assertEqual(client.received.count(b"200 OK"), 1)
 
+    def test_s27_unconfirmed(self) -> None:
+        """S27: whatever but a 101 that fits is an answer; what came behind reaches nobody."""
+        wrong = b"Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n"
+        for line, more, told in (
+            (b"200 OK", b"Content-Length: 0\r\n", b"200"),
+            (b"400 Bad Request", b"Content-Length: 0\r\n", b"400"),
+            (b"401 Unauthorized", b"Content-Length: 0\r\n", b"401"),
+            (b"101 Switching Protocols", wrong, b"502"),
+            (b"101 Switching Protocols", b"", b"502"),
+        ):
+            client = self.client()
+            client.send(SWITCH + b"early")
+            target = self.reach()
+            target.says(b"HTTP/1.1 " + line + b"\r\n" + more + b"\r\n")
+            client.send(b"GET /late HTTP/1.1\r\nHost: wiki.gw.test\r\n\r\n")
+            self.assertEqual(client.received[9:12], told)
+            self.assertTrue(client._transport.disconnecting)
+            self.assertNotIn(b"early", target.got)
+            self.assertNotIn(b"late", target.got)
+            self.protocol.stop()
+
     def test_switch_refused(self) -> None:
         """A change of protocol that nobody has asked for is none (S27)."""
         client = self.client()

@@ -20,6 +20,8 @@ Fields = tuple[Field, ...]
 #: Of one head, its empty line counted; and of the fields in it.
 HEAD_LIMIT: Final = 32 * 1024
 FIELD_LIMIT: Final = 128
+#: No honest name is longer, and what is remembered of names has to be bounded.
+NAME_LIMIT: Final = 128
 
 #: RFC 9110 section 5.6.2.
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -107,6 +109,8 @@ def _fields(lines: list[bytes]) -> Fields:
     found = []
     for line in lines:
         name, _, value = line.partition(b":")
+        if len(name) > NAME_LIMIT:
+            raise BadBytes("head", f"a field's name of more than {NAME_LIMIT} bytes")
         found.append((name.lower(), value.strip(b" \t")))
     return tuple(found)
 
@@ -162,12 +166,10 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
 
 def words(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """The comma-separated words of *name*, in lower case."""
-    return [
-        word
-        for value in values(fields, name)
-        for one in value.split(b",")
-        if (word := one.strip().lower())
-    ]
+    told = [value for key, value in fields if key == name]
+    if not told:
+        return told
+    return [word for value in told for one in value.split(b",") if (word := one.strip().lower())]
 
 
 def without_hops(fields: Fields) -> Fields:

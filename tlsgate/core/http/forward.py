@@ -22,6 +22,7 @@ from attrs import field, frozen
 from tlsgate.core.appsession import ours
 from tlsgate.core.http.chunks import announced
 from tlsgate.core.http.fields import (
+    HOP_BY_HOP,
     TOKEN,
     VALUE,
     Field,
@@ -182,16 +183,17 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
         else:
             own = [one for one in own if one[0] != name] + given
     lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method, head.target, host)]
+    named, dropped = words(fields, b"connection"), rules.dropped
     lines += [
         b"%b: %b\r\n" % one
-        for one in without_hops(fields)
-        if one[0] not in _FRAMING and not is_ours(one[0]) and folded(one[0]) not in rules.dropped
+        for one in fields
+        if _goes_on(one[0]) and one[0] not in named and not (dropped and folded(one[0]) in dropped)
     ]
     lines += [b"%b: %b\r\n" % one for one in own]
     if head.length is None:
         lines.append(b"transfer-encoding: chunked\r\n")
-        if named := announced(head.fields):
-            lines.append(b"trailer: %b\r\n" % b", ".join(named))
+        if trailing := announced(head.fields):
+            lines.append(b"trailer: %b\r\n" % b", ".join(trailing))
     elif head.length or head.method in (b"POST", b"PUT", b"PATCH"):
         lines.append(b"content-length: %d\r\n" % head.length)
     if head.expects and head.has_body:
@@ -202,6 +204,12 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
         lines.append(b"connection: te\r\nte: trailers\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+@lru_cache(maxsize=2048)
+def _goes_on(name: bytes) -> bool:
+    """Whether a client's field *name* is one that may reach a target."""
+    return name not in HOP_BY_HOP and name not in _FRAMING and not is_ours(name)
 
 
 def takes_trailers(asked: RequestHead) -> bool:

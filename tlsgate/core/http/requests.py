@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from tlsgate.core.http.fields import (
     FIELD_LIMIT,
+    NAME_LIMIT,
     TOKEN,
     VALUE,
     Fields,
@@ -131,7 +132,7 @@ def judge_h2(fields: Fields, *, ended: bool) -> RequestHead:
             if plain or name in pseudo:
                 raise _bad("pseudo fields in disorder")
             pseudo[name] = value
-        elif TOKEN.fullmatch(name) is None or name != name.lower():
+        elif TOKEN.fullmatch(name) is None or name != name.lower() or len(name) > NAME_LIMIT:
             raise _bad("a field's name that is none")
         elif VALUE.fullmatch(value) is None or value.strip(b" \t") != value:
             raise _bad("a field's value that is none")
