@@ -24,6 +24,7 @@ COMMANDS = (
     "apps",
     "inventory",
     "ledger",
+    "migration",
     "get",
     "create",
     "edit",
