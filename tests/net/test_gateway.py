@@ -6,6 +6,7 @@ from twisted.internet.address import IPv6Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.net.rig import CLIENT, Rig, read_some
+from tests.net.test_dispatcher import hello
 from tlsgate.errors import AuditFailed
 from tlsgate.net.gateway import spell
 
@@ -59,6 +60,16 @@ class TellTests(SynchronousTestCase):
         )
         ((event, fields),) = rig.witness.events
         self.assertEqual((event, fields["cause"]), ("route.end", "client_ended"))
+
+    def test_of_the_auth_service(self) -> None:
+        """Whose TLS goes on to the auth service is nobody here: that one knows who it is."""
+        for at_auth, seen in ((False, ["opened"]), (True, [])):
+            rig = Rig('[{name: pass, alpn: [open], passthrough: yes, target: "{unix}"}]')
+            self.addCleanup(rig.close)
+            self.patch(type(rig.gateway.gate.protocols["raw"]), "at_auth", at_auth)
+            rig.connect().send(hello())
+            rig.accept()
+            self.assertEqual([what for what, _, _ in rig.witness.seen], seen)
 
     def test_closed(self) -> None:
         """While the gateway is closed nobody new reaches a target; who has, goes on."""

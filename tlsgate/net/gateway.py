@@ -207,11 +207,19 @@ class Gateway:
         identity = connection.identity
         if connection.noted:
             self.ledger.known(connection)
-        else:
+        elif not self._is_auths(connection):
             connection.noted = True
             self.ledger.opened(connection)
         if identity is not None:
             self.audit.emit("route.connect", self.summary(connection))
+
+    def _is_auths(self, connection: Connection) -> bool:
+        """Whether its TLS goes on to the auth service, which alone will know who it is."""
+        choice = connection.choice
+        if choice is None or not choice.route.passthrough:
+            return False
+        protocol = self.gate.protocols.get(choice.route.protocol)
+        return protocol is not None and protocol.at_auth
 
     def coupled(self, connection: Connection) -> None:
         """Its protocol has reached a target for it."""
