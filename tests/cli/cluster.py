@@ -40,7 +40,7 @@ PING: dict[str, Any] = {
         "tls_routing_enabled": True,
     },
     "server_version": "1.0.0",
-    "min_client_version": "0.0.0",
+    "min_client_version": "1.0.0",
     "cluster_name": "example",
 }
 

