@@ -1,204 +1,289 @@
-"""Tests for `tlsgate.config.edit`."""
+"""Tests for `tlsgate.config.edit`: one key changes, and nothing else of the text."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
 
-import yaml
+from hypothesis import given
+from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.config.edit import Drop, Put, edited, write
-from tlsgate.errors import BadSettings
-from tlsgate.errors.closing import FileChanged
+from tlsgate.config.edit import Drop, Edited, Put, edited, line_of, write
+from tlsgate.config.marks import read_tree
+from tlsgate.errors import BadSettings, FileChanged
 
-MODE = ("auth_service", "proxy_listener_mode")
 TEXT = """\
-# The house's gateway.
-version: v1   # of the format
+# ours
+version: v1   # of the file
 teleport:
-  data_dir: /var/lib/tlsgate
+  nodename: gw
 
+# who may log in
 auth_service:
-  cluster_name: home
-  # what clients are told
-  proxy_listener_mode: separate # for now
+  # the mode
+  proxy_listener_mode: "separate"  # for now
 
+  cluster_name: main
 proxy_service:
-  web_listen_addr: 0.0.0.0:443
-  listen_addr: 0.0.0.0:3023   # ssh
-  postgres_listen_addr:
-    - 0.0.0.0:5432
-  limits: {connections: 100, unauthenticated: 50}
+  web_listen_addr: 127.0.0.1:3080
+  listen_addr: 127.0.0.1:3023  # old clients
+  # tunnels
+  tunnel_listen_addr: 127.0.0.1:3024
+  ssh_public_addr:
+    - gw.test:3023
+    - gw2.test:3023
+
 # the end
 """
+MODE = ("auth_service", "proxy_listener_mode")
 
 
-class EditedTests(SynchronousTestCase):
-    """Tests for `edited`."""
+class EditCase(SynchronousTestCase):
+    """Edits of a text."""
 
     def after(self, text: str, *changes: Put | Drop) -> str:
-        """The new text, which is YAML."""
-        made = edited(text, changes, "gate.yaml")
-        yaml.safe_load(made.after)
-        return made.after
+        """The text with these changes."""
+        return edited(text, changes, "f.yaml").after
 
-    def test_a_scalar(self) -> None:
-        """A value that is there changes where it stands; all else stays, comments too."""
-        want = TEXT.replace("mode: separate #", "mode: multiplex #")
-        self.assertEqual(self.after(TEXT, Put(MODE, "multiplex")), want)
-        self.assertEqual(self.after(TEXT, Put(MODE, "separate")), TEXT)
-        want = TEXT.replace("version: v1   #", "version: v2   #")
-        self.assertEqual(self.after(TEXT, Put(("version",), "v2")), want)
+    def refused(self, text: str, *changes: Put | Drop) -> str:
+        """Why it cannot be changed so."""
+        return str(self.assertRaises(BadSettings, edited, text, changes, "f.yaml"))
 
-    def test_a_scalar_in_quotes_and_in_braces(self) -> None:
-        """Quotes go with the old value; braces stay."""
-        self.assertEqual(self.after("a: 'x' # y\n", Put(("a",), "[::]:1")), 'a: "[::]:1" # y\n')
-        self.assertEqual(self.after("a: {b: 1}\n", Put(("a", "b"), "2")), "a: {b: 2}\n")
+
+class PutTests(EditCase):
+    """Tests for `Put`."""
+
+    def test_a_value(self) -> None:
+        """The value alone changes: quotes, comments and everything else stay."""
+        found = edited(TEXT, [Put(MODE, "multiplex"), Put(("version",), "v2")], "f.yaml")
+        want = TEXT.replace('"separate"', "multiplex").replace("v1 ", "v2 ")
+        self.assertEqual(found.after, want)
+        self.assertEqual((found.lines, found.places), ((2, 9), ("f.yaml:2", "f.yaml:9")))
+        self.assertTrue(found.changes)
+        self.assertIn('-  proxy_listener_mode: "separate"  # for now\n', found.diff())
+        self.assertIn("+  proxy_listener_mode: multiplex  # for now\n", found.diff())
+        self.assertTrue(found.diff().startswith("--- f.yaml\n+++ f.yaml (after)\n@@ "))
+
+    def test_no_change(self) -> None:
+        """A value that is there already is the same text, and there is no diff."""
+        found = edited("version: v2\n", [Put(("version",), "v2")])
+        self.assertEqual((found.changes, found.diff(), found.lines), (False, "", ()))
+
+    def test_a_key_that_lacks(self) -> None:
+        """It comes behind the block's last line, before what stands below it."""
+        text = TEXT.replace('  proxy_listener_mode: "separate"  # for now\n', "")
+        want = text.replace("  cluster_name: main\n", "  cluster_name: main\n  {}\n")
+        found = edited(text, [Put(MODE, "multiplex")], "f.yaml")
+        self.assertEqual(found.after, want.format("proxy_listener_mode: multiplex"))
+        self.assertEqual(found.places, ("f.yaml:10",))
+        listed = self.after(TEXT, Put(("proxy_service", "postgres_listen_addr"), "127.0.0.1:5432"))
+        self.assertIn("    - gw2.test:3023\n  postgres_listen_addr: 127.0.0.1:5432\n\n#", listed)
+
+    def test_a_block_that_lacks(self) -> None:
+        """It is made, at the end; a block without a value gets one."""
         self.assertEqual(
-            self.after("a: {b: 1}\n", Put(("a", "c", "d"), "2")), "a: {b: 1, c: {d: 2}}\n"
+            self.after("version: v1", Put(MODE, "multiplex")),
+            "version: v1\nauth_service:\n  proxy_listener_mode: multiplex\n",
         )
-        self.assertEqual(self.after("a: {}\n", Put(("a", "c"), "2")), "a: {c: 2}\n")
-
-    def test_an_empty_value(self) -> None:
-        """A key without a value gets one, and a block without keys gets its first."""
-        self.assertEqual(self.after("a:\nb: 1\n", Put(("a",), "x")), "a: x\nb: 1\n")
-        self.assertEqual(self.after("a:\nb: 1\n", Put(("a", "c"), "x")), "a:\n  c: x\nb: 1\n")
+        for nothing, left in (("", ""), (" ~", ""), (" null", ""), ("  # soon", "  # soon")):
+            self.assertEqual(
+                self.after(f"auth_service:{nothing}\nversion: v1\n", Put(MODE, "x")),
+                f"auth_service:{left}\n  proxy_listener_mode: x\nversion: v1\n",
+            )
+        self.assertEqual(self.after("", Put(("version",), "v2")), "version: v2\n")
         self.assertEqual(
-            self.after("a:   # c\nb: 1\n", Put(("a", "c"), "x")), "a:   # c\n  c: x\nb: 1\n"
+            self.after("# mine", Put(MODE, "x")),
+            "# mine\nauth_service:\n  proxy_listener_mode: x\n",
         )
 
-    def test_a_new_key(self) -> None:
-        """A key comes after the last one of its block, before comments that follow."""
-        made = self.after(TEXT, Put(("proxy_service", "tunnel_listen_addr"), "0.0.0.0:3024"))
-        line = "  tunnel_listen_addr: 0.0.0.0:3024\n"
-        self.assertEqual(made, TEXT.replace("# the end\n", f"{line}# the end\n"))
-        made = self.after(TEXT, Put(("auth_service", "x"), "y"))
-        self.assertEqual(made, TEXT.replace("for now\n", "for now\n  x: y\n"))
+    def test_at_the_top(self) -> None:
+        """A key of the file itself comes first, behind the comments there."""
+        text = "# mine\nproxy_service: {}\n"
+        want = "# mine\nversion: v2\nproxy_service: {}\n"
+        self.assertEqual(self.after(text, Put(("version",), "v2")), want)
 
-    def test_a_new_block(self) -> None:
-        """Blocks that lack are made; the version comes first."""
-        self.assertEqual(self.after("a: 1", Put(MODE, "m")), f"a: 1\n{MODE[0]}:\n  {MODE[1]}: m\n")
-        self.assertEqual(self.after("", Put(("a", "b"), "m")), "a:\n  b: m\n")
-        self.assertEqual(
-            self.after("# c\na: 1\n", Put(("version",), "v2")), "# c\nversion: v2\na: 1\n"
-        )
-        text = "a:\n  - b\n  - |\n    c\n\nd: |\n  e\n"
-        self.assertEqual(self.after(text, Put(("x",), "y")), f"{text}x: y\n")
-
-    def test_windows(self) -> None:
-        """Lines end as they did."""
-        self.assertEqual(self.after("a: 1\r\n", Put(("b",), "2")), "a: 1\r\nb: 2\r\n")
-
-    def test_our_name(self) -> None:
-        """The block teleport is found under tlsgate, too."""
-        text = "tlsgate:\n  data_dir: /a\n"
-        want = text.replace("/a", "/b")
-        self.assertEqual(self.after(text, Put(("teleport", "data_dir"), "/b")), want)
-
-    def test_drop(self) -> None:
-        """A key goes with its value, whatever that is; one that lacks is no change."""
-        gone = Drop(("proxy_service", "postgres_listen_addr"))
-        want = TEXT.replace("  postgres_listen_addr:\n    - 0.0.0.0:5432\n", "")
-        self.assertEqual(self.after(TEXT, gone), want)
-        self.assertEqual(self.after(TEXT, Drop(("proxy_service", "nothing"))), TEXT)
-        self.assertEqual(self.after(TEXT, Drop(("nothing", "more"))), TEXT)
-        want = TEXT.replace("  listen_addr: 0.0.0.0:3023   # ssh\n", "")
-        self.assertEqual(self.after(TEXT, Drop(("proxy_service", "listen_addr"))), want)
-        self.assertEqual(self.after("a:\n  b: 1\nc: 2\n", Drop(("a", "b"))), "a:\nc: 2\n")
-        self.assertEqual(self.after("a: |\n  x\n  y\nc: 2\n", Drop(("a",))), "c: 2\n")
-        self.assertEqual(self.after("a:\nc: 2", Drop(("a",))), "c: 2")
-
-    def test_drop_from_braces(self) -> None:
-        """A key goes out of braces with its comma."""
-        text = "a: {b: 1, c: 2}\n"
-        self.assertEqual(self.after(text, Drop(("a", "b"))), "a: {c: 2}\n")
-        self.assertEqual(self.after(text, Drop(("a", "c"))), "a: {b: 1}\n")
-        self.assertEqual(self.after("a: {b: 1}\n", Drop(("a", "b"))), "a: {}\n")
-
-    def test_what_cannot_be_done(self) -> None:
-        """It is said with its place."""
-        change: Put | Drop
-        for text, change, line in (
-            ("a: [\n", Put(("a",), "b"), 2),
-            ("a: b\n", Put(("a", "c"), "d"), 1),
-            ("x: 1\na:\n  - b\n", Put(("a",), "c"), 3),
-            ("- a\n", Put(("a",), "c"), 1),
-            ("x" * (1 << 21), Put(("a",), "c"), 1),
-            ("[" * 5000, Put(("a",), "c"), 1),
-            ("? a\n: b\n", Drop(("a",)), 1),
+    def test_in_braces(self) -> None:
+        """Mappings in braces stay in one line."""
+        for text, want in (
+            ("auth_service: {}\n", "auth_service: {proxy_listener_mode: x}\n"),
+            ("auth_service: {a: 1}\n", "auth_service: {a: 1, proxy_listener_mode: x}\n"),
+            ("{version: v1}\n", "{version: v1, auth_service: {proxy_listener_mode: x}}\n"),
         ):
-            with self.assertRaises(BadSettings) as caught:
-                edited(text, [change], "gate.yaml")
-            (problem,) = caught.exception.problems
-            self.assertEqual(problem.place.file, "gate.yaml")
-            if len(text) < 100:
-                self.assertEqual(problem.place.line, line, text)
+            self.assertEqual(self.after(text, Put(MODE, "x")), want)
 
-    def test_diff(self) -> None:
-        """A change is a diff, and the lines of it."""
-        changes: list[Put | Drop] = [
-            Put(("version",), "v2"),
-            Drop(("proxy_service", "listen_addr")),
-        ]
-        made = edited(TEXT, changes, "gate.yaml")
-        self.assertEqual(made.places, ("gate.yaml:2", "gate.yaml:13"))
-        self.assertTrue(made.changes)
-        diff = made.diff().splitlines()
-        self.assertEqual(diff[:2], ["--- gate.yaml", "+++ gate.yaml (after)"])
-        self.assertIn("-version: v1   # of the format", diff)
-        self.assertIn("+version: v2   # of the format", diff)
-        none = edited(TEXT, [])
-        self.assertEqual((none.diff(), none.lines, none.changes), ("", (), False))
-        added = edited("a: 1", [Put(("b",), "2")])
-        self.assertEqual(added.lines, (1,))
-        self.assertIn("\\ No newline at end of file", added.diff())
-        self.assertEqual(edited("a: 1\n", [Put(("b",), "2")]).lines, (1,))
-        self.assertEqual(edited("a: 1\n", [Put(("version",), "2")]).lines, (1,))
+    def test_nothing_behind_the_colon(self) -> None:
+        """The value comes there, before a comment."""
+        text = "version: # which\nteleport:\n"
+        self.assertEqual(
+            self.after(text, Put(("version",), "v2")), "version: v2 # which\nteleport:\n"
+        )
+
+    def test_quotes(self) -> None:
+        """What would mean something else is quoted."""
+        for value, spelt in (("a: b", '"a: b"'), ("", '""'), ("#", '"#"'), ("[::]:1", '"[::]:1"')):
+            self.assertEqual(self.after("a: 1\n", Put(("a",), value)), f"a: {spelt}\n")
+
+    def test_the_other_name_of_the_block(self) -> None:
+        """`teleport` is `tlsgate` where the file calls it so."""
+        text = "tlsgate:\n  nodename: a\n"
+        path = ("teleport", "nodename")
+        self.assertEqual(self.after(text, Put(path, "b")), "tlsgate:\n  nodename: b\n")
+        self.assertEqual(line_of(text, path), 2)
+
+    def test_line_ends(self) -> None:
+        """A file of Windows' stays one."""
+        text = "version: v1\r\nauth_service:\r\n  a: b\r\n"
+        self.assertEqual(self.after(text, Put(MODE, "x")), f"{text}  proxy_listener_mode: x\r\n")
+
+    def test_refused(self) -> None:
+        """What is no single value, or no mapping, is left alone, and its place is told."""
+        self.assertIn("f.yaml:1", self.refused("version: [v1]\n", Put(("version",), "v2")))
+        self.assertIn("single value", self.refused("a: |\n  b\n", Put(("a",), "c")))
+        self.assertIn("no mapping", self.refused("\nauth_service: yes\n", Put(MODE, "x")))
+        self.assertIn("f.yaml:2", self.refused("\nauth_service: yes\n", Put(MODE, "x")))
+        self.assertIn("not YAML", self.refused("a: b: c\n", Put(("a",), "c")))
+        self.assertIn("alias", self.refused("a: *b\n", Put(("a",), "c")))
+        self.assertRaises(BadSettings, line_of, "a: *b\n", ("a",))
+
+
+class DropTests(EditCase):
+    """Tests for `Drop`."""
+
+    def test_keys(self) -> None:
+        """The key's lines go, with the comment behind it; those around it stay."""
+        at = "proxy_service"
+        after = self.after(
+            TEXT,
+            Drop((at, "listen_addr")),
+            Drop((at, "tunnel_listen_addr")),
+            Drop((at, "ssh_public_addr")),
+        )
+        lines = TEXT.splitlines(keepends=True)
+        gone = {13, 15, 16, 17, 18}
+        self.assertEqual(after, "".join(one for at, one in enumerate(lines) if at not in gone))
+
+    def test_a_whole_block(self) -> None:
+        """A block goes with all that is in it, also the last one of a file without an end."""
+        after = self.after(TEXT, Drop(("auth_service",)))
+        self.assertIn("# who may log in\nproxy_service:\n", after)
+        self.assertEqual(self.after("a: 1\nb: {c: d}", Drop(("b",))), "a: 1\n")
+        self.assertEqual(self.after("a: |\n  x\n  y\nb: 1\n", Drop(("a",))), "b: 1\n")
+        self.assertEqual(self.after("a: >-\n  x\n", Drop(("a",))), "")
+
+    def test_not_there(self) -> None:
+        """What is not written is no change."""
+        for path in (("a",), ("version", "b"), ("proxy_service", "x", "y"), MODE):
+            self.assertEqual(self.after("version: v1\n", Drop(path)), "version: v1\n")
+        self.assertEqual(self.after("", Drop(MODE)), "")
+
+    def test_in_braces(self) -> None:
+        """The comma goes along."""
+        for text, want in (
+            ("a: {b: 1, c: 2}\n", "a: {c: 2}\n"),
+            ("a: {c: 2, b: 1}\n", "a: {c: 2}\n"),
+            ("a: {b: 1}\n", "a: {}\n"),
+            ("a: {b: }\n", "a: {}\n"),
+        ):
+            self.assertEqual(self.after(text, Drop(("a", "b"))).replace(" }", "}"), want)
+
+    def test_behind_something_else(self) -> None:
+        """A key that shares its line with what stays is left alone."""
+        self.assertIn("behind", self.refused("? a\n: {b: 1}\n", Drop(("a",))))
+
+
+class PropertyTests(SynchronousTestCase):
+    """What holds for any file of that shape."""
+
+    @given(
+        some.dictionaries(
+            some.sampled_from("abcd"),
+            some.dictionaries(some.sampled_from("efgh"), some.integers(0, 99), max_size=4),
+            max_size=4,
+        ),
+        some.sampled_from("abcd"),
+        some.sampled_from("efgh"),
+        some.booleans(),
+        some.booleans(),
+    )
+    def test_only_that(
+        self, whole: dict[str, dict[str, int]], one: str, two: str, puts: bool, braces: bool
+    ) -> None:
+        """The tree afterwards is the tree before with the one change; every comment is there."""
+        lines = []
+        for key, below in whole.items():
+            if braces:
+                inside = ", ".join(f"{name}: {value}" for name, value in below.items())
+                lines.append(f"{key}: {{{inside}}}  # {key}")
+            else:
+                lines.append(f"# {key}\n{key}:")
+                lines += [f"  # {name}\n  {name}: {value}\n" for name, value in below.items()]
+        text = "\n".join(lines)
+        change = Put((one, two), "x") if puts else Drop((one, two))
+        after = edited(text, [change]).after
+        want = {key: {n: str(v) for n, v in below.items()} for key, below in whole.items()}
+        if puts:
+            want[one] = {**want.get(one, {}), two: "x"}
+        else:
+            want.get(one, {}).pop(two, None)
+        tree, _, _ = read_tree(after, "f")
+        found = {key: dict(below or {}) for key, below in (tree or {}).items()}
+        self.assertEqual(found, want)
+        for key in whole:
+            self.assertIn(f"# {key}", after)
 
 
 class WriteTests(SynchronousTestCase):
     """Tests for `write`."""
 
     def setUp(self) -> None:
-        folder = Path(tempfile.mkdtemp())
-        self.addCleanup(shutil.rmtree, folder)
-        self.file = folder / "gate.yaml"
-        self.file.write_text(TEXT)
+        """A file of somebody's."""
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.file = self.folder / "tlsgate.yaml"
+        self.file.write_text("version: v1\n")
         self.file.chmod(0o640)
-        self.made = edited(TEXT, [Put(MODE, "multiplex")], str(self.file))
 
-    def test_write(self) -> None:
-        """The file is replaced, with its mode, and the old one stays beside it."""
-        copy = write(self.file, self.made, "now")
-        self.assertEqual(copy.name, "gate.yaml.before-now")
-        self.assertEqual((self.file.read_text(), copy.read_text()), (self.made.after, TEXT))
-        self.assertEqual([one.stat().st_mode & 0o777 for one in (self.file, copy)], [0o640] * 2)
-        self.assertEqual(len(list(self.file.parent.iterdir())), 2)
-        back = edited(self.made.after, [Put(MODE, "separate")], str(self.file))
-        self.assertEqual(write(self.file, back, "now").name, "gate.yaml.before-now-2")
+    def change(self) -> Edited:
+        """To v2."""
+        return edited(self.file.read_text(), [Put(("version",), "v2")], str(self.file))
 
-    def test_a_link(self) -> None:
-        """A link to the file stays one."""
-        link = self.file.parent / "link.yaml"
-        link.symlink_to(self.file)
-        write(link, self.made, "now")
-        self.assertTrue(link.is_symlink())
-        self.assertEqual(self.file.read_text(), self.made.after)
+    def test_written(self) -> None:
+        """The file is new, its copy old, and both have the mode that it had."""
+        copy = write(self.file, self.change(), "1")
+        self.assertEqual(copy, self.folder / "tlsgate.yaml.before-1")
+        self.assertEqual(
+            (self.file.read_text(), copy.read_text()), ("version: v2\n", "version: v1\n")
+        )
+        self.assertEqual({one.stat().st_mode & 0o777 for one in (self.file, copy)}, {0o640})
+        self.assertEqual(len(os.listdir(self.folder)), 2)
+
+    def test_a_second_copy(self) -> None:
+        """A copy of the same second takes another name."""
+        (self.folder / "tlsgate.yaml.before-1").write_text("older")
+        self.assertEqual(write(self.file, self.change(), "1").name, "tlsgate.yaml.before-1-2")
 
     def test_changed_meanwhile(self) -> None:
-        """A file that somebody else has changed stays as it is."""
+        """Somebody else's edit is not lost: nothing is written."""
+        change = self.change()
         self.file.write_text("version: v3\n")
-        with self.assertRaises(FileChanged):
-            write(self.file, self.made, "now")
-        self.assertEqual([one.name for one in self.file.parent.iterdir()], ["gate.yaml"])
+        error = self.assertRaises(FileChanged, write, self.file, change, "1")
+        self.assertIn("has changed meanwhile", str(error))
+        self.assertEqual(os.listdir(self.folder), ["tlsgate.yaml"])
 
-    def test_not_written(self) -> None:
-        """What cannot be written is said, and nothing is left behind."""
-        with self.assertRaises(BadSettings):
-            write(self.file.parent / "none.yaml", self.made, "now")
-        self.file.write_bytes(b"\xff\xfe")
-        with self.assertRaises(BadSettings):
-            write(self.file, self.made, "now")
-        self.assertEqual([one.name for one in self.file.parent.iterdir()], ["gate.yaml"])
+    def test_a_link(self) -> None:
+        """Where the name is a link, what it leads to is written."""
+        link = self.folder / "link"
+        link.symlink_to(self.file)
+        write(link, self.change(), "1")
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(self.file.read_text(), "version: v2\n")
+
+    def test_a_mark_at_the_beginning(self) -> None:
+        """A byte order mark stays."""
+        self.file.write_bytes("\ufeffversion: v1\n".encode())
+        text = self.file.read_bytes().decode("utf-8-sig")
+        write(self.file, edited(text, [Put(("version",), "v2")]), "1")
+        self.assertEqual(self.file.read_bytes(), "\ufeffversion: v2\n".encode())

@@ -1,10 +1,9 @@
-"""Changes of single keys in a configuration file: text in, text out, comments and layout kept.
+"""Change a few keys of a configuration file, and nothing else of its text.
 
-1. `edited` finds each key by its node's place and changes only the characters of it.
-2. `Edited` shows the change as a diff with the file's lines.
-3. `write` keeps a copy beside the file and replaces the file in one step.
-
-The YAML is composed anew after each change, so that places are always true; files are small.
+1. `edited` finds each key by the places that the parser knows, and cuts or puts in text there:
+   comments, order and layout stay as they are.
+2. What comes out is read again: a change that did not come to what was meant is refused.
+3. `write` keeps a copy of the file as it was, and replaces it in one step.
 """
 
 from __future__ import annotations
@@ -13,31 +12,31 @@ import difflib
 import json
 import os
 import re
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from collections.abc import Iterator, Sequence
+from pathlib import Path as FilePath
+from typing import Any
 
 import yaml
-from attrs import field, frozen
+from attrs import frozen
 
-from tlsgate.config.marks import LIMIT_BYTES
+from tlsgate.config.marks import Scalar, Tree, dotted, read_tree
 from tlsgate.errors import BadSettings, FileChanged, Place, Problem
 
-#: The block that files may call by our name.
-_ALIASES: Final = {"teleport": "tlsgate"}
-#: What needs no quotes, in a block and between braces.
-_PLAIN: Final = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./-]*(?::[A-Za-z0-9_./-]+)*")
-_INDENT: Final = 2
-#: Copies of one file made in one second.
-_COPIES: Final = 100
-
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+#: What may stand without quotes, and is no other value then.
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]*[A-Za-z0-9]|[A-Za-z0-9]")
+#: How deeper lines are indented where a block is new.
+_INDENT = "  "
+#: Copies of one second.
+_MOST_COPIES = 100
+#: What stands at a path without a value; `None` is a value that is not written.
+_NOTHING = object()
 
 
 @frozen
 class Put:
-    """Set a scalar; the key is added, with the blocks above it, where it lacks."""
+    """Set a key to a scalar; blocks above it that lack are made."""
 
     path: tuple[str, ...]
     value: str
@@ -45,273 +44,313 @@ class Put:
 
 @frozen
 class Drop:
-    """Remove a key with its whole value; one that lacks is no change."""
+    """Take a key out with its whole value; no change where it is not written."""
 
     path: tuple[str, ...]
 
 
 @frozen
 class Edited:
-    """A file's text, and what becomes of it."""
+    """A file's text, as it is and as it is to be."""
 
     file: str
-    before: str = field(repr=False)
-    after: str = field(repr=False)
+    before: str
+    after: str
 
     @property
     def changes(self) -> bool:
-        """Whether anything does."""
+        """Whether there is any difference."""
         return self.before != self.after
 
     @property
     def lines(self) -> tuple[int, ...]:
-        """The lines of the old text that change, or after which something comes; from 1."""
-        found: list[int] = []
+        """Lines of the old text, from 1, that change or after which something comes."""
         old, new = self.before.splitlines(), self.after.splitlines()
-        for kind, first, last, _, _ in difflib.SequenceMatcher(None, old, new).get_opcodes():
-            if kind == "insert":
-                found.append(max(1, first))
-            elif kind != "equal":
-                found += range(first + 1, last + 1)
+        found: list[int] = []
+        for word, start, end, _, _ in difflib.SequenceMatcher(None, old, new).get_opcodes():
+            if word == "insert":
+                found.append(max(start, 1))
+            elif word != "equal":
+                found += range(start + 1, end + 1)
         return tuple(dict.fromkeys(found))
 
     @property
     def places(self) -> tuple[str, ...]:
-        """The same as "FILE:LINE"."""
+        """The lines as "FILE:LINE"."""
         return tuple(f"{self.file}:{line}" for line in self.lines)
 
     def diff(self) -> str:
-        """A unified diff; "": nothing changes."""
-        return "".join(
-            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-            for line in difflib.unified_diff(
-                self.before.splitlines(keepends=True),
-                self.after.splitlines(keepends=True),
-                self.file,
-                f"{self.file} (after)",
-            )
-        )
+        """The difference as a unified diff; "" where there is none."""
+        old, new = self.before.splitlines(), self.after.splitlines()
+        told = difflib.unified_diff(old, new, self.file, f"{self.file} (after)", lineterm="")
+        return "".join(f"{line}\n" for line in told)
 
 
 def edited(text: str, changes: Sequence[Put | Drop], file: str = "tlsgate.yaml") -> Edited:
-    """What becomes of *text* with *changes*.
+    """Make *changes* in *text*, one after the other.
 
     Raises:
-        BadSettings: it is no YAML, or something cannot be changed in place.
+        BadSettings: the text is no YAML that we read, or it is written in a way in which such
+            a change cannot be made; with the place.
     """
     after = text
     for change in changes:
-        after = _Text(after, file).changed(change)
+        tree = _tree(after, file)
+        path = _named(change.path, tree)
+        after = _Editor(after, file).change(change, path)
+        found = _value(_tree(after, file), path)
+        if found != (change.value if isinstance(change, Put) else _NOTHING):
+            raise _refused(file, 1, path, "cannot be changed here by a program; edit it by hand")
     return Edited(file, text, after)
 
 
-def write(path: Path, change: Edited, stamp: str) -> Path:
-    """Put the new text in the place of the old one; gives the copy of the old.
-
-    Args:
-        stamp: a word for the copy's name, FILE.before-STAMP.
+def line_of(text: str, path: Sequence[str]) -> int | None:
+    """The line, from 1, in which the key at *path* is written; None: it is not.
 
     Raises:
-        FileChanged: the file is not what the change was made from.
-        BadSettings: it cannot be read or written.
+        BadSettings: the text is no YAML that we read.
     """
-    path = Path(os.path.realpath(path))  # a link stays one
-    try:
-        kept = path.read_bytes()
-        if kept.decode("utf-8-sig") != change.before:
-            raise FileChanged(str(path))
-        state = path.stat()
-        copy = _free(path, stamp)
-        _replace(copy, kept, state)
-        _replace(path, change.after.encode(), state)
-    except (OSError, UnicodeDecodeError) as e:
-        why = getattr(e, "strerror", None) or "it is no text"
-        raise BadSettings([Problem(Place(str(path), 1, 1), "", f"not written: {why}")]) from e
+    tree, marks, problems = read_tree(text, "")
+    if problems:
+        raise BadSettings(problems)
+    found = marks.keys.get(_named(tuple(path), tree))
+    return None if found is None else found[0]
+
+
+def write(path: FilePath, change: Edited, stamp: str) -> FilePath:
+    """Put *change* in force for the file at *path*, and keep a copy as PATH.before-STAMP.
+
+    Returns:
+        The copy.
+
+    Raises:
+        FileChanged: the file is no longer what was edited; nothing was written.
+        OSError: it cannot be read or written.
+    """
+    path = path.resolve()  # a link stays one
+    raw = path.read_bytes()
+    mark = "\ufeff" if raw.startswith("\ufeff".encode()) else ""
+    if raw != (mark + change.before).encode():
+        raise FileChanged(str(path))
+    found = path.stat()
+    copy = _write_new(_copies(path, stamp), raw, found)
+    fresh = _write_new(_copies(path, f"{stamp}.new"), (mark + change.after).encode(), found)
+    os.replace(fresh, path)
     return copy
 
 
-def _free(path: Path, stamp: str) -> Path:
-    """A name that no copy has yet."""
-    names = [f"{path.name}.before-{stamp}"]
-    names += [f"{names[0]}-{number}" for number in range(2, _COPIES)]
-    return next(path.parent / name for name in names if not (path.parent / name).exists())
+def _copies(path: FilePath, stamp: str) -> Iterator[FilePath]:
+    for number in range(1, _MOST_COPIES):
+        tail = "" if number == 1 else f"-{number}"
+        yield path.with_name(f"{path.name}.before-{stamp}{tail}")
 
 
-def _replace(path: Path, content: bytes, state: os.stat_result) -> None:
-    """Write a file whole or not at all, with the mode and the owner of *state*."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            out.write(content)
-            out.flush()
-            os.fchmod(out.fileno(), state.st_mode & 0o7777)
-            if (state.st_uid, state.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(out.fileno(), state.st_uid, state.st_gid)
-            os.fsync(out.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+def _write_new(names: Iterator[FilePath], content: bytes, like: os.stat_result) -> FilePath:
+    """Write a file that was not there, for the same people as *like*."""
+    for name in names:
+        try:
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(descriptor, "wb") as made:
+            if (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, like.st_mode & 0o777)
+            made.write(content)
+            made.flush()
+            os.fsync(descriptor)
+        return name
+    raise FileExistsError(f"there are {_MOST_COPIES} copies of this second")
 
 
-class _Text:
-    """One text with the places of its nodes."""
+# -- what the text says --------------------------------------------------------------------
+
+
+def _tree(text: str, file: str) -> Tree:
+    tree, _, problems = read_tree(text, file)
+    if problems:
+        raise BadSettings(problems)
+    return tree
+
+
+def _named(path: tuple[str, ...], tree: Tree) -> tuple[str, ...]:
+    """*path* as the file calls it."""
+    ours = isinstance(tree, dict) and "tlsgate" in tree and "teleport" not in tree
+    return ("tlsgate", *path[1:]) if ours and path[0] == "teleport" else path
+
+
+def _value(tree: Tree, path: tuple[str, ...]) -> object:
+    for key in path:
+        if not isinstance(tree, dict) or key not in tree:
+            return _NOTHING
+        tree = tree[key]
+    return str(tree) if isinstance(tree, Scalar) else tree
+
+
+def _refused(file: str, line: int, path: tuple[str, ...], why: str) -> BadSettings:
+    return BadSettings([Problem(Place(file, line, 1), dotted(path), why)])
+
+
+def _spelt(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+
+
+# -- where it stands -------------------------------------------------------------------------
+
+
+class _Editor:
+    """One change of one text, which has been read without a fault."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.text, self._file = text, file
+        self._text = text
+        self._file = file
         self._newline = "\r\n" if "\r\n" in text else "\n"
-        if len(text) > LIMIT_BYTES:
-            self._refuse(1, 1, "", "the file is too long")
-        try:
-            self._root: Any = yaml.compose(text, Loader=_Loader)
-        except yaml.YAMLError as e:
-            mark = getattr(e, "problem_mark", None)
-            line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
-            self._refuse(line, column, "", "this is no YAML")
-        except RecursionError:
-            self._refuse(1, 1, "", "it is nested too deeply")
+        self._root: Any = yaml.compose(text, Loader=_Loader)
 
-    def changed(self, change: Put | Drop) -> str:
-        """The text after *change*."""
-        path = self._aliased(change.path)
+    def change(self, change: Put | Drop, path: tuple[str, ...]) -> str:
+        """Give the text after it."""
+        if self._root is None:
+            if isinstance(change, Drop):
+                return self._text
+            return self._appended(self._block(path, change.value, ""))
         if isinstance(change, Drop):
-            return self._dropped(path)
+            return self._drop(path)
         return self._put(path, change.value)
-
-    # -- finding --
-
-    def _aliased(self, path: tuple[str, ...]) -> tuple[str, ...]:
-        other = _ALIASES.get(path[0])
-        top = self._pair(self._root, path[0])
-        if other is not None and top is None and self._pair(self._root, other) is not None:
-            return (other, *path[1:])
-        return path
-
-    def _pair(self, node: Any, word: str) -> tuple[Any, Any] | None:
-        if not isinstance(node, yaml.MappingNode):
-            return None
-        return next((pair for pair in node.value if pair[0].value == word), None)
 
     def _put(self, path: tuple[str, ...], value: str) -> str:
         node = self._root
-        if node is None:
-            return self._joined(self.text, _block(path, value, 0))
-        key: Any = None
-        for depth, word in enumerate(path):
-            if _is_null(node) and key is not None:
-                # A block that is named and empty.
-                at = self._line_end(node.end_mark.line)
-                return self._inserted(at, _block(path[depth:], value, key.start_mark.column + 2))
+        for depth, key in enumerate(path):
             if not isinstance(node, yaml.MappingNode):
-                self._stuck(node, path[:depth], "is no block, so nothing can be put below it")
-            pair = self._pair(node, word)
-            if pair is None:
-                return self._added(node, path[depth:], value)
-            key, node = pair
-        if not isinstance(node, yaml.ScalarNode):
-            self._stuck(node, path, "has several values here: change it by hand")
-        start, end = node.start_mark.index, node.end_mark.index
-        written = _scalar(value)
-        if node.value == value and start != end:
-            return self.text
-        if start == end:
-            start = end = key.end_mark.index + self.text[key.end_mark.index :].index(":") + 1
-            written = f" {written}"
-        return self.text[:start] + written + self.text[end:]
-
-    def _added(self, node: Any, path: tuple[str, ...], value: str) -> str:
-        """A new key in a mapping that is there."""
-        if node.flow_style:
-            at = node.end_mark.index - 1
-            comma = ", " if node.value else ""
-            return self.text[:at].rstrip() + comma + _flow(path, value) + self.text[at:]
-        first = node.value[0][0]
-        column = first.start_mark.column
-        if path == ("version",):
-            return self._inserted(first.start_mark.index - column, _block(path, value, column))
-        at = self._line_end(self._last_line(node))
-        return self._inserted(at, _block(path, value, column))
-
-    def _dropped(self, path: tuple[str, ...]) -> str:
-        node, parent, pair = self._root, self._root, None
-        for word in path:
-            found = self._pair(node, word)
+                raise self._odd(node, path[:depth], "is no mapping")
+            found = _entry(node, key)
             if found is None:
-                return self.text
-            parent, pair, node = node, found, found[1]
-        assert pair is not None
-        key, value = pair
-        if parent.flow_style:
-            return self._cut_from_flow(parent, pair)
-        begin = self.text.rfind("\n", 0, key.start_mark.index) + 1
-        if self.text[begin : key.start_mark.index].strip():
-            self._stuck(key, path, "shares its line: remove it by hand")
-        end = self._line_end(max(key.end_mark.line, self._last_line(value)))
-        return self.text[:begin] + self.text[end:]
+                return self._add(node, path, depth, value)
+            name, below = found
+            if depth == len(path) - 1:
+                return self._set(name, below, path, value)
+            if _is_empty(below):
+                return self._fill(name, below, path[depth + 1 :], value)
+            node = below
+        raise AssertionError("a path has a key")  # pragma: no cover
 
-    def _cut_from_flow(self, parent: Any, pair: tuple[Any, Any]) -> str:
-        at = parent.value.index(pair)
-        start, end = pair[0].start_mark.index, pair[1].end_mark.index
-        if at + 1 < len(parent.value):
-            end = parent.value[at + 1][0].start_mark.index
-        elif at:
-            start = parent.value[at - 1][1].end_mark.index
-        return self.text[:start] + self.text[end:]
+    def _set(self, name: Any, node: Any, path: tuple[str, ...], value: str) -> str:
+        if not isinstance(node, yaml.ScalarNode) or node.style in ("|", ">"):
+            raise self._odd(node, path, "is no single value")
+        start, end = node.start_mark.index, node.end_mark.index
+        if start == end:  # nothing is written behind the colon
+            start = end = self._text.index(":", name.end_mark.index) + 1
+            return f"{self._text[:start]} {_spelt(value)}{self._text[end:]}"
+        return self._text[:start] + _spelt(value) + self._text[end:]
 
-    # -- places --
+    def _fill(self, name: Any, nothing: Any, rest: tuple[str, ...], value: str) -> str:
+        """Put a block in the place of *nothing*, or of a word for it."""
+        lines = self._block(rest, value, _column(name) * " " + _INDENT)
+        start, end = nothing.start_mark.index, nothing.end_mark.index
+        if start != end:
+            start = self._text.index(":", name.end_mark.index) + 1
+            self._text = self._text[:start] + self._text[end:]
+        return self._after_line(name.end_mark.line, lines)
 
-    def _last_line(self, node: Any) -> int:
-        """The last line of a node; a block's own end is where the next one begins."""
-        if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
-            line = int(node.end_mark.line)
-            if node.end_mark.column == 0 and line > node.start_mark.line:
-                line -= 1  # a block scalar ends below its last line
-            return line
-        last = node.value[-1]
-        if not isinstance(last, tuple):
-            return self._last_line(last)
-        return max(int(last[0].end_mark.line), self._last_line(last[1]))
+    def _add(self, node: Any, path: tuple[str, ...], depth: int, value: str) -> str:
+        """Add what lacks from *depth* on, to the mapping *node*."""
+        rest = path[depth:]
+        if node.flow_style:
+            inside = _spelt(value)
+            for key in reversed(rest[1:]):
+                inside = f"{{{key}: {inside}}}"
+            at = node.end_mark.index - 1
+            if node.value:
+                at = node.value[-1][1].end_mark.index
+                return f"{self._text[:at]}, {rest[0]}: {inside}{self._text[at:]}"
+            return f"{self._text[:at]}{rest[0]}: {inside}{self._text[at:]}"
+        indent = _column(node) * " "
+        if not depth and len(rest) == 1:  # such as `version`, which people look for at the top
+            first = self._line_start(node.value[0][0].start_mark.line)
+            block = "".join(self._block(rest, value, indent))
+            return self._text[:first] + block + self._text[first:]
+        return self._after_line(_last_line(node), self._block(rest, value, indent))
 
-    def _line_end(self, line: int) -> int:
-        """Where the line after *line* (from 0) begins."""
-        at = 0
-        for _ in range(line + 1):
-            found = self.text.find("\n", at)
-            if found < 0:
-                return len(self.text)
-            at = found + 1
-        return at
+    def _drop(self, path: tuple[str, ...]) -> str:
+        node = self._root
+        for key in path[:-1]:
+            found = _entry(node, key) if isinstance(node, yaml.MappingNode) else None
+            if found is None:
+                return self._text
+            node = found[1]
+        found = _entry(node, path[-1]) if isinstance(node, yaml.MappingNode) else None
+        if found is None:
+            return self._text
+        name, below = found
+        if node.flow_style:
+            return self._drop_from_flow(node, name, below)
+        start = self._line_start(name.start_mark.line)
+        if self._text[start : name.start_mark.index].strip():
+            raise self._odd(name, path, "stands behind something else")
+        end = self._line_start(max(name.end_mark.line, _last_line(below)) + 1)
+        return self._text[:start] + self._text[end:]
 
-    def _inserted(self, at: int, lines: Sequence[str]) -> str:
-        return self._joined(self.text[:at], lines) + self.text[at:]
+    def _drop_from_flow(self, node: Any, name: Any, below: Any) -> str:
+        index = next(at for at, (key, _) in enumerate(node.value) if key is name)
+        start, end = name.start_mark.index, max(name.end_mark.index, below.end_mark.index)
+        if index + 1 < len(node.value):
+            end = node.value[index + 1][0].start_mark.index
+        elif index:
+            start = node.value[index - 1][1].end_mark.index
+        return self._text[:start] + self._text[end:]
 
-    def _joined(self, before: str, lines: Sequence[str]) -> str:
-        if before and not before.endswith("\n"):
-            before += self._newline
-        return before + "".join(line + self._newline for line in lines)
+    # -- lines --
 
-    def _stuck(self, node: Any, path: Sequence[str], why: str) -> NoReturn:
-        mark = node.start_mark
-        self._refuse(mark.line + 1, mark.column + 1, ".".join(path), why)
+    def _block(self, keys: Sequence[str], value: str, indent: str) -> list[str]:
+        """Lines for a value below *keys*."""
+        lines = []
+        for key in keys[:-1]:
+            lines.append(f"{indent}{key}:{self._newline}")
+            indent += _INDENT
+        return [*lines, f"{indent}{keys[-1]}: {_spelt(value)}{self._newline}"]
 
-    def _refuse(self, line: int, column: int, path: str, why: str) -> NoReturn:
-        raise BadSettings([Problem(Place(self._file, line, column), path, why)])
+    def _appended(self, lines: Sequence[str]) -> str:
+        gap = "" if not self._text or self._text.endswith("\n") else self._newline
+        return self._text + gap + "".join(lines)
+
+    def _after_line(self, line: int, lines: Sequence[str]) -> str:
+        at = self._line_start(line + 1)
+        if at == len(self._text):
+            return self._appended(lines)
+        return self._text[:at] + "".join(lines) + self._text[at:]
+
+    def _line_start(self, line: int) -> int:
+        """Where a line, counted from 0, begins; the text's end where there is none."""
+        lines = self._text.split("\n", line)
+        if len(lines) <= line:
+            return len(self._text)
+        return sum(len(one) + 1 for one in lines[:line])
+
+    def _odd(self, node: Any, path: tuple[str, ...], why: str) -> BadSettings:
+        line = node.start_mark.line + 1
+        return _refused(self._file, line, path, f"{why}, and is not edited by a program")
 
 
-def _is_null(node: Any) -> bool:
-    return isinstance(node, yaml.ScalarNode) and node.tag.endswith(":null")
+def _entry(node: Any, key: str) -> tuple[Any, Any] | None:
+    return next(((name, value) for name, value in node.value if name.value == key), None)
 
 
-def _block(path: Sequence[str], value: str, column: int) -> list[str]:
-    """Lines that say *path*, one a block."""
-    lines = [f"{' ' * (column + _INDENT * at)}{word}:" for at, word in enumerate(path)]
-    return [*lines[:-1], f"{lines[-1]} {_scalar(value)}"]
+def _is_empty(node: Any) -> bool:
+    """Whether nothing is written behind a key, or a word for nothing."""
+    return isinstance(node, yaml.ScalarNode) and not node.style and node.value in ("", "~", "null")
 
 
-def _flow(path: Sequence[str], value: str) -> str:
-    word, *rest = path
-    return f"{word}: {{{_flow(rest, value)}}}" if rest else f"{word}: {_scalar(value)}"
+def _column(node: Any) -> int:
+    return int(node.start_mark.column)
 
 
-def _scalar(value: str) -> str:
-    return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
+def _last_line(node: Any) -> int:
+    """The last line, from 0, with something of *node*; its own end is where the next begins."""
+    if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
+        mark = node.end_mark
+        in_next = isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")
+        return int(mark.line - 1 if in_next and not mark.column else mark.line)
+    last = node.value[-1]
+    if isinstance(node, yaml.MappingNode):
+        name, value = last
+        return max(int(name.end_mark.line), _last_line(value))
+    return _last_line(last)
