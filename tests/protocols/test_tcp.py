@@ -60,7 +60,8 @@ class TcpTests(SynchronousTestCase):
             self.assertEqual((unread, target), (b"", "app/feed"))
             about = context.relayed_about
             assert about is not None
-            self.assertEqual((dict(about.fields), about.rest), ({"app": "feed"}, None))
+            told = {"app": "feed", "user": "alice"}
+            self.assertEqual((dict(about.fields), about.rest), (told, None))
             self.assertEqual((answer(None), answer(GateError())), (b"", b""))
             asked = reach.asked
             self.assertEqual(

@@ -66,7 +66,7 @@ class Tcp(GateProtocol):
             )
         )
 
-        context.about(Relayed({"app": offer.name}))
+        context.about(Relayed({"app": offer.name, "user": user}))
 
         def begin() -> None:
             context.relay(reach, _nothing, target=f"app/{offer.name}", limits=decision)
