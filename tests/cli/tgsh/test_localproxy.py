@@ -27,7 +27,7 @@ from tlsgate.cli.tgsh.flat import place_of
 from tlsgate.cli.tgsh.localcert import Keeper
 from tlsgate.cli.tgsh.localplans import application, database
 from tlsgate.cli.tgsh.localproxy import LOOK_SECONDS, Listener, Watch
-from tlsgate.cli.tgsh.localrun import Address, Running, _tell, run
+from tlsgate.cli.tgsh.localrun import Address, Running, _tell, ready_login, run
 from tlsgate.errors import BadAsk, DaemonSaid, Fault, Unreachable
 
 ROUTES = {"db": "orders", "db_user": "app"}
@@ -299,6 +299,30 @@ class EndTests(LocalCase):
         self.patch(subprocess, "run", log_in)
         self.assertEqual(self.end(), 0)
         self.assertEqual((ran[0][-2:], self.stopped), (["login", "--proxy=gate.test:443"], 0))
+
+    def test_offered_before(self) -> None:
+        """So is it where the login had ended before; --home is that of the proxy."""
+        ready_login(self.call)
+        self.terminal.now = NOW + 43200
+        self.assertRaises(NotLoggedIn, ready_login, self.call)
+        self.assertEqual(self.said, [])
+        self.terminal_there = True
+        answers, codes, ran = [False, True, True], [1, 0], []
+
+        def log_in(words: list[str], **keys: Any) -> Any:
+            ran.append(words[3:])
+            return subprocess.CompletedProcess(words, codes.pop(0))
+
+        self.patch(click, "confirm", lambda *words, **keys: answers.pop(0))
+        self.patch(subprocess, "run", log_in)
+        self.assertRaises(NotLoggedIn, ready_login, self.call)
+        self.assertRaises(NotLoggedIn, ready_login, self.call)
+        ready_login(self.call)
+        home = f"--home={self.terminal.home}"
+        self.assertEqual(ran, [[home, "login", "--proxy=gate.test:443"]] * 2)
+        self.assertEqual(len(self.said), 3)
+        nobody = Call(home=self.terminal.home / "none")
+        self.assertRaises(NotLoggedIn, ready_login, nobody)
 
     def test_declined(self) -> None:
         """Who declines ends it."""

@@ -58,10 +58,11 @@ def db(
     from tlsgate.cli.tgsh import narrow as narrows
     from tlsgate.cli.tgsh.cmd_db import LOGIN, certificate_for, routes_of
     from tlsgate.cli.tgsh.localplans import database, socket_of
-    from tlsgate.cli.tgsh.localrun import Address, run
+    from tlsgate.cli.tgsh.localrun import Address, ready_login, run
 
     if socket is not None and not tunnel:
         raise BadAsk("--socket goes with --tunnel: no client speaks TLS to a UNIX socket")
+    ready_login(call)
     if name is None:
         name = narrows.one_kept(call, DB, None, LOGIN).name
     known = narrows.kept(call, DB, name)
@@ -90,10 +91,10 @@ def app(call: Call, name: str | None, port: int, socket: Path | None) -> None:
     from tlsgate.cli.tgsh.appconf import app_of
     from tlsgate.cli.tgsh.cmd_apps import LOGIN
     from tlsgate.cli.tgsh.localplans import application
-    from tlsgate.cli.tgsh.localrun import Address, run
+    from tlsgate.cli.tgsh.localrun import Address, ready_login, run
     from tlsgate.cli.tgsh.offered import named
 
-    narrows.saved_login(call)
+    ready_login(call)
     if name is None:
         name = narrows.one_kept(call, APP, None, LOGIN).name
     place = place_for(call)

@@ -23,7 +23,7 @@ class Keeper:
     """
 
     def __init__(self, call: Call, kind: str, routes: Mapping[str, str]) -> None:
-        self._call = call
+        self.call = call
         self._kind = kind
         self._routes = dict(routes)
         self._lock = threading.Lock()
@@ -33,7 +33,7 @@ class Keeper:
     @property
     def login(self) -> str:
         """The command that begins a new login."""
-        return self._call.login_line()
+        return self.call.login_line()
 
     def current(self) -> Narrow:
         """The certificate, a new one where that is due.
@@ -43,14 +43,14 @@ class Keeper:
             GateError: the cluster refuses; or it is not reached, and the old one is over.
         """
         with self._lock:
-            kept, now = self._kept, self._call.now()
+            kept, now = self._kept, self.call.now()
             left = 0.0 if kept is None else kept.not_after - now
             # A login that does not last longer is not looked at before every connection.
             if kept is not None and left > (SOON_SECONDS if now - self._tried > 20 else 0):
                 return kept
             self._tried = now
             try:
-                self._kept = narrows.fresh(self._call, self._kind, self._routes)
+                self._kept = narrows.fresh(self.call, self._kind, self._routes)
             except Exception:
                 if kept is None or left <= OVER_SECONDS:
                     raise

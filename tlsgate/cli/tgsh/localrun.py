@@ -3,7 +3,7 @@
 1. `Plan` says what to carry; its certificate is there before anybody may connect.
 2. The listener is opened, and one block for people, or one line of JSON, says where.
 3. Ctrl-C ends it with exit code 0; a login that has ended with 1, and a sentence. At a
-   terminal a new login is offered first.
+   terminal a new login is offered first, and before the listener is opened as well.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 
 from tlsgate.cli.faults import NotLoggedIn
 from tlsgate.cli.show import plain
+from tlsgate.cli.tgsh import narrow as narrows
 from tlsgate.cli.tgsh.call import Call
 from tlsgate.cli.tgsh.localcert import Keeper
 from tlsgate.cli.tgsh.localends import Side
@@ -117,7 +118,7 @@ def run(call: Call, plan: Plan, reactor: Any = None) -> int:
             return
 
         async def offer() -> None:
-            if await threads(lambda: _log_in(plan.keeper)):
+            if await threads(lambda: _log_in_again(plan.keeper)):
                 running.watch.again()
             else:
                 codes[0] = 1
@@ -148,15 +149,37 @@ def _tell(call: Call, ready: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def _log_in(keeper: Keeper) -> bool:
+def ready_login(call: Call) -> None:
+    """See that somebody is logged in; at a terminal a login that has ended is offered anew.
+
+    Raises:
+        NotLoggedIn: nobody is, and nobody wants to.
+        BadAsk: an identity file was named, which keeps nothing.
+    """
+    try:
+        narrows.saved_login(call)
+    except NotLoggedIn as e:
+        if call.host() is None or not at_a_terminal():
+            raise
+        say(str(e))
+        if not _log_in(call, e.login):
+            raise
+
+
+def _log_in_again(keeper: Keeper) -> bool:
+    done = _log_in(keeper.call, keeper.login)
+    keeper.renew()
+    return done
+
+
+def _log_in(call: Call, login: str) -> bool:
     """Offer a new login at the terminal; gives whether there is one."""
     try:
         if not click.confirm("Log in again?", default=True, err=True):
             return False
     except click.Abort:
         return False
-    words = keeper.login.split()[1:]
-    command = [sys.executable, "-m", "tlsgate.cli.tgsh.entry", *words]
+    home = f"--home={call.profiles().folder}"
+    command = [sys.executable, "-m", "tlsgate.cli.tgsh.entry", home, *login.split()[1:]]
     done = subprocess.run(command, check=False, stdout=sys.stderr)  # noqa: S603  # our own words
-    keeper.renew()
     return done.returncode == 0
