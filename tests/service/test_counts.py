@@ -7,7 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.net.tally import Tally
-from tlsgate.service.counts import fields, merged
+from tlsgate.service.counts import ended, fields, merged
 
 
 def tally(times: int) -> Tally:
@@ -17,6 +17,8 @@ def tally(times: int) -> Tally:
         made.accepted["web"] += 1
         made.active["web"] += 1
         made.refused["web", "no_route"] += 1
+        made.uses["ssh", "raw"][0] += 3
+        made.uses["ssh", "raw"][1] += 1
         made.shaken("web", 0.003)
         made.carried["echo", "web"][0] += 10
         made.carried["echo", "web"][1] += 20
@@ -38,3 +40,9 @@ class CountsTests(SynchronousTestCase):
     def test_none(self) -> None:
         """Without workers there is nothing."""
         self.assertEqual(fields(merged([])), fields(Tally()))
+
+    def test_ended(self) -> None:
+        """Of a process that is gone the counts stay, and nobody is connected to it."""
+        told = ended(fields(tally(2)))
+        self.assertEqual((told["accepted"], told["active"]), ({"web": 2}, {"web": 0}))
+        self.assertEqual(told["uses"], [["ssh", "raw", 6, 0]])

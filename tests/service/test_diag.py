@@ -185,6 +185,7 @@ class MetricsTests(SynchronousTestCase):
         tally = daemon.crew.counted
         tally.accepted["web"] = 7
         tally.active["web"] = 2
+        tally.uses["ssh", "raw"] = [5, 1]
         tally.refused["web", "no_route"] = 3
         tally.shaken("web", 0.0015)
         tally.shaken("web", 0.03)
@@ -198,6 +199,14 @@ class MetricsTests(SynchronousTestCase):
             ("tlsgate_start_time_seconds", ()): 1.5e9,
             ("tlsgate_accepted_connections_total", (("listener", "web"),)): 7,
             ("tlsgate_active_connections", (("listener", "web"),)): 2,
+            (
+                "tlsgate_ledger_connections_total",
+                (("listener", "ssh"), ("transport", "raw")),
+            ): 5,
+            (
+                "tlsgate_ledger_open_connections",
+                (("listener", "ssh"), ("transport", "raw")),
+            ): 1,
             (
                 "tlsgate_refused_connections_total",
                 (("listener", "web"), ("reason", "no_route")),

@@ -21,6 +21,8 @@ class Tally:
         active: connections open now, by listener.
         refused: connections refused, by (listener, reason).
         handshakes: TLS handshakes, by (listener, "ok" or "failed").
+        uses: connections [that were let through, open now], by (listener, transport), as the
+            ledger knows them.
         carried: bytes [to the target, to the client], by (route, listener).
         handshake_seconds: how many took at most `BUCKETS[i]`, not cumulated; the last
             place is for those that took longer.
@@ -32,6 +34,7 @@ class Tally:
         self.active: defaultdict[str, int] = defaultdict(int)
         self.refused: defaultdict[tuple[str, str], int] = defaultdict(int)
         self.handshakes: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.uses: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         self.carried: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
         self.handshake_seconds = [0] * (len(BUCKETS) + 1)
         self.handshake_seconds_sum = 0.0

@@ -247,7 +247,10 @@ class LocalGateway:
         return self.gateway.connections()
 
     async def tally(self) -> dict[str, Any]:
-        return counts.fields(self.gateway.tally)
+        tally, book = self.gateway.tally, self.ledger.book
+        for way, count in book.totals.items():
+            tally.uses[way] = [count, book.active[way]]
+        return counts.fields(tally)
 
     async def explain(
         self, listener: str, sni: str | None, alpn: Sequence[str], cert_pem: str | None

@@ -81,6 +81,18 @@ class _Families(Collector):
         )
         yield _family(
             CounterMetricFamily(
+                "tlsgate_ledger_connections", _USES, labels=("listener", "transport")
+            ),
+            (((name, how), count) for name, how, count, _ in tally["uses"]),
+        )
+        yield _family(
+            GaugeMetricFamily(
+                "tlsgate_ledger_open_connections", _USING, labels=("listener", "transport")
+            ),
+            (((name, how), now) for name, how, _, now in tally["uses"]),
+        )
+        yield _family(
+            CounterMetricFamily(
                 "tlsgate_refused_connections", _REFUSED, labels=("listener", "reason")
             ),
             (((name, reason), count) for name, reason, count in tally["refused"]),
@@ -130,6 +142,8 @@ class _Families(Collector):
 
 _ACCEPTED = "Connections that were accepted."
 _ACTIVE = "Connections that are open now."
+_USES = "Connections that were let through, by how they came; health checks not counted."
+_USING = "Of those, the ones that are open now."
 _REFUSED = "Connections that were refused, by the reason in a word."
 _HANDSHAKES = "TLS handshakes, by how they ended: ok or failed."
 _CARRIED = "Bytes that ended connections carried, what TLS adds not counted."

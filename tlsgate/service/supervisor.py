@@ -329,7 +329,8 @@ class Supervisor:
     def _ended(self, member: Member, code: int) -> None:
         """The process of *member* has ended."""
         if member.tally is not None:
-            self._past = [counts.fields(counts.merged([*self._past, member.tally]))]
+            ended = counts.ended(member.tally)
+            self._past = [counts.fields(counts.merged([*self._past, ended]))]
         self._leaving.discard(member)
         served = member.serves or member.leaving
         member.serves = False
