@@ -169,7 +169,7 @@ class AuthService:
             reports,
             now,
             version=tlsgate.__version__,
-            settle_seconds=lambda: getattr(self._settings(), "settle_seconds", 60.0),
+            settle_seconds=lambda: self._settings().settle_seconds,
             file=lambda: str(self._settings().file),
             own=self._own,
         )
