@@ -85,6 +85,17 @@ class RestTests(HandoverCase):
         self.assertEqual(self.ended()["cause"], "drain")
         self.nothing_stays()
 
+    def test_succeeded(self) -> None:
+        """While another process serves in its place, who rests stays until the limit."""
+        client, target = self.begun()
+        self.rig.gateway.succeeded = True
+        self.rig.gateway.drain(10.0)
+        self.later(8)
+        self.assertEqual(self.only()["stage"], "relaying")
+        self.later(4)
+        self.assertEqual(client.read_end(), b"we close")
+        self.assertEqual(read_all(self.rig, target), b"it leaves")
+
     def test_limit(self) -> None:
         """At the limit of a drain who waits for an answer is cut, and who rests is told."""
         client, target = self.begun()

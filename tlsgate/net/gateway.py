@@ -70,6 +70,9 @@ class Gateway:
     Attributes:
         gate: the configuration for new connections; `take` must come before the first.
         draining: new connections are refused.
+        succeeded: another process serves in its place. Nobody waits for this one's end, so a
+            drain leaves even sessions that rest their time: what they have at the target
+            (prepared statements, temporary tables) would be gone.
     """
 
     _log = Logger()
@@ -106,6 +109,7 @@ class Gateway:
         self.spliced: FlowKind = functools.partial(SplicedFlow, pipes=self._pipes)
         self.now: Callable[[], float] = reactor.seconds
         self.draining = False
+        self.succeeded = False
         #: Where connections go that are meant for another worker; None: there is no other.
         self.passing: Passing | None = None
         self.census: Census
@@ -289,7 +293,10 @@ class Gateway:
             waits: ServedTransport | IKept | None = one.kept
             if one.stage == "serving":
                 waits = one.served
-            rests = one.rests() if waits is None else waits.resting()
+            if waits is not None:
+                rests = waits.resting()
+            else:
+                rests = not self.succeeded and one.rests()
             if one.stage == "arriving" or rests:
                 self._end(one, "drain")
 

@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from tlsgate import registry
 from tlsgate.config.settings import Settings
+from tlsgate.core.migration import mode_in_force
 from tlsgate.errors import AuditFailed, CannotListen, ReloadRefused
 from tlsgate.net.gate import Gate, Trust, cluster_names
 from tlsgate.net.gateway import Gateway, Journal
@@ -144,6 +145,10 @@ class LocalGateway:
             self.reporting = Reporting(
                 membership.view.door, self.ledger.book, self._facts, reactor, self.ledger.look
             )
+        #: What clients are told, and when this process saw it become another.
+        self._mode: str | None = None
+        self._mode_since: float | None = None
+        if membership is not None:
             membership.view.on_change(self._mode_changed)
         if built.gate.settings.workers > 1:
             folder = built.gate.settings.data_dir / "gateway" / "passing"
@@ -174,6 +179,7 @@ class LocalGateway:
             names = cluster_names(gate.settings, gate.protocols)
             self._membership.public = gate.settings.public.web
             await self._membership.start(names, self._renew, self.gateway.end_those)
+            self._mode = self._membership.view.mode
             self.built = await self._build(orders.settings)
         ports = await self._open_ports(orders)
         self._take(_Next(orders, self.built, ports))
@@ -209,6 +215,7 @@ class LocalGateway:
                 port.stopListening()
 
     async def stop_accepting(self, finish: bool) -> None:
+        self.gateway.succeeded = not finish
         for _, acceptor in self._acceptors.values():
             if finish:
                 acceptor.finish()
@@ -265,7 +272,12 @@ class LocalGateway:
             return None
         offered = () if self._tunnels is None else self._tunnels.tunnels.offers("app")
         found = uncovered(self.gateway.gate, offered)
-        return {**self._membership.told(), "uncovered": found}
+        return {
+            **self._membership.told(),
+            "mode": self._membership.view.mode,
+            "mode_since": self._mode_since,
+            "uncovered": found,
+        }
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -327,20 +339,25 @@ class LocalGateway:
             self.reporting.at_once()
 
     def _mode_changed(self, what: frozenset[str]) -> None:
+        assert self._membership is not None
+        mode = self._membership.view.mode
+        if self._mode not in (None, mode):
+            self._mode_since = time.time()
+        self._mode = mode
         if self.reporting is not None and "cluster_networking_config" in what:
             self.reporting.at_once()
 
     def _facts(self) -> dict[str, Any]:
         """What is told of this gateway; see `service.reporting`."""
-        gate, membership = self.gateway.gate, self._membership
+        settings, membership = self.gateway.gate.settings, self._membership
         assert membership is not None
         active = self.gateway.tally.active
         return facts(
-            gate.settings,
+            settings,
             worker=self._index,
-            mode=membership.view.mode,
+            mode=mode_in_force(membership.view.mode, [one.name for one in settings.listeners]),
             file=self._file,
-            listeners=told_ports(gate.settings, self._sockets, active, self._since),
+            listeners=told_ports(settings, self._sockets, active, self._since),
         )
 
     def _acceptor(self, name: str, listening: socket.socket) -> Acceptor:
