@@ -9,6 +9,7 @@ from tests.auth.test_migration import NETWORKING, MigrationCase
 from tests.core.migrations import report, row
 from tlsgate.auth import migrationanswers as answers
 from tlsgate.auth.principal import Principal
+from tlsgate.auth.verbs_migration import _addresses
 from tlsgate.core.gatewayreports import FilePlace
 from tlsgate.core.ledger import Row
 from tlsgate.core.migration import AgentRow
@@ -240,6 +241,29 @@ class BackTests(VerbsCase):
         self.cluster.clock.advance(1)
         self.come()
         self.assertEqual(self.ask(BACK, {})["result"], "nothing")
+
+    def test_addresses(self) -> None:
+        """Ports that version v1 opens by itself need no word; a socket's path is an endpoint."""
+        ports = {
+            "ssh": "0.0.0.0:3023",
+            "tunnel": "0.0.0.0:3025",
+            "mysql": "/run/mysql.sock",
+            "mongo": "",
+            "mine": "0.0.0.0:1",
+        }
+        made = {change["path"][-1]: change["value"] for change in _addresses(ports)}
+        self.assertEqual(
+            made,
+            {"tunnel_listen_addr": "0.0.0.0:3025", "mysql_listen_addr": "unix:/run/mysql.sock"},
+        )
+
+    def test_only_where_it_is_needed(self) -> None:
+        """A gateway that is there already is left alone."""
+        self.come()
+        self.report("gw2", names=("web",))
+        self.assertEqual([one["host"] for one in self.ask(BACK, {})["files"]], ["gw2"])
+        told = self.ask(STEP, {"step": 7, "dry_run": True})
+        self.assertEqual([one["host"] for one in told["files"]], ["gw1"])
 
     def test_a_default_stays(self) -> None:
         """A mode that the file's version decided is written out, or it would change too early."""

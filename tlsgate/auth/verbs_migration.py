@@ -6,7 +6,7 @@ configuration file decides is answered as changes of that file, and waits for th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve
@@ -26,6 +26,7 @@ from tlsgate.core.migration import (
     broken,
     contradicts,
     may_switch,
+    separate_listeners,
 )
 from tlsgate.core.migrationsteps import (
     DONE,
@@ -44,6 +45,8 @@ from tlsgate.errors import BadAsk, StepNotSafe, StepRuns
 KEYS: Final[Mapping[str, str]] = {
     name: "listen_addr" if name == "ssh" else f"{name}_listen_addr" for name in SEPARATE_PORTS
 }
+#: What version v1 opens where its file names none, on every interface.
+_DEFAULTS: Final = {"ssh": "3023", "tunnel": "3024"}
 _MODE_KEY: Final = ["auth_service", "proxy_listener_mode"]
 _CONFIG_FILE: Final = "config-file"
 
@@ -214,22 +217,36 @@ def _files(
     if key not in ("close", "open"):
         return []
     for gateway, file in files(snapshot):
-        version = "v2" if key == "close" else "v1"
-        changes = [_set(["version"], version)]
+        here = [one for one in snapshot.present if one.gateway == gateway]
+        open_now = {port.name for one in here for port in separate_listeners(one)}
         lines = [line for line in (file.version_line,) if line is not None]
         if key == "close":
-            changes += [_drop(["proxy_service", KEYS[name]]) for name in SEPARATE_PORTS]
-        else:
+            if not open_now:
+                continue
+            changes = [_set(["version"], "v2")]
             changes += [
-                _set(["proxy_service", KEYS[name]], address)
-                for name, address in mine.ports_of(gateway).items()
-                if name in KEYS and address
+                _drop(["proxy_service", KEYS[name]]) for name in SEPARATE_PORTS if name in open_now
             ]
+        else:
+            if "ssh" in open_now:
+                continue
+            changes = [_set(["version"], "v1"), *_addresses(mine.ports_of(gateway))]
             if file.path == mine.file() and snapshot.mode_origin == "defaults":
                 # Else the file's new version would change the mode in the same reload.
                 changes.append(_set(_MODE_KEY, snapshot.mode))
         found.append(_change(gateway, file.path, lines, changes))
     return found
+
+
+def _addresses(ports: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """The separate ports that a gateway had; those of version v1 need no word."""
+    for name, address in ports.items():
+        host, _, port = address.rpartition(":")
+        everywhere = host in ("", "0.0.0.0", "::", "[::]") and not address.startswith("/")
+        if name not in KEYS or not address or (everywhere and _DEFAULTS.get(name) == port):
+            continue
+        written = f"unix:{address}" if address.startswith("/") else address
+        yield _set(["proxy_service", KEYS[name]], written)
 
 
 def _change(
