@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.auth import gatewayreports
-from tlsgate.auth.gatewayreports import LEFT_SECONDS, LIFE_SECONDS, PREFIX, Reports
+from tlsgate.auth.gatewayreports import LEFT_SECONDS, LIFE_SECONDS, PREFIX, USAGE, Reports
 from tlsgate.auth.ledger import Ledger
 from tlsgate.core.gatewayreports import AWAY_SECONDS, GatewayReport, Listening
 from tlsgate.core.keeping import Put
@@ -137,9 +137,24 @@ class ReportsTests(SynchronousTestCase):
         told = self.reports.take(evolve(GATEWAY, gateway="gw2"), 0, ())
         self.failureResultOf(Deferred.fromCoroutine(told), BadAsk)
 
+    def test_usage(self) -> None:
+        """Connections of each listener, by the minute, are there again after a start."""
+        self.take(GATEWAY, 1, row(4, 3))
+        self.take(evolve(GATEWAY, gateway="gw2", heard=110.0))
+        self.take(evolve(GATEWAY, heard=170.0, listeners=()), 2, row(1, 0))
+        self.assertEqual(self.reports.usage.series(3, 170.0), {"ssh": [0, 4, 7]})
+        self.reports = self.begun()
+        self.assertEqual(self.reports.usage.series(2, 110.0), {"ssh": [0, 4]})
+        self.take(evolve(GATEWAY, heard=7300.0))
+        self.assertEqual(self.reports.usage.series(1, 110.0), {"ssh": [4]})
+
     def test_other_version(self) -> None:
         """What another version has kept is passed over."""
-        changes = [Put(PREFIX + "x", b"[]"), Put(PREFIX + "y", b'{"report": {}}')]
+        changes = [
+            Put(PREFIX + "x", b"[]"),
+            Put(PREFIX + "y", b'{"report": {}}'),
+            Put(USAGE + "1", b"[]"),
+        ]
         self.successResultOf(Deferred.fromCoroutine(self.store.commit(changes)))
         self.reports = self.begun()
         self.assertEqual(self.reports.all(0.0), ())

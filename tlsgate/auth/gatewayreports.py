@@ -3,13 +3,15 @@
 1. Each process says it every few seconds, and at once when something has changed. Its part of
    the ledger comes along; both are written in one commit, where there is anything to write.
 2. A part has a number: one that was taken already, whose answer got lost, counts no more.
-3. Who has said nothing for `AWAY_SECONDS` is away: its connections count no more, and it stays
+3. How many came by each listener is kept minute by minute, for a day (`core.usage`).
+4. Who has said nothing for `AWAY_SECONDS` is away: its connections count no more, and it stays
    in the list, so that an operator sees it. A process that another run has replaced is gone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -18,18 +20,23 @@ from twisted.internet.defer import DeferredLock
 from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.opaque import pack, unpack
 from tlsgate.core.gatewayreports import GatewayReport, read_report, told_report
-from tlsgate.core.keeping import ANY, Delete, Put
+from tlsgate.core.keeping import ANY, Change, Delete, Put
 from tlsgate.core.ledger import Row
+from tlsgate.core.usage import Usage, minute_of
 from tlsgate.errors import BadAsk, GateError
 from tlsgate.interfaces import IStore
 
 PREFIX: Final = "gateway-reports/"
+#: By the hour, counted from the epoch.
+USAGE: Final = "gateway-usage/"
 #: How long somebody who says nothing is remembered.
 LIFE_SECONDS: Final = 7 * 86400.0
 #: A process that drains is not away, it is gone, when it has said nothing for so long.
 LEFT_SECONDS: Final = 30.0
 #: How old what is kept may be, of one who says the same again and again.
 KEEP_SECONDS: Final = 60.0
+#: How long an hour of the picture is kept.
+USAGE_SECONDS: Final = 26 * 3600.0
 #: Processes that are heard; more are refused.
 MOST: Final = 1024
 
@@ -57,6 +64,9 @@ class Reports:
         self._present: set[str] = set()
         self._turn = DeferredLock()
         self._listeners: list[Callable[[], None]] = []
+        self.usage = Usage()
+        #: The minute up to which it is kept.
+        self._usage_kept = 0
 
     async def start(self) -> None:
         """Read what is kept; before the first report.
@@ -72,6 +82,9 @@ class Reports:
             except (GateError, KeyError, TypeError, ValueError):
                 continue  # of another version: it says it again
             self._said[_key(report)] = _Said(report=report, number=number, kept=report.heard)
+        for item in await self._store.scan(USAGE):
+            with suppress(GateError):  # of another version: a picture has a gap
+                self.usage.take(unpack(item.key, item.value))
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call *listener* when a gateway says something else than before, or is another one."""
@@ -124,8 +137,9 @@ class Reports:
         if old is None and len(self._said) >= MOST:
             raise BadAsk(f"there are {MOST} processes of gateways already")
         gone = [one for one in self._said if one != key and self._is_replaced(one, report, workers)]
-        changed = self._ledger.merged(rows if old is None or number > old.number else ())
-        changes = self._ledger.changes(changed)
+        fresh = rows if old is None or number > old.number else ()
+        changed = self._ledger.merged(fresh)
+        changes = [*self._ledger.changes(changed), *self._usage_changes(now)]
         other = old is None or not _same(old.report, report)
         kept = old.kept if old is not None else 0.0
         if changes or other or gone or now - kept >= KEEP_SECONDS:
@@ -141,10 +155,33 @@ class Reports:
         known = key in self._present
         self._present.add(key)
         self._ledger.accounts.connected(key, rows)
+        self.usage.note(fresh, self._open(now), now)
+        self._usage_kept = minute_of(now)
         if other or gone:
             for listener in self._listeners:
                 listener()
         return known
+
+    def _open(self, now: float) -> dict[str, int]:
+        """Connections of all who are heard, by listener."""
+        found: dict[str, int] = {}
+        for said in self._said.values():
+            for one in () if said.report.is_away(now) else said.report.listeners:
+                found[one.name] = found.get(one.name, 0) + one.open
+        return found
+
+    def _usage_changes(self, now: float) -> list[Change]:
+        """What to write of the minutes before this one."""
+        minute = minute_of(now)
+        if minute == self._usage_kept:
+            return []
+        hours = {self._usage_kept // 60, (minute - 1) // 60}
+        told = {hour: self.usage.told(hour) for hour in sorted(hours)}
+        return [
+            Put(f"{USAGE}{hour}", pack(said), ANY, now + USAGE_SECONDS)
+            for hour, said in told.items()
+            if said
+        ]
 
     def _is_replaced(self, key: str, by: GatewayReport, workers: int) -> bool:
         """Whether the process *key* cannot be there any more, now that *by* is heard."""
