@@ -75,6 +75,20 @@ class WayNowTests(CommandCase):
         self.assertEqual(found, WEB)
         self.assertIn("at its web port 443 now, not at gate.test:3023", said)
 
+    def test_other_addresses(self) -> None:
+        """So are a profile's other addresses though SSH's way is the same, without a word."""
+        proxy = {"tls_routing_enabled": True, "db": {"postgres_public_addr": "pg.test:5432"}}
+        self.cluster.ping["proxy"] = proxy
+        self.assertEqual(self.way(afresh=True), (WEB, ""))
+        self.assertIn("pg.test:5432", (self.terminal.home / "gate.test.yaml").read_text())
+        self.assertEqual(self.way(afresh=True), (WEB, ""))
+        self.patch(way, "_last_proxy", lambda place: None)  # what is kept is lost
+        self.assertEqual(self.way(afresh=True), (WEB, ""))
+        file = self.terminal.home / "gate.test.yaml"
+        file.unlink()
+        file.mkdir()  # nothing needs these addresses before the next answer
+        self.assertEqual(self.way(afresh=True), (WEB, ""))
+
     def test_not_written(self) -> None:
         """A profile that cannot be written is said to stay wrong; the way is right."""
         self.cluster.ping["proxy"] = SEPARATE_PROXY

@@ -226,12 +226,12 @@ def _listener(call: Call) -> tuple[str, int]:
 
     from tlsgate.cli.alerts import explained
     from tlsgate.cli.tgsh.fromping import profile_from
-    from tlsgate.cli.tgsh.way import PING_SECONDS, asked
-    from tlsgate.core.sshway import address, read_answer
+    from tlsgate.cli.tgsh.way import PING_SECONDS, answer_now
+    from tlsgate.core.sshway import address
 
     place = place_for(call)
     try:
-        answer = read_answer((call.ask_ping or asked)(place))
+        answer = answer_now(place, ask=call.ask_ping, now=call.now)
     except OSError as e:
         raise explained(e, place.where, PING_SECONDS) from e
     told = profile_from(answer, place.where, place.host, place.user, place.cluster)

@@ -8,6 +8,18 @@ from typing import Any
 from tlsgate.cli.tgsh.home import Profile
 
 
+def told_places(profile: Profile) -> tuple[object, ...]:
+    """What of *profile* another mode, or other ports, would make something else."""
+    return (
+        profile.tls_routing_enabled,
+        profile.ssh_proxy_addr,
+        profile.kube_proxy_addr,
+        profile.postgres_proxy_addr,
+        profile.mysql_proxy_addr,
+        profile.mongo_proxy_addr,
+    )
+
+
 def profile_from(
     ping: Mapping[str, Any], address: str, host: str, user: str, cluster: str
 ) -> Profile:

@@ -4,7 +4,8 @@
    web port: what is dialled there is seen to fail, and then the gateway is asked afresh. The
    jump host is dialled by ssh itself, so for that one it is asked every time.
 2. Where the answer leads elsewhere than the profile does, one line says so, and the profile
-   is set right.
+   is set right. So is all else that it has of the gateway's addresses, without a word: nobody
+   has to log in again for that.
 
 Who gives that answer proves nothing by it: the web certificate is looked at, but a wrong one
 is taken as well, since the answer only says which door to knock at. Behind each of them the
@@ -69,16 +70,36 @@ def way_now(
     if kept is not None and kept[0] == MULTIPLEX:
         return kept
     try:
-        text = (ask or asked)(place)
+        answer = answer_now(place, ask=ask, now=now)
     except OSError:
         if kept is None:
             raise
         return kept  # seconds old; its jump host may be there though the web port is not
-    answer = read_answer(text)
+    return ssh_way(answer, place.host, place.port)
+
+
+def answer_now(
+    place: Place,
+    *,
+    ask: Callable[[Place], bytes] | None = None,
+    now: Callable[[], float] = time.time,
+) -> Mapping[str, Any]:
+    """What the gateway at *place* says of itself now; the profile is set right by it.
+
+    Args:
+        place: the profile.
+        ask: asks the gateway.
+        now: seconds since the epoch.
+
+    Raises:
+        GateError, OSError: it cannot be asked, or its answer is none.
+    """
+    answer = read_answer((ask or asked)(place))
     way = ssh_way(answer, place.host, place.port)
+    known = _last_proxy(place)
     _keep(place, answer, now())
-    _set_right(place, answer, way)
-    return way
+    _set_right(place, answer, way, same=known is not None and known == answer.get("proxy"))
+    return answer
 
 
 def told(way: SshWay) -> str:
@@ -161,6 +182,14 @@ def _kept(place: Place, now: float) -> SshWay | None:
         return None
 
 
+def _last_proxy(place: Place) -> object:
+    """What the last answer that is kept said of addresses, however old it is; or None."""
+    try:
+        return json.loads(text_of(place.cache) or "")["answer"]["proxy"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 def _keep(place: Place, answer: Mapping[str, Any], now: float) -> None:
     if not os.path.isdir(os.path.dirname(place.cache)):
         return
@@ -180,15 +209,19 @@ def kept_text(where: str, answer: Mapping[str, Any], now: float) -> bytes:
     return json.dumps({"asked": now, "address": where, "answer": answer}).encode()
 
 
-def _set_right(place: Place, answer: Mapping[str, Any], way: SshWay) -> None:
-    """Say that the profile is wrong, and write it anew; nothing where it is right."""
+def _set_right(place: Place, answer: Mapping[str, Any], way: SshWay, *, same: bool) -> None:
+    """Say that the profile is wrong, and write it anew; nothing where it is right.
+
+    Args:
+        same: the gateway has said all of this before, so only the way has to be looked at.
+    """
     new, old = told(way), place.told or MULTIPLEX
-    if new == old:
+    if new == old and same:
         return
     place.told = new
     from pathlib import Path
 
-    from tlsgate.cli.tgsh.fromping import profile_from
+    from tlsgate.cli.tgsh.fromping import profile_from, told_places
     from tlsgate.cli.tgsh.home import Home
     from tlsgate.errors import BadAsk
 
@@ -197,8 +230,12 @@ def _set_right(place: Place, answer: Mapping[str, Any], way: SshWay) -> None:
     home = Home(Path(place.folder))
     profile = profile_from(answer, place.where, place.host, place.user, place.cluster)
     try:
-        home.rewrite(profile)
+        kept = home.profile(place.host)
+        if kept is None or told_places(kept) != told_places(profile):
+            home.rewrite(profile)
     except BadAsk as e:
-        say(f"{words}; the profile stays wrong, since {e}")
+        if new != old:
+            say(f"{words}; the profile stays wrong, since {e}")
         return
-    say(f"{words}; the profile is set right")
+    if new != old:
+        say(f"{words}; the profile is set right")
