@@ -90,6 +90,7 @@ _READERS = {
     "agent.heartbeat",
     "gateway.agents",
     "gateway.report",
+    "web.migration",
 }
 
 

@@ -117,7 +117,8 @@ class ModelTests(SynchronousTestCase):
 
     def test_report(self) -> None:
         """A gateway that says the least is taken; what it does not say is told as nothing."""
-        body = ledgerbodies.ReportBody(boot="0" * 8, started=1.0, mode_in_force="multiplex")
+        least = {"boot": "0" * 8, "started": 1.0, "mode_in_force": "multiplex"}
+        body = ledgerbodies.ReportBody.model_validate(least)
         self.assertEqual(
             (body.worker, body.workers, body.ledger, body.leaving), ("0", 1, [], False)
         )

@@ -57,7 +57,7 @@ class FactsTests(SynchronousTestCase):
         now = settings(TEXT)
         ports = told_ports(now, {"web": "127.0.0.1:3080", "ssh": None}, {"web": 2}, {"web": 5.0})
         told = facts(now, worker=1, mode="separate", file=file_facts(TEXT, now), listeners=ports)
-        body = ReportBody(**told, boot="0" * 16, started=1.0)
+        body = ReportBody.model_validate({**told, "boot": "0" * 16, "started": 1.0})
         self.assertEqual(
             (body.gateway, body.worker, body.workers, body.version, body.config_version),
             ("gw1", "1", 1, tlsgate.__version__, "v1"),

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from tlsgate.auth.ledgeranswers import GatewayReports as GatewayReports
 from tlsgate.auth.ledgeranswers import LedgerRows as LedgerRows
 from tlsgate.auth.ledgeranswers import Reported as Reported
+from tlsgate.auth.ledgeranswers import WebMigration as WebMigration
 from tlsgate.auth.migrationanswers import MigrationStatus as MigrationStatus
 from tlsgate.auth.migrationanswers import Preflight as Preflight
 from tlsgate.auth.migrationanswers import StepTaken as StepTaken

@@ -31,6 +31,7 @@ from tlsgate.auth import (
     verbs_operator,
     verbs_resources,
     verbs_targets,
+    verbs_web,
 )
 from tlsgate.auth.bodies import merged, take
 from tlsgate.auth.calls import Ask, Call, Reply, Verb
@@ -57,6 +58,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_agent_events.VERBS,
     *verbs_targets.VERBS,
     *verbs_apps.VERBS,
+    *verbs_web.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -82,3 +82,16 @@ class LedgerRows(_Answer):
     items: list[LedgerRow]
     next: str | None
     lost: int = Field(description="rows that had to make room, since the cluster began")
+
+
+class WebMigration(_Answer):
+    """What the console shows of the way from separate ports to one."""
+
+    user: str
+    migration: dict[str, Any] = Field(description="as GET /v1/migration")
+    usage: dict[str, list[int]] = Field(
+        description="by listener: connections of each minute, the newest last"
+    )
+    until: float = Field(description="the end of the newest minute, seconds since the epoch")
+    rows: list[LedgerRow] = Field(description="who uses the separate ports, the last seen first")
+    more: int = Field(description="how many rows are left out")

@@ -40,14 +40,14 @@ CERTIFICATE_SECONDS: Final = 3600.0
 async def _begin(call: Call) -> Any:
     body: AppBegin = call.body
     sessions = call.parts.sessions
-    person = await _logged_in(call, body.cookie, body.bearer, body.address)
+    person = await logged_in(call, body.cookie, body.bearer, body.address)
     await check_routes(call.parts, person, {APP: body.app})
     login = sessions.key_of(body.cookie)
     assert login is not None
     return {"code": await sessions.apps.begin(login, body.app, body.state), "app": body.app}
 
 
-async def _logged_in(call: Call, cookie: str, bearer: str | None, address: str) -> Person:
+async def logged_in(call: Call, cookie: str, bearer: str | None, address: str) -> Person:
     """Whose login a browser has shown; with the bearer where there has to be one.
 
     Raises:
@@ -175,7 +175,7 @@ async def _logout(call: Call) -> Any:
 
 async def _targets(call: Call) -> Any:
     body: WebCheck = call.body
-    person = await _logged_in(call, body.cookie, body.bearer, body.address)
+    person = await logged_in(call, body.cookie, body.bearer, body.address)
     sight = await sight_of(call.parts, person)
     everything = NodesAsked(search="", labels="")
     return {

@@ -51,7 +51,8 @@ _MODE_KEY: Final = ["auth_service", "proxy_listener_mode"]
 _CONFIG_FILE: Final = "config-file"
 
 
-async def _status(call: Call) -> Any:
+async def status(call: Call) -> Any:
+    """Where each step of the guide stands; the query is a `MigrationAsked`."""
     may_read(call)
     asked: MigrationAsked = call.query
     mine = call.parts.migration
@@ -335,7 +336,7 @@ VERBS: Final = (
         path="/v1/migration",
         who="user",
         summary="Say where the cluster stands between separate ports and one, step by step.",
-        answer=_status,
+        answer=status,
         reply="MigrationStatus",
         query=MigrationAsked,
     ),
