@@ -193,7 +193,8 @@ def _agents(snapshot: Snapshot) -> Step:
         for row in snapshot.ledger
         if row.use.kind == "agent" and row.use.listener == "tunnel" and row.open
     )
-    moved = len({one.name for one in snapshot.agents if one.state == "moved"})
+    there = [one for one in snapshot.agents if one.state == "moved" and one.listener != "tunnel"]
+    moved = len({one.name for one in there})
     evidence = [
         f"{moved} moved, {len(old)} to move, {len(stuck)} that cannot",
         f"{len(on_tunnel)} with connections on the tunnel port",
