@@ -8,7 +8,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate import errors
-from tlsgate.errors import base, gateway, identity, target, tunnel
+from tlsgate.errors import base, closing, gateway, identity, target, tunnel
 
 #: Something for a field of each type that an error may have.
 _SAMPLES: dict[str, Any] = {
@@ -31,7 +31,7 @@ def kinds() -> list[type[errors.GateError]]:
     """Every kind of error that the family has."""
     return [
         kind
-        for module in (base, gateway, identity, target, tunnel)
+        for module in (base, closing, gateway, identity, target, tunnel)
         for kind in vars(module).values()
         if isinstance(kind, type)
         and issubclass(kind, errors.GateError)

@@ -564,8 +564,8 @@ class IDaemon(Interface):
             yet.
         """
 
-    async def reload() -> dict[str, Any]:
-        """Read the file again and swap.
+    async def reload(force: bool = False) -> dict[str, Any]:
+        """Read the file again and swap; *force*: even where clients are told to use what closes.
 
         Returns:
             opened, closed, replaced, kept (names of listeners), warnings (sentences).

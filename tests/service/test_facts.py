@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 import tlsgate
 from tlsgate.auth.ledgerbodies import ReportBody
 from tlsgate.config.read import read_text
-from tlsgate.config.settings import Settings
+from tlsgate.config.settings import Closing, Settings
 from tlsgate.service.facts import facts, file_facts, told_ports
 
 TEXT = """\
@@ -51,6 +52,27 @@ class FactsTests(SynchronousTestCase):
         text = TEXT.replace("version: v1\n", "").replace("  proxy_listener_mode: separate\n", "")
         told = file_facts(text, settings(text))
         self.assertEqual((told["mode"], told["mode_line"], told["version_line"]), (None,) * 3)
+
+    def test_refusing(self) -> None:
+        """A closed listener whose port refuses is told with its end."""
+        now = settings(TEXT)
+        ssh = evolve(now.listeners[0], name="ssh")
+        now = evolve(now, listeners=(), closing=(Closing(listener=ssh, since=7.0, until=9.0),))
+        told = told_ports(now, {"ssh": "127.0.0.1:3023"}, {"ssh": 1}, {})
+        self.assertEqual(
+            told,
+            [
+                {
+                    "name": "ssh",
+                    "address": "127.0.0.1:3023",
+                    "public": [],
+                    "state": "refusing",
+                    "since": 7.0,
+                    "until": 9.0,
+                    "open": 1,
+                }
+            ],
+        )
 
     def test_whole(self) -> None:
         """The auth service takes what is told."""

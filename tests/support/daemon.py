@@ -110,8 +110,8 @@ class AnsweringDaemon:
     async def connections(self) -> list[dict[str, Any]]:
         return await self._answer(CONNECTIONS, "connections")  # type: ignore[no-any-return]
 
-    async def reload(self) -> dict[str, Any]:
-        return await self._answer(RELOADED, "reload")  # type: ignore[no-any-return]
+    async def reload(self, force: bool = False) -> dict[str, Any]:
+        return await self._answer(RELOADED, "reload", *(("force",) if force else ()))  # type: ignore[no-any-return]
 
     async def upgrade(self) -> dict[str, Any]:
         return await self._answer(UPGRADED, "upgrade")  # type: ignore[no-any-return]

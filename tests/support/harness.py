@@ -237,11 +237,17 @@ class Gate:
         assert answer.status == status, f"{method} {path} gave {answer.status}: {body!r}"
         return json.loads(body)
 
-    def reload(self, text: str | Mapping[str, object] | None = None, status: int = 200) -> Any:
+    def reload(
+        self,
+        text: str | Mapping[str, object] | None = None,
+        status: int = 200,
+        *,
+        force: bool = False,
+    ) -> Any:
         """Write a new configuration, if given, and have it read."""
         if text is not None:
             self.write(text)
-        return self.admin("POST", "/v1/reload", status=status)
+        return self.admin("POST", "/v1/reload?force=1" if force else "/v1/reload", status=status)
 
     # -- clients -------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import yaml
-from attrs import frozen
+from attrs import field, frozen
 
 from tlsgate.config.marks import Scalar, Tree, dotted, read_tree
 from tlsgate.errors import BadSettings, FileChanged, Place, Problem
@@ -54,8 +54,8 @@ class Edited:
     """A file's text, as it is and as it is to be."""
 
     file: str
-    before: str
-    after: str
+    before: str = field(repr=False)
+    after: str = field(repr=False)
 
     @property
     def changes(self) -> bool:

@@ -75,13 +75,17 @@ async def _explain(daemon: IDaemon, query: Query) -> Any:
     )
 
 
+async def _reload(daemon: IDaemon, query: Query) -> Any:
+    return await daemon.reload(query.get("force") in ("1", "yes", "true"))
+
+
 #: Path to method to what answers it.
 VERBS: Mapping[str, Mapping[str, _Verb]] = {
     "/v1/status": {"GET": _Verb(lambda daemon, _: daemon.status())},
     "/v1/listeners": {"GET": _Verb(lambda daemon, _: daemon.listeners())},
     "/v1/connections": {"GET": _Verb(lambda daemon, _: daemon.connections())},
     "/v1/explain": {"GET": _Verb(_explain)},
-    "/v1/reload": {"POST": _Verb(lambda daemon, _: daemon.reload(), changes=True)},
+    "/v1/reload": {"POST": _Verb(_reload, changes=True)},
     "/v1/upgrade": {"POST": _Verb(lambda daemon, _: daemon.upgrade(), changes=True)},
 }
 

@@ -23,6 +23,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlsgate.service import metrics
 from tlsgate.service.delay import delay_of
+from tlsgate.service.guard import contradiction
 
 _JSON = b"application/json"
 
@@ -102,6 +103,8 @@ class _Diagnosis:
             if not (member["ready"] or member["draining"]):
                 found.append(f"worker {member['worker']} does not serve")
         found += _of_cluster(status.get("cluster"))
+        odd = contradiction(self._daemon.settings, status.get("cluster"))
+        found += () if odd is None else (odd,)
         now = time.time()
         for names, end in self._ends.of(self._daemon.settings):
             if end <= now:

@@ -31,24 +31,25 @@ def told_ports(
     active: Mapping[str, int],
     since: Mapping[str, float],
 ) -> list[dict[str, Any]]:
-    """The ports of *settings* that are open, as a report has them.
+    """The ports of *settings* that are open or refuse, as a report has them.
 
     Args:
         sockets: what is open, by listener name: its address, where that is known.
         active: connections, by listener.
         since: when each was opened, in seconds since the epoch.
     """
+    gone = {one.name: one for one in settings.closing}
     return [
         {
             "name": one.name,
             "address": (sockets[one.name] or "")[:256] or None,
             "public": list(getattr(settings.public, one.name, ()))[:64],
-            "state": "open",
-            "since": since.get(one.name, 0.0),
-            "until": None,
+            "state": "refusing" if one.name in gone else "open",
+            "since": gone[one.name].since if one.name in gone else since.get(one.name, 0.0),
+            "until": gone[one.name].until if one.name in gone else None,
             "open": max(0, active.get(one.name, 0)),
         }
-        for one in settings.listeners
+        for one in (*settings.listeners, *(closed.listener for closed in settings.closing))
         if one.name in sockets
     ]
 

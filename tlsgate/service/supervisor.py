@@ -234,6 +234,8 @@ class Supervisor:
             "away": any(one["away"] for one in said),
             "age_seconds": None if None in ages else max(ages),
             "strict": any(one["strict"] for one in said),
+            # The newest knows least of the past.
+            "mode_since": max((one.get("mode_since") or 0.0 for one in said), default=0.0) or None,
         }
 
     def members(self) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,13 @@ import tlsgate
 from tlsgate.config.adminsocket import admin_socket
 from tlsgate.config.closing import closing
 from tlsgate.config.settings import Closing, Settings
-from tlsgate.errors import CannotListen, GateError, ReloadRefused
+from tlsgate.errors import BadSettings, CannotListen, GateError, ReloadRefused
 from tlsgate.interfaces import IDaemon
 from tlsgate.service import memory, notify
 from tlsgate.service.acceptor import Acceptor, Descriptors
 from tlsgate.service.admin import AdminService
 from tlsgate.service.crew import ICrew, Orders
+from tlsgate.service.guard import why_not
 from tlsgate.service.listeners import Bound, Plan
 from tlsgate.service.process import (
     DIAG,
@@ -278,17 +280,30 @@ class Daemon(Service):
         """See `IDaemon.explain`."""
         return await self.crew.explain(listener, sni, alpn, cert_pem)
 
-    async def reload(self) -> dict[str, Any]:
+    async def reload(self, force: bool = False) -> dict[str, Any]:
         """See `IDaemon.reload`; reloads run one after the other."""
         await self._turn.acquire()
         try:
             if self.draining:
                 raise ReloadRefused(["the daemon is stopping"])
-            return await self._reload()
+            return await self._reload(force)
         finally:
             self._turn.release()
 
-    async def _reload(self) -> dict[str, Any]:
+    async def _may_take(self, settings: Settings, force: bool) -> None:
+        """Look whether clients would be told to use what nobody serves.
+
+        Raises:
+            ReloadRefused: they would, and nobody forces it.
+        """
+        cluster = await self.crew.cluster()
+        why = await why_not(self.settings, settings, cluster, self.auth, time.time())
+        if why and not force:
+            raise ReloadRefused([*why, "`tgctl reload --force` does it all the same"])
+        for sentence in why:
+            self.logger.warn("forced: {why}", why=sentence)  # noqa: G010 -- Twisted's name
+
+    async def _reload(self, force: bool) -> dict[str, Any]:
         notify.reloading()
         said: dict[str, Any] = {"time": time.time(), "ok": False, "why": None}
         self._last_reload = said
@@ -296,6 +311,7 @@ class Daemon(Service):
             text, settings = await self.process.in_thread(self.process.source.load)
             if why := unchangeable(self.settings, settings):
                 raise ReloadRefused(why)
+            await self._may_take(settings, force)
             now = time.time()
             gone = closing(self.settings.listeners, self.settings.closing, settings, now)
             settings = evolve(settings, closing=gone)
@@ -397,6 +413,9 @@ class Daemon(Service):
                     process.sockets.open[without[0]].endpoint,
                     "such an endpoint cannot be handed to a new process; restart instead",
                 )
+            with suppress(BadSettings):  # the new process tells what is wrong with the file
+                _, settings = await process.in_thread(process.source.load)
+                await self._may_take(settings, False)
             self.logger.info("upgrade: starting a new process")
             try:
                 said = await succeed(

@@ -24,10 +24,17 @@ class ListenersTests(SynchronousTestCase):
         """One line a listener; one that is not open says what it should have opened."""
         self.assertEqual(
             self.text("listeners"),
-            "LISTENER  PROTOCOL    ADDRESS            PROXY  ACTIVE  ACCEPTED  REFUSED\n"
-            "web       all routes  [::]:3080          on          2        17        1\n"
-            "ssh       ssh         closed (tcp:3023)  off         0         0        0\n",
+            "LISTENER  PROTOCOL    ADDRESS            STATE   PROXY  ACTIVE  ACCEPTED  REFUSED\n"
+            "web       all routes  [::]:3080          open    on          2        17        1\n"
+            "ssh       ssh         closed (tcp:3023)  closed  off         0         0        0\n",
         )
+
+    def test_refusing(self) -> None:
+        """A port that only says where its clients go now is shown so, and until when."""
+        row = {**LISTENERS[0], "state": "refusing", "until": 0.0}
+        result = run("listeners", door=TableDoor({"GET /v1/listeners": [row]}))
+        self.assertIn(" refusing until 1970-01-01 ", result.stdout)
+        self.assertIn(" REFUSED\n", result.stdout)
 
     def test_values(self) -> None:
         """Programs get the daemon's answer whole."""

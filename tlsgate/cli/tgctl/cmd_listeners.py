@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,14 @@ import click
 
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_call
+
+
+def _state(row: Mapping[str, Any]) -> object:
+    """Whether it serves, or only says where its clients go now, and until when."""
+    until = row.get("until")
+    if row.get("state") != "refusing" or until is None:
+        return row.get("state", "open") if row.get("address") else "closed"
+    return f"refusing until {time.strftime('%Y-%m-%d %H:%M', time.localtime(until))}"
 
 
 def _address(row: Mapping[str, Any]) -> object:
@@ -19,6 +28,7 @@ COLUMNS = (
     Column("LISTENER", key("name")),
     Column("PROTOCOL", key("protocol", "all routes")),
     Column("ADDRESS", _address),
+    Column("STATE", _state),
     Column("PROXY", lambda row: "on" if row.get("proxy_protocol") else "off"),
     Column("ACTIVE", key("active"), right=True),
     Column("ACCEPTED", key("accepted"), right=True),

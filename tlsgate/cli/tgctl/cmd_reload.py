@@ -14,14 +14,16 @@ SECONDS = 60.0
 
 
 @click.command("reload")
+@click.option("--force", is_flag=True, help="Close ports although clients are told to use them.")
 @with_call
-def command(call: Call) -> None:
+def command(call: Call, force: bool) -> None:
     """Read the configuration again, all or nothing.
 
     On any problem the running one stays. Connections are kept, and listeners that did
     not change are not touched.
     """
-    call.show(call.door().ask("POST", "/v1/reload", seconds=SECONDS), _text)
+    path = "/v1/reload?force=1" if force else "/v1/reload"
+    call.show(call.door().ask("POST", path, seconds=SECONDS), _text)
 
 
 def _text(done: dict[str, Any]) -> str:

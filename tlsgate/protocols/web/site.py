@@ -20,6 +20,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from tlsgate.config.settings import Settings
 from tlsgate.core.addresses import host_port, split
+from tlsgate.core.migration import mode_in_force
 from tlsgate.core.names import normal
 from tlsgate.errors import BadName
 from tlsgate.interfaces import ICluster, IGateProtocol
@@ -66,7 +67,8 @@ class GateSite(Site):
         """The mode, and the second factor, as the cluster has them now."""
         if self._cluster is None:
             return self.settings.mode, None
-        return self._cluster.mode, getattr(self._cluster, "second_factor", None)
+        mode = mode_in_force(self._cluster.mode, [one.name for one in self.settings.listeners])
+        return mode, getattr(self._cluster, "second_factor", None)
 
     def getResourceFor(self, request: Any) -> Any:
         """Find what answers; the documents follow the cluster, reload or not."""

@@ -1,0 +1,116 @@
+"""Tests for `tlsgate.service.guard`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from tlsgate.config.read import read_text
+from tlsgate.config.settings import Settings
+from tlsgate.service.guard import contradiction, why_not
+
+NOW = 1_000_000.0
+
+
+def _settings(version: str, *, auth: str = "{}", proxy: str = "") -> Settings:
+    return read_text(
+        f"version: {version}\nauth_service: {auth}\n"
+        f"proxy_service: {{web_listen_addr: '127.0.0.1:1'{proxy}}}\n"
+    )
+
+
+class FakeAuth:
+    """An auth service that knows more."""
+
+    api: object | None = object()
+    mode_since: float | None = None
+
+    def __init__(self, mode: str, *why: str) -> None:
+        self.mode = mode
+        self.why = why
+
+    async def next_mode(self, settings: Settings) -> str:
+        """The mode that comes."""
+        return self.mode
+
+    async def may_follow(self, settings: Settings) -> tuple[str, ...]:
+        """Why it may not come."""
+        return self.why
+
+
+class WhyNotTests(SynchronousTestCase):
+    """Tests for `why_not`."""
+
+    def setUp(self) -> None:
+        """A file with separate ports, and one without."""
+        self.before, self.after = _settings("v1"), _settings("v2")
+
+    def why(
+        self, mode: str | None, *, since: float | None = None, auth: Any = None, **more: Settings
+    ) -> str:
+        """The sentences, for a cluster that has that mode."""
+        cluster = None if mode is None else {"mode": mode, "mode_since": since}
+        settings = {"before": self.before, "after": self.after, **more}
+        asked = why_not(settings["before"], settings["after"], cluster, auth, NOW)
+        return " / ".join(self.successResultOf(Deferred.fromCoroutine(asked)))
+
+    def test_separate(self) -> None:
+        """Ports that clients are told to use do not close, whatever the file says of the mode."""
+        self.assertIn("clients are told to use it now", self.why("separate"))
+        same = _settings("v2", auth="{proxy_listener_mode: multiplex}")
+        self.assertIn("proxy_listener_mode: multiplex alone", self.why("separate", after=same))
+
+    def test_multiplex(self) -> None:
+        """Clients have to have had the time to hear that they need them no more."""
+        self.assertEqual(self.why("multiplex"), "")
+        self.assertEqual(self.why("multiplex", since=NOW - 60), "")
+        self.assertIn("wait another 20 s", self.why("multiplex", since=NOW - 40))
+        short = _settings("v2", auth="{settle_seconds: 0}")
+        self.assertEqual(self.why("multiplex", since=NOW, after=short), "")
+
+    def test_opening(self) -> None:
+        """Ports may always open."""
+        self.assertEqual(self.why("separate", before=self.after, after=self.before), "")
+
+    def test_the_auth_service_knows(self) -> None:
+        """Where it is in this process, what the mode will be and was since is its word."""
+        self.assertEqual(self.why("multiplex", auth=FakeAuth("multiplex")), "")
+        late = FakeAuth("multiplex", "another gateway opens nothing")
+        late.mode_since = NOW
+        said = self.why("multiplex", auth=late)
+        self.assertIn("wait another 60 s / another gateway opens nothing", said)
+        self.assertIn("ssh", self.why("multiplex", auth=FakeAuth("separate")))
+        starts = FakeAuth("separate")
+        starts.api = None  # it is not up
+        self.assertEqual(self.why("multiplex", auth=starts), "")
+
+    def test_nobody_is_told(self) -> None:
+        """A gateway alone, and a process that is no gateway, close what they like."""
+        self.assertEqual(self.why(None), "")
+        off = read_text("version: v2\nproxy_service: {enabled: no}\n")
+        self.assertEqual(self.why("separate", before=off, after=off), "")
+        asked = why_not(self.before, self.after, {"name": "x"}, None, NOW)
+        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(asked)), ())
+
+
+class ContradictionTests(SynchronousTestCase):
+    """Tests for `contradiction`."""
+
+    def test_a_file_without_ports(self) -> None:
+        """v2 in a cluster that is told separate is degraded, and says why and what heals."""
+        said = contradiction(_settings("v2"), {"mode": "separate"})
+        self.assertIn("the cluster's mode is separate", str(said))
+        self.assertIn("listen_addr", str(said))
+
+    def test_all_is_well(self) -> None:
+        """Ports that nobody is told of are no contradiction; nor is a gateway alone."""
+        for settings, cluster in (
+            (_settings("v1"), {"mode": "separate"}),
+            (_settings("v1"), {"mode": "multiplex"}),
+            (_settings("v2"), {"mode": "multiplex"}),
+            (_settings("v2"), {"name": "x"}),
+            (_settings("v2"), None),
+        ):
+            self.assertEqual(contradiction(settings, cluster), None)
