@@ -21,6 +21,7 @@ from tlsgate.protocols.web.boardstyle import BOARD_SCRIPT, BOARD_STYLE
 from tlsgate.protocols.web.invite import Invite
 from tlsgate.protocols.web.launch import Launch, host_of
 from tlsgate.protocols.web.login import HOME, LOGIN, OVER, Login, Logout
+from tlsgate.protocols.web.migration import MigrationPage
 
 #: Traits that say what one may be elsewhere, as people call them.
 _TRAITS: Final = {
@@ -36,6 +37,12 @@ _POLICY: Final = pages.policy(style=BOARD_STYLE, script=BOARD_SCRIPT)
 _UNKNOWN: Final = (
     '<section><p class="none">What is open to you cannot be shown now. Try again in a moment.'
     "</p></section>"
+)
+
+#: For those with the preset role; whom another role lets in knows the address.
+_OPERATOR: Final = (
+    '<h2>For operators</h2><p><a href="/web/migration">From separate ports to one</a>: '
+    "where the cluster stands, and who still uses which port.</p>"
 )
 
 
@@ -105,7 +112,7 @@ class Console(Asked):
             "if you do nothing here.</p>"
             f'{reach}<details class="more"><summary>You, and your machine</summary>'
             f"{_roles(who)}{_routes(tuple(open_to(self.place.routes, who.user, who.roles)))}"
-            f"{self._commands(who.user)}</details>"
+            f"{self._commands(who.user)}{_OPERATOR if 'editor' in who.roles else ''}</details>"
         )
         return pages.document(
             who.user,
@@ -174,6 +181,7 @@ def tree(place: Place) -> Resource:
     console.putChild(b"login", Login(place))
     console.putChild(b"logout", Logout(place))
     console.putChild(b"launch", Launch(place))
+    console.putChild(b"migration", MigrationPage(place))
     console.putChild(b"invite", Invite(place))
     console.putChild(b"reset", Invite(place))
     return console
