@@ -4,7 +4,8 @@
 2. One connection of each kind is held through everything, and asked each second if it lives.
 3. Meanwhile twenty new ones a second come by what the cluster says to clients, and a real client
    of each kind every five seconds.
-4. An operator takes the steps of the guide, all of them back, and once more.
+4. An operator does what stands in docs/guide.md: all steps, all of them back, and once more; every
+   command of that page is run here.
 """
 
 from __future__ import annotations
@@ -22,6 +23,14 @@ RATE = 20.0
 HEARD_SECONDS = 1.0
 HELD = {"ssh -J", "tgsh ssh", "psql", "transfer", "websocket", "web login"}
 CLIENTS = {"ssh -J", "ssh", "tgsh ssh", "psql", "psql 17", "tgsh db connect", "curl"}
+#: Who has come by a port of its own: alice holds connections there and has a program for each,
+#: bob's psql has come by it in step 5, and a transfer goes on in the agent's old tunnel.
+NAMED = {
+    ("user", "alice", "ssh"),
+    ("user", "alice", "postgres"),
+    ("user", "bob", "postgres"),
+    ("agent", "db1", "tunnel"),
+}
 
 
 class MigrationTests(WalkCase):
@@ -31,11 +40,13 @@ class MigrationTests(WalkCase):
     holding: Holding
     regulars: Regulars
 
+    limit_seconds = 600
+
     def test_walk(self) -> None:
-        """Steps one to seven, all the way back, and once more."""
+        """Steps one to seven and all the way back: by hand first, then with `tgctl migration`."""
         self.start()
         # An upgrade has agents dial anew, and idle sessions of PostgreSQL end: nobody is held yet.
-        self.follow("Step 1:")
+        self.follow("Step 1: upgrade")
         self.until_agent_at("tunnel")
         self.until_database()
         with (
@@ -46,9 +57,10 @@ class MigrationTests(WalkCase):
             ) as self.regulars,
         ):
             self.pause()
+            self.forward(" by hand")
+            self.back(" by hand")
             self.forward()
             self.back()
-            self.forward()
             self.regulars.stop()
             self.dialler.stop()
             self.holding.until_asked()
@@ -65,31 +77,41 @@ class MigrationTests(WalkCase):
             ways = [way for way in self.dialler.tried() if way.split()[0] == kind]
             self.assertEqual(len(ways), 2, ways)
 
+    def named(self) -> None:
+        """Preflight names who depends on a port of its own, and nobody else."""
+        told = self.hub.admin("GET", "/v1/migration/preflight")
+        self.assertEqual((told["close"], told["go"]), (["ssh", "tunnel", "postgres"], False))
+        rows = {(one["kind"], one["name"], one["listener"]) for one in told["breaks"]}
+        self.assertEqual(rows, NAMED, told)
+
     def pause(self) -> None:
         """Let everybody come as things are now."""
         for _ in during(PAUSE_SECONDS, every=1.0):
             pass
 
-    def forward(self) -> None:
+    def forward(self, how: str = "") -> None:
         """Steps 2 to 7."""
-        self.follow("Step 2:")
+        self.follow("From separate ports to one, and back")
+        self.follow(f"Step 2{how or ': tell clients'}")
         until(
             lambda: self.document()["proxy"]["tls_routing_enabled"],
             "clients hear of it",
             HEARD_SECONDS,
         )
-        self.follow("Step 3:")
+        self.follow("Step 3: trusted clusters")
         self.until_agent_at("web")
-        for step in (4, 5, 6):
-            self.follow(f"Step {step}:")
+        self.follow("Step 4: agents")
+        self.follow("Step 5: users log in again")
+        self.follow("Step 6: OpenSSH configurations")
         self.new_config()
         self.pause()
-        self.follow("Step 7:")
+        self.named()
+        self.follow(f"Step 7{how or ': close the ports'}")
         self.pause()
 
-    def back(self) -> None:
+    def back(self, how: str = "") -> None:
         """All of it, listeners first."""
-        self.follow("The way back")
+        self.follow(f"The way back{how}")
         self.new_config()
         self.until_agent_at("tunnel")
         self.pause()

@@ -13,26 +13,33 @@ What is a matter of taste on the page (a host's name, a port, a path) is another
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide.md"
+#: The file with which the page begins; what runs has read it already.
+CONFIGURATION = "tlsgate.yaml"
 #: Who says what is on the page.
 OPERATOR = ("tgctl",)
 USER = ("tgsh", "ssh", "psql", "curl")
 
-_HEADING = re.compile(r"^##+ (.*)$", re.M)
+_HEADING = re.compile(r"^#+ (?!\S+\.yaml$)(.*)$", re.M)
 _BLOCK = re.compile(r"^```(yaml|diff)\n(.*?)^```$|^    (\S[^\n]*)$", re.M | re.S)
 _NAMED = re.compile(r"# (\S+\.yaml)\n")
 
 
 @frozen
 class Command:
-    """One line for a shell."""
+    """One line for a shell.
+
+    Attributes:
+        codes: with what it may exit: 0 unless a comment beside it says "exits with …".
+    """
 
     line: str
+    codes: tuple[int, ...] = (0,)
 
     @property
     def program(self) -> str:
@@ -95,7 +102,8 @@ class Guide:
 
     def configuration(self) -> str:
         """The file with which the page begins."""
-        first = next(one for one in pieces(self._text()) if isinstance(one, File))
+        found = pieces(self._text(), but=())
+        first = next(one for one in found if isinstance(one, File))
         return first.text
 
     def sections(self) -> dict[str, list[Piece]]:
@@ -114,15 +122,17 @@ class Guide:
         return found.sub(lambda one: self.words[one[0]], text)
 
 
-def pieces(text: str) -> Iterator[Piece]:
-    """What has to be done in *text*, in order."""
+def pieces(text: str, but: Collection[str] = (CONFIGURATION,)) -> Iterator[Piece]:
+    """What has to be done in *text*, in order, without the files of the names *but*."""
     for found in _BLOCK.finditer(text):
         kind, block, line = found.groups()
         if line is not None:
-            command = Command(re.sub(r"\s+# .*$", "", line))
+            words, _, comment = line.partition("  # ")
+            said = re.findall(r"\d+", comment) if comment.startswith("exits with") else ["0"]
+            command = Command(words.rstrip(), tuple(map(int, said)))
             assert command.program in OPERATOR + USER, f"nobody runs {line!r}"
             yield command
         elif kind == "diff":
             yield Change(block)
-        elif named := _NAMED.match(block):
+        elif (named := _NAMED.match(block)) and Path(named[1]).name not in but:
             yield File(named[1], block)

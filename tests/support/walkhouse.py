@@ -24,7 +24,7 @@ from tests.support.localhouse import ROLE, LocalCase
 from tests.support.pgserver import Database, psql17
 from tests.support.ports import free_port
 from tests.support.sshcase import Node, Person
-from tests.support.walkguide import USER, Change, File, Guide
+from tests.support.walkguide import USER, Change, Command, File, Guide
 from tests.support.walkheld import (
     Held,
     HeldLogin,
@@ -38,6 +38,8 @@ from tlsgate.core.sshway import SEPARATE, ssh_way
 
 #: Between two starts of a client program of one kind.
 EVERY_SECONDS = 5.0
+#: How long clients may act by what they were told before; a minute elsewhere.
+SETTLE_SECONDS = 3
 #: Agents who are played: a gateway hears each eight times in 15 seconds.
 _MEMBERS = 10
 APP = "shower.gw.test"
@@ -119,7 +121,7 @@ class WalkCase(LocalCase):
     #: Of the gateway.
     workers = 1
     #: More lines below auth_service and proxy_service.
-    auth_more: Sequence[str] = ()
+    auth_more: Sequence[str] = (f"settle_seconds: {SETTLE_SECONDS}",)
     proxy_more: Sequence[str] = ()
 
     db1: Node
@@ -362,12 +364,8 @@ class WalkCase(LocalCase):
     # -- the guide -------------------------------------------------------------------------
 
     def follow(self, heading: str) -> None:
-        """Do what stands below a heading of docs/guide.md whose beginning this is."""
-        found = [
-            pieces for name, pieces in self.guide.sections().items() if name.startswith(heading)
-        ]
-        self.assertEqual(len(found), 1, heading)
-        for piece in found[0]:
+        """Do what stands below a heading of docs/guide.md."""
+        for piece in self.guide.sections()[heading]:
             if isinstance(piece, File):
                 (self.hub.folder / piece.name).write_text(piece.text)
             elif isinstance(piece, Change):
@@ -375,17 +373,20 @@ class WalkCase(LocalCase):
             elif piece.line.startswith("tgsh login "):
                 self.type_login(self.bob, piece.line)
             else:
-                self.shell(piece.line)
+                self.shell(piece)
 
-    def shell(self, line: str) -> str:
+    def shell(self, command: Command) -> str:
         """Have the operator, or bob, run a line; gives what it prints."""
-        program = line.split()[0]
+        line, program = command.line, command.program
         who = self.bob if program in USER else self.operator
         if program == "ssh":  # it looks for its file in the home of the user who runs it
             line = line.replace("ssh ", f"ssh -F {who.config} ", 1)
-        if program in USER:
-            return self.says(who, "sh", "-c", line)
-        return self.says(who, "sh", "-c", f"cd {self.hub.folder} && {line}")
+        if program not in USER:
+            line = f"cd {self.hub.folder} && {line}"
+        done = self.do(who, "sh", "-c", line)
+        said = (done.stdout + done.stderr).decode()
+        self.assertIn(done.returncode, command.codes, f"{line}\n{said}")
+        return done.stdout.decode()
 
     def type_login(self, person: Person, line: str) -> None:
         """Log in in a terminal, by the line of the guide."""
