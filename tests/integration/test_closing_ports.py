@@ -7,12 +7,15 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from typing import Any
 
 from tests.integration.test_reload import ReloadCase
 from tests.support.child import alive, sized, until
+from tests.support.common import no_bugs
 from tests.support.harness import Gate, drain, receive, secure
 from tests.support.ports import free_port, listening
+from tests.support.sshcase import Person, SshCase
 
 #: The listeners of a file that has not been moved to one port yet.
 LEGACY = {
@@ -23,6 +26,8 @@ LEGACY = {
     "postgres": "postgres_listen_addr",
     "mongo": "mongo_listen_addr",
 }
+#: How long the mode's clients have before ports close.
+SETTLE_SECONDS = 3
 #: How long a client's program may take.
 PROGRAM_SECONDS = sized(20, 60)
 
@@ -203,6 +208,120 @@ class WorkersTests(ClosingCase):
             self.assertIn(b"this port is closed", self.plainly("mysql"))
         gate.reload(self.separate)
         self.talk(gate, "kube")
+
+
+class ClusterTests(SshCase):
+    """A cluster's gateway from v1 to v2 and back by reloads, with OpenSSH and an agent."""
+
+    workers = 1
+
+    def test_to_v2_and_back(self) -> None:
+        """The mode comes first, and its time; then ports close, and nobody who is there notices."""
+        self.begin(
+            mode="separate",
+            auth={"settle_seconds": SETTLE_SECONDS},
+            proxy_more={"workers": self.workers},
+        )
+        hub, db1 = self.hub, self.node()
+        alice = self.person()
+        self.write_config(alice)
+        jump = ("ssh", "-F", alice.config, "root@db1.localhost")
+        held = self.hold(alice, *jump, "cat")
+        self.until_agent_at("tunnel")
+        first = json.loads(hub.file.read_text())
+        gone = ("listen_addr", "tunnel_listen_addr", "ssh_public_addr", "tunnel_public_addr")
+        proxy = {key: one for key, one in first["proxy_service"].items() if key not in gone}
+        then = {**first, "version": "v2", "proxy_service": proxy}
+
+        refused = hub.reload(then, status=409)["error"]["message"]
+        self.assertIn("clients are told to use it now", refused.replace("them", "it"))
+        self.assertIn("tgctl reload --force", refused)
+        self.mode("multiplex")
+        self.assertIn("wait another", hub.reload(status=409)["error"]["message"])
+        until(lambda: self.reloads(), "the mode has settled")
+        states = {one["name"]: one["state"] for one in hub.admin("GET", "/v1/listeners")}
+        self.assertEqual(states, {"web": "open", "ssh": "refusing", "tunnel": "refusing"})
+        self.assertEqual(self.echoed(held, b"still\n"), b"still\n")
+        self.assertIn("this port is closed; its clients go to localhost", self.fails(alice, *jump))
+        self.until_agent_at("web")
+        self.forget(alice)
+        self.assertEqual(self.says(alice, "tgsh", "ssh", "root@db1", "echo in"), "in\n")
+        self.write_config(alice)
+        self.assertEqual(self.says(alice, *jump, "echo in"), "in\n")
+        hub.admin("POST", "/v1/upgrade")
+        self.assertIn(
+            "this port is closed", self.fails(alice, "ssh", "-p", str(self.ssh_port), "localhost")
+        )
+
+        said = hub.reload(first)
+        self.assertEqual(said["opened"], ["ssh", "tunnel"])
+        self.mode("separate")
+        self.forget(alice)
+        self.write_config(alice)
+        self.assertEqual(self.says(alice, *jump, "echo in"), "in\n")
+        self.until_agent_at("tunnel")
+        self.assertEqual(self.echoed(held, b"and still\n"), b"and still\n")
+        hub.write(then)
+        self.program_says("tgctl", "--data-dir", hub.data_dir, "reload", "--force")
+        shown = self.program_says("tgctl", "--data-dir", hub.data_dir, "listeners")
+        self.assertIn("refusing until", shown)
+        self.assertEqual(self.echoed(held, b"to the end\n"), b"to the end\n")
+        no_bugs(self, hub, db1.agent)
+
+    def hold(self, person: Person, *words: object) -> subprocess.Popen[bytes]:
+        """A program that goes on."""
+        made = subprocess.Popen(
+            [str(word) for word in words],
+            env=person.env,
+            cwd=person.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self.addCleanup(_end, made)
+        self.assertEqual(self.echoed(made, b"begin\n"), b"begin\n")
+        return made
+
+    def echoed(self, held: subprocess.Popen[bytes], line: bytes) -> bytes:
+        """What comes back of a line."""
+        assert held.stdin is not None and held.stdout is not None
+        held.stdin.write(line)
+        held.stdin.flush()
+        return held.stdout.readline()
+
+    def forget(self, person: Person) -> None:
+        """Have tgsh ask anew which way to take."""
+        (person.home / ".tgsh/keys/localhost/ping.json").unlink(missing_ok=True)
+
+    def until_agent_at(self, listener: str) -> None:
+        """Wait until the agent's tunnel is on that listener, and on no other."""
+
+        def there() -> bool:
+            agents = self.hub.admin("GET", "/v1/migration/agents")["agents"]
+            return {one["listener"] for one in agents} == {listener}
+
+        until(there, f"the agent on {listener}")
+
+    def reloads(self) -> bool:
+        """Whether a reload is taken now."""
+        code = subprocess.run(
+            [sys.executable, "-m", "tlsgate.cli.tgctl.main", "--data-dir", self.hub.data_dir,
+             "reload"],
+            capture_output=True,
+            timeout=PROGRAM_SECONDS,
+            check=False,
+        ).returncode  # fmt: skip
+        return code == 0
+
+
+class ClusterWorkersTests(ClusterTests):
+    """The same with two workers."""
+
+    workers = 2
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    child.communicate()
 
 
 def _serves(gate: Gate) -> bool:
