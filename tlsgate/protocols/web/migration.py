@@ -28,7 +28,7 @@ MIGRATION_STYLE = (
     BOARD_STYLE
     + """
 .steps{margin:1.2rem 0 0;padding:0;list-style:none;counter-reset:step}
-.steps li{display:grid;grid-template-columns:2.2rem 1fr auto;gap:.1rem .8rem;padding:.9rem 1.1rem;
+.steps li{display:grid;grid-template-columns:1.4rem 1fr auto;gap:0 .8rem;padding:.9rem 1.1rem;
 border:1px solid var(--line);border-top-width:0;background:var(--card)}
 .steps li:first-child{border-top-width:1px;border-radius:.8rem .8rem 0 0}
 .steps li:last-child{border-radius:0 0 .8rem .8rem}
@@ -118,7 +118,7 @@ def _steps(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _step(one: Mapping[str, Any]) -> str:
-    state = str(one["state"])
+    state, title = str(one["state"]), str(one["title"])
     lines = [escape(str(line)) for line in one["evidence"]]
     if names := [str(name) for name in one["names"]]:
         left = len(names) - _NAMES
@@ -130,7 +130,7 @@ def _step(one: Mapping[str, Any]) -> str:
     kind = state if state in _STATES else ""
     return (
         f'<li data-step="{int(one["number"])}"><b>{int(one["number"])}</b>'
-        f"<h3>{escape(str(one['title']))}</h3>"
+        f"<h3>{escape(title[:1].upper() + title[1:])}</h3>"
         f'<span class="state {kind}">{escape(_STATES.get(state, state))}</span>{text}'
     )
 
