@@ -523,3 +523,13 @@ class ConstructionTests(SynchronousTestCase):
         """An `Api` is made from `Parts`, and asks for nothing else."""
         cluster = Cluster(self)
         self.assertIs(Api(cluster.parts).parts, cluster.parts)
+
+    def test_its_end(self) -> None:
+        """Who wants to hear of it does, once; who has taken that back does not."""
+        api = Api(Cluster(self).parts)
+        heard: list[str] = []
+        api.on_end(lambda: heard.append("one"))
+        api.on_end(lambda: heard.append("other"))()
+        api.end()
+        api.end()
+        self.assertEqual(heard, ["one"])

@@ -48,6 +48,11 @@ class FakeApi:
         self.reply = Reply(status=200, body={"ok": True})
         self.waiting: Deferred[None] | None = None
         self.watches: list[tuple[int | None, Any, _Watch]] = []
+        self.endings: list[Any] = []
+
+    def on_end(self, ending: Any) -> Any:
+        self.endings.append(ending)
+        return lambda: self.endings.remove(ending)
 
     async def call(self, principal: Principal, ask: Ask) -> Reply:
         self.asked.append((principal, ask))
@@ -137,6 +142,24 @@ class WebTests(SynchronousTestCase):
         )
         self.assertEqual([ask.path for _, ask in self.api.asked], ["/a", "/b"])
         self.assertEqual(transport.value().count(b"HTTP/1.1 200"), 2)
+
+    def test_the_api_ends(self) -> None:
+        """Its connections end: at once, or after the answer that is being made."""
+        idle, asking, watching = (self.dial() for _ in range(3))
+        self.api.waiting = Deferred()
+        asking[0].dataReceived(b"GET /v1/me HTTP/1.1\r\nHost: x\r\n\r\n")
+        waiting, self.api.waiting = self.api.waiting, None
+        watching[0].dataReceived(b"GET /v1/watch HTTP/1.1\r\nHost: x\r\n\r\n")
+        for ending in list(self.api.endings):
+            ending()
+        lines = (idle, asking, watching)
+        self.assertEqual([one[1].disconnecting for one in lines], [True, False, True])
+        waiting.callback(None)
+        self.assertIn(b'{"ok": true}', asking[1].value())
+        self.assertEqual(asking[1].disconnecting, True)
+        for channel, _ in lines:
+            channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual((self.api.endings, self.api.watches[0][2].stopped), ([], True))
 
     def test_bodies_that_are_refused(self) -> None:
         """Another type, no JSON, two meanings: the API is not asked at all."""

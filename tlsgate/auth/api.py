@@ -11,7 +11,7 @@ Nothing here knows of HTTP beyond its status numbers; `auth.web` is the shell.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -137,6 +137,19 @@ class Api:
     def __init__(self, parts: Parts) -> None:
         self.parts = parts
         self._feed = feed_of(parts)
+        #: Called when the API answers nobody any more.
+        self._endings: dict[Callable[[], None], None] = {}
+
+    def on_end(self, ending: Callable[[], None]) -> Callable[[], None]:
+        """Call *ending* when the API answers nobody any more; gives what takes that back."""
+        self._endings[ending] = None
+        return lambda: self._endings.pop(ending, None)
+
+    def end(self) -> None:
+        """Answer nobody any more: another process does, and who asks again finds that one."""
+        endings, self._endings = self._endings, {}
+        for ending in endings:
+            ending()
 
     async def call(self, principal: Principal, ask: Ask) -> Reply:
         """Answer *ask*; never raises, and every failure of ours has the same words."""

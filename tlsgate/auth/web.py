@@ -64,6 +64,8 @@ class ApiRequest(SiteRequest):
     """A request of which no more than a body's limit is kept."""
 
     too_long = False
+    #: Whether lines are sent for as long as the client wishes.
+    watches = False
     _seen = 0
 
     def gotLength(self, length: int | None) -> None:
@@ -85,12 +87,16 @@ class ApiRequest(SiteRequest):
 
 
 class _Channel(HTTPChannel):
-    """HTTP/1.1 with a deadline on each whole request."""
+    """HTTP/1.1 with a deadline on each whole request; it ends with the API that it is for."""
 
+    api: Api | None
     clock: IReactorTime
     _deadline: IDelayedCall | None = None
+    _forget: Callable[[], None] | None = None
 
     def connectionMade(self) -> None:
+        if self.api is not None:
+            self._forget = self.api.on_end(self._end)
         self._expect()
         super().connectionMade()
 
@@ -104,8 +110,21 @@ class _Channel(HTTPChannel):
         super().allContentReceived()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._forget is not None:
+            self._forget()
         self._stop_expecting()
         super().connectionLost(reason)
+
+    def _end(self) -> None:
+        """Another process answers from now on: this connection leads to nobody.
+
+        An answer that is being made is the last one; a watch would hear nothing any more.
+        """
+        requests: Any = self.requests
+        if any(not getattr(one, "watches", False) for one in requests):
+            self.persistent = False
+        else:
+            self.loseConnection()
 
     def _expect(self) -> None:
         if self._deadline is None:
@@ -142,6 +161,8 @@ class ApiSite(Site):
             parsePOSTFormSubmission=False,
         )
         self.displayTracebacks = False
+        #: With which connections end; None: it has none of its own.
+        self._api: Api | None = getattr(resource, "api", None)
         self._clock = clock
 
     def log(self, request: Request) -> None:
@@ -150,7 +171,7 @@ class ApiSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> HTTPChannel:  # type: ignore[override]
         """Make the channel of one connection (Twisted calls this)."""
         channel: Any = _Channel()
-        channel.clock = self._clock
+        channel.api, channel.clock = self._api, self._clock
         channel.factory = channel.site = self
         channel.callLater = self._clock.callLater
         channel.timeOut = IDLE_SECONDS
@@ -174,13 +195,13 @@ class ApiResource(Resource):
         self, api: Api, principal_of: Callable[[Request], Principal], clock: IReactorTime
     ) -> None:
         super().__init__()
-        self._api = api
+        self.api = api
         self._principal_of = principal_of
         self._clock = clock
 
     def render(self, request: Request) -> int:
         """Answer *request* (Twisted calls this)."""
-        answering = Deferred.fromCoroutine(_Visit(self._api, request, self._clock).run(self))
+        answering = Deferred.fromCoroutine(_Visit(self.api, request, self._clock).run(self))
         answering.addErrback(lambda failure: self.log.failure("api shell", failure=failure))
         return NOT_DONE_YET
 
@@ -284,6 +305,7 @@ class _Visit:
         if self._done:
             return
         self._done = True
+        self._request.watches = True  # type: ignore[attr-defined]  # an `ApiRequest`
         self._head(200, "application/jsonl", {})
         stream = _Stream(self._request)
         since = ask.query.get("since")

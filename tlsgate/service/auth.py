@@ -346,7 +346,9 @@ class AuthService:
 
     def stop(self) -> None:
         """Close everything; the store last."""
-        self.api = None
+        api, self.api = self.api, None
+        if api is not None:
+            api.end()
         self._door.close()
         for one in reversed(self._followers):
             one.stop()
