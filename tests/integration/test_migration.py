@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from tests.support.child import during, until
 from tests.support.walkdials import Dialler
+from tests.support.walkguide import Command
 from tests.support.walkheld import Holding
 from tests.support.walkhouse import Regulars, WalkCase
+from tests.support.walkways import Way, try_way
 
 #: Between two things that an operator does.
 PAUSE_SECONDS = 6.0
@@ -39,6 +41,8 @@ class MigrationTests(WalkCase):
     dialler: Dialler
     holding: Holding
     regulars: Regulars
+    #: Where psql has found the database before.
+    old_uri: str
 
     limit_seconds = 600
 
@@ -56,10 +60,13 @@ class MigrationTests(WalkCase):
                 self, self.alice, self.regulars_of(), lambda: self.dialler.document
             ) as self.regulars,
         ):
+            self.old_uri = self.uri("--legacy")
             self.pause()
             self.forward(" by hand")
             self.back(" by hand")
+            self.no_go()
             self.forward()
+            self.broken()
             self.back()
             self.regulars.stop()
             self.dialler.stop()
@@ -83,6 +90,30 @@ class MigrationTests(WalkCase):
         self.assertEqual((told["close"], told["go"]), (["ssh", "tunnel", "postgres"], False))
         rows = {(one["kind"], one["name"], one["listener"]) for one in told["breaks"]}
         self.assertEqual(rows, NAMED, told)
+
+    def no_go(self) -> None:
+        """Before its time step 7 says so, and changes nothing."""
+        before = self.hub.file.read_text()
+        self.shell(Command("tgctl migration step 7 --write", (3,)))
+        self.assertEqual(self.hub.file.read_text(), before)
+        for way in self.own_ways():
+            try_way(way, self.means)
+
+    def broken(self) -> None:
+        """What was forced breaks whom preflight has named, who read what to do; see `right`."""
+        for words in (self.jump("echo in"), ("psql", self.old_uri, "-c", "select 1")):
+            said = self.fails(self.alice, *words)
+            self.assertIn("tgsh", said)
+        for way in self.own_ways():
+            self.assertRaises((OSError, AssertionError), try_way, way, self.means)
+
+    def own_ways(self) -> list[Way]:
+        """The ports that protocols had for themselves."""
+        return [
+            Way("ssh", self.ssh_port, own=True),
+            Way("postgres", self.postgres_port),
+            Way("tunnel", self.tunnel_port, own=True),
+        ]
 
     def pause(self) -> None:
         """Let everybody come as things are now."""
