@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 from attrs import define
 
-from tlsgate.config import agents, known, ports, schema
+from tlsgate.config import agents, known, moving, ports, schema
 from tlsgate.config.cluster import address, auth_listeners, joined
 from tlsgate.config.endpoints import bind_of, server_endpoint
 from tlsgate.config.fields import kind
@@ -76,6 +76,10 @@ class Assembly:
         plugins = proxy.plugins_dir
         authentication = auth.authentication
         mode = self._mode(auth, proxy, reader, version)
+        if agent is None:
+            moving.warn(
+                proxy, version, mode, reader.asked, reader.binds, router.entries, self.findings
+            )
         return Settings(
             file=self.file,
             version=version,

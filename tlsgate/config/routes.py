@@ -50,6 +50,11 @@ class RouteReader:
                 if (*path, key) in self.findings.marks.values:
                     yield f"{name}.{key}", self.findings.marks.place((*path, key))
 
+    @property
+    def entries(self) -> tuple[tuple[Route, Path], ...]:
+        """Each route with its place, once they are read."""
+        return tuple(self._read)
+
     def read(self) -> tuple[Route, ...]:
         """All routes of the file, faulty ones left out (and reported)."""
         default_cas = tuple(
