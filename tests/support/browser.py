@@ -106,12 +106,12 @@ class Chromium:
         """Put the user's own certificate beside it, and choose it as a person would click."""
         both = self.folder / "own.p12"
         words = ("-export", "-in", certificate, "-inkey", key, "-out", both, "-passout", "pass:x")
-        run = (program("openssl", "openssl"), "pkcs12", *words)
-        subprocess.run(run, check=True, timeout=PATIENCE_SECONDS)
+        made = (program("openssl", "openssl"), "pkcs12", *words)
+        subprocess.run(made, check=True, timeout=PATIENCE_SECONDS)
         store = f"sql:{self.folder / '.pki' / 'nssdb'}"
         run = (program("pk12util", "libnss3-tools"), "-i", both, "-W", "x", "-K", "", "-d", store)
         subprocess.run(run, check=True, timeout=PATIENCE_SECONDS, stdout=subprocess.DEVNULL)
-        chosen = {"https://*,*": {"setting": {"filters": [{}]}}}
+        chosen: dict[str, Any] = {"https://*,*": {"setting": {"filters": [{}]}}}
         exceptions = {"auto_select_certificate": chosen}
         preferences = self.folder / "profile" / "Default" / "Preferences"
         preferences.parent.mkdir(parents=True)

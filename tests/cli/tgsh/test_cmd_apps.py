@@ -86,6 +86,21 @@ class AppsTests(CommandCase):
         self.assertEqual(json.loads(self.says("config", "--format=json"))["name"], "wiki")
         self.assertIn(str(key), self.says("config"))
 
+    def test_below_localhost(self) -> None:
+        """Where no certificate can help, that is said before curl says something else."""
+        for one, warns in (
+            ({**WIKI, "host": "wiki.localhost"}, True),
+            ({**FEED, "name": "wiki", "host": "wiki.localhost"}, False),
+            ({**WIKI, "host": "wiki"}, False),
+            (WIKI, False),
+        ):
+            self.cluster.answers["GET /v1/me/apps"] = {"apps": [one]}
+            for words in (("login", "wiki"), ("config", "wiki"), ("config", "--format=uri")):
+                done = self.terminal.run("apps", *words)
+                self.assertEqual(done.exit_code, 0)
+                self.assertEqual("a certificate for *.localhost" in done.stderr, warns, one)
+            self.assertEqual(self.terminal.run("apps", "config", "--format=ca").stderr, "")
+
     def test_addresses(self) -> None:
         """An address of its own, or a name below the gateway's; the scheme is its protocol's."""
         for name, uri in (("board", "https://board.test"), ("feed", "tcp://feed.gate.test")):

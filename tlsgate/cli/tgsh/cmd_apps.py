@@ -11,7 +11,7 @@ from tlsgate.cli.credential import moment
 from tlsgate.cli.group import Whole
 from tlsgate.cli.show import Column, key, pairs, plain, table
 from tlsgate.cli.tgsh import narrow as narrows
-from tlsgate.cli.tgsh.appconf import app_of, curl_words, settings
+from tlsgate.cli.tgsh.appconf import App, app_of, curl_words, settings
 from tlsgate.cli.tgsh.call import Call, with_call, with_call_and
 from tlsgate.cli.tgsh.flat import Place
 from tlsgate.cli.tgsh.nodes import place_for
@@ -73,6 +73,7 @@ def login(call: Call, name: str, ttl: int | None) -> None:
         ways += f"\n  curl $(tgsh apps config {name} --format=curl)"
     lines = pairs([("Application", name), ("Address", app.uri), ("Valid until", until)])
     call.show(shown, lambda _: f"{lines}\n\nNow:\n{ways}")
+    _warn(app)
 
 
 @command.command("logout")
@@ -100,13 +101,26 @@ def config(call: Call, name: str | None, out_format: str | None) -> None:
     """
     one = narrows.one_kept(call, APP, name, LOGIN)
     place = place_for(call)
-    found = settings(place, app_of(place, named(call.api(), APP, one.name)), one)
+    app = app_of(place, named(call.api(), APP, one.name))
+    found = settings(place, app, one)
+    if out_format in (None, "curl", "uri"):
+        _warn(app)
     if out_format is None:
         call.show(found, lambda _: pairs([*found.items()]))
     elif out_format == "curl":
         click.echo(curl_words(found))
     else:
         click.echo(found[out_format])
+
+
+def _warn(app: App) -> None:
+    """Say where a wildcard certificate helps nobody: no program takes one for *.localhost."""
+    if app.protocol == "http" and app.host.endswith(".localhost"):
+        click.echo(
+            "tgsh: warning: no program takes a certificate for *.localhost; unless the gateway has "
+            f"one for {plain(app.host)} itself, give the application a public_addr",
+            err=True,
+        )
 
 
 def _uri(place: Place, one: Mapping[str, Any]) -> str:
