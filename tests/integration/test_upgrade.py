@@ -97,7 +97,7 @@ class UpgradeTests(ReloadCase):
         gate = self.echo_gate(proxy={"postgres_listen_addr": f"127.0.0.1:{port}"})
         connection = self.talk(gate)
         gate.admin("POST", "/v1/upgrade")
-        gate.reload(self.text(gate))
+        gate.reload(self.text(gate, proxy={"refuse_seconds": 0}))
         self.assertFalse(listening(port))
         gate.reload(self.text(gate, proxy={"postgres_listen_addr": f"127.0.0.1:{port}"}))
         self.assertTrue(listening(port))

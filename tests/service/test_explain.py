@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.certs import pki
 from tlsgate import registry
 from tlsgate.config.read import read_text
+from tlsgate.config.settings import Closing
 from tlsgate.core.routing import Ask, Route, RouteTable
 from tlsgate.errors import BadAsk, NoRoute
 from tlsgate.net.gate import Gate
@@ -73,6 +75,20 @@ class ExplainTests(SynchronousTestCase):
     def verdict(self, told: dict[str, Any]) -> tuple[Any, ...]:
         route = told["route"]
         return told["outcome"], told["reason"], told["alert"], route and route["name"]
+
+    def test_closed(self) -> None:
+        """A port that a reload has closed tells everybody the same, whatever routes there are."""
+        made = gate(legacy="yes")
+        gone = tuple(
+            Closing(listener=one, since=0.0, until=1.0)
+            for one in made.settings.listeners
+            if one.name == "mysql"
+        )
+        listeners = tuple(one for one in made.settings.listeners if one.name != "mysql")
+        after = evolve(made.settings, listeners=listeners, closing=gone)
+        told = explain(Gate.build(after, made.protocols), "mysql", None, ["demo-echo"], None)
+        self.assertEqual((told["outcome"], told["reason"]), ("refused", "listener_closed"))
+        self.assertIn("gw.test:443", told["message"])
 
     def test_allowed(self) -> None:
         """A certificate that a rule names gets in, and is told where to."""

@@ -70,6 +70,9 @@ def explain(
         raise BadAsk(f"there is no listener {listener!r}; there are: {known}")
     telling = _Telling(gate, listener, sni, tuple(token.encode() for token in alpn))
     telling.arrive()
+    if telling.entrance.closed is not None:
+        telling.refuse("accept", telling.entrance.closed, None)
+        return telling.told
     choice = telling.greet() if telling.entrance.greeter is not None else telling.choose()
     if choice is not None:
         telling.demand(choice)
