@@ -9,8 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.auth import ledger
 from tlsgate.auth.ledger import LOST, ROWS, Ledger, key_of
+from tlsgate.core.accounts import Accounts
 from tlsgate.core.keeping import Change, Put
-from tlsgate.core.ledger import Accounts, Row, Use
+from tlsgate.core.ledger import Row, Use
 from tlsgate.store.memory import MemoryStore
 
 ALICE = Use("user", "alice", "ssh", "raw", "OpenSSH_9.2")

@@ -1,4 +1,4 @@
-"""Who uses which listener: one process's book, and the cluster's accounts."""
+"""Who uses which listener: words, and one process's book."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.access import Identity
+from tlsgate.core.accounts import Accounts
 from tlsgate.core.claims import Claims
 from tlsgate.core.ledger import (
     PART,
-    Accounts,
     Book,
     Row,
     Use,
@@ -175,47 +175,3 @@ class BookTests(SynchronousTestCase):
         self.assertEqual([one.use for one in book.news().rows], [SCAN])
         book.opened(evolve(SCAN, name="192.0.2.10"), 1.0)  # nobody may go
         self.assertEqual(book.lost, 1)
-
-
-class AccountsTests(SynchronousTestCase):
-    """Tests for `Accounts`."""
-
-    def take(self, accounts: Accounts, *rows: Row) -> None:
-        """Merge and apply."""
-        accounts.apply(accounts.merged(rows))
-
-    def test_merge(self) -> None:
-        """Counts add up, and so do those who are connected to several processes."""
-        accounts = Accounts([row(ALICE, 5, now=9)])
-        self.take(accounts, row(ALICE, 2, first=0.5, last=1.5), row(ALICE, 1, last=7.0))
-        accounts.connected("gw/0", [row(ALICE, now=2), row(BOB, now=0)])
-        accounts.connected("gw/1", [row(ALICE, now=1)])
-        self.assertEqual(list(accounts.rows()), [row(ALICE, 8, 3, 0.5, 7.0)])
-        accounts.gone("gw/0")
-        accounts.gone("gw/2")
-        self.assertEqual(accounts.open(), {ALICE: 1})
-        accounts.connected("gw/1", [row(ALICE, now=0)])
-        self.assertEqual(accounts.open(), {})
-
-    def test_told_twice(self) -> None:
-        """A row of which nothing is left and that nobody knew leaves nothing."""
-        accounts = Accounts()
-        changed = accounts.merged([row(ALICE, 0)])
-        self.assertEqual((changed.rows, changed.dropped, changed.lost), ((), (), 0))
-
-    def test_oldest_out(self) -> None:
-        """The oldest row makes room, one of those with somebody connected last of all."""
-        accounts = Accounts([row(ALICE, last=1.0), row(BOB, last=2.0)], 3, most=2)
-        accounts.connected("gw/0", [row(ALICE, now=1)])
-        carol = evolve(BOB, name="carol")
-        self.take(accounts, row(carol, last=5.0))
-        self.assertEqual({one.use for one in accounts.rows()}, {ALICE, carol})
-        self.assertEqual(accounts.lost, 4)
-
-    def test_unknown_out_first(self) -> None:
-        """Addresses without an identity have a share of their own."""
-        accounts = Accounts([row(ALICE, last=1.0)], most=3, most_unknown=1)
-        for number in range(5):
-            self.take(accounts, row(evolve(SCAN, name=str(number)), last=10.0 + number))
-        self.assertEqual([one.use.name for one in accounts.rows()], ["alice", "4"])
-        self.assertEqual(accounts.lost, 4)

@@ -15,8 +15,9 @@ from typing import Final
 from twisted.logger import Logger
 
 from tlsgate.auth.opaque import pack, unpack
+from tlsgate.core.accounts import Accounts, Changed
 from tlsgate.core.keeping import PAGE, Change, Delete, Put
-from tlsgate.core.ledger import Accounts, Changed, Row, Use, read_row, told
+from tlsgate.core.ledger import Row, Use, read_row, told
 from tlsgate.errors import GateError
 from tlsgate.interfaces import IStore
 

@@ -2,14 +2,14 @@
 
 1. A process notes in its `Book` who comes and goes. `Book.news` gives what nobody has been told
    yet, in small parts: counts as what is new, connections that are open as how many there are.
-2. The auth service's `Accounts` add the counts of all processes, and the open connections of
-   those that live. A part that is told twice is known by its number, and counts once.
-3. A row that is not known any more is the oldest one of those with nobody connected.
+2. The auth service's accounts (`core.accounts`) add the counts of all processes, and the open
+   connections of those that live. A part that is told twice is known by its number, and counts
+   once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final, Literal, get_args
 
 from attrs import define, evolve, field, frozen
@@ -17,10 +17,6 @@ from attrs import define, evolve, field, frozen
 from tlsgate.core.access import Identity
 from tlsgate.errors import BadBytes
 
-#: Rows of a cluster.
-MOST: Final = 10_000
-#: Of them, of addresses that have shown no identity: a scanner may not push users out.
-MOST_UNKNOWN: Final = 2_500
 #: Rows of one part.
 PART: Final = 50
 #: What a process remembers while nobody takes it.
@@ -259,120 +255,6 @@ class Book:
         entry.count = 0
         del self._untold[use]
         return row
-
-
-@frozen
-class Changed:
-    """What a part makes of the accounts.
-
-    Attributes:
-        rows: as they are from then on, without who is connected.
-        dropped: uses that are not known any more.
-        lost: how many of those were the oldest; others have turned out to be of no one.
-    """
-
-    rows: tuple[Row, ...]
-    dropped: tuple[Use, ...]
-    lost: int
-
-
-class Accounts:
-    """The cluster's rows, and who is connected, by process.
-
-    Args:
-        rows: that are known; what they say of open connections does not count.
-        most, most_unknown: how many there may be.
-
-    Attributes:
-        lost: rows that had to make room.
-    """
-
-    def __init__(
-        self,
-        rows: Iterable[Row] = (),
-        lost: int = 0,
-        *,
-        most: int = MOST,
-        most_unknown: int = MOST_UNKNOWN,
-    ) -> None:
-        self._rows = {row.use: evolve(row, open=0) for row in rows}
-        self._most, self._most_unknown = most, most_unknown
-        self._open: dict[str, dict[Use, int]] = {}
-        self.lost = lost
-
-    def rows(self) -> Iterator[Row]:
-        """Every row, in no order."""
-        totals = self.open()
-        for use, row in self._rows.items():
-            yield evolve(row, open=totals.get(use, 0))
-
-    def open(self) -> Mapping[Use, int]:
-        """How many connections there are, of each use that has any."""
-        totals: dict[Use, int] = {}
-        for uses in self._open.values():
-            for use, count in uses.items():
-                totals[use] = totals.get(use, 0) + count
-        return totals
-
-    def merged(self, told: Sequence[Row]) -> Changed:
-        """What becomes of the rows when a part is added; nothing is changed yet."""
-        after: dict[Use, Row] = {}
-        for one in told:
-            old = after.get(one.use) or self._rows.get(one.use)
-            row = evolve(one, open=0)
-            if old is not None:
-                row = evolve(
-                    row,
-                    first=min(old.first, one.first),
-                    last=max(old.last, one.last),
-                    count=old.count + one.count,
-                )
-            after[one.use] = row
-        # A connection that has turned out to be somebody's leaves nothing where it was.
-        none = [use for use, row in after.items() if row.count <= 0]
-        busy = self.open()
-        for use in none:
-            del after[use]
-        both = {**self._rows, **after}
-        for use in none:
-            both.pop(use, None)
-        out = self._oldest(both, busy)
-        rows = tuple(row for use, row in after.items() if use not in out)
-        dropped = tuple(use for use in (*none, *out) if use in self._rows)
-        return Changed(rows, dropped, len(out))
-
-    def apply(self, changed: Changed) -> None:
-        """Make what `merged` gave the rows."""
-        for use in changed.dropped:
-            self._rows.pop(use, None)
-        self._rows.update({row.use: row for row in changed.rows})
-        self.lost += changed.lost
-
-    def connected(self, process: str, told: Sequence[Row]) -> None:
-        """Take how many connections *process* has of each of these uses."""
-        uses = self._open.setdefault(process, {})
-        for row in told:
-            if row.open > 0:
-                uses[row.use] = row.open
-            else:
-                uses.pop(row.use, None)
-
-    def gone(self, process: str) -> None:
-        """Nobody is connected to *process* any more."""
-        self._open.pop(process, None)
-
-    # -- inside --
-
-    def _oldest(self, rows: Mapping[Use, Row], busy: Mapping[Use, int]) -> dict[Use, None]:
-        """Which of *rows* have to go."""
-        unknown = [row for row in rows.values() if row.use.kind == "unknown"]
-        out: dict[Use, None] = {}
-        for some, most in ((unknown, self._most_unknown), (list(rows.values()), self._most)):
-            left = [row for row in some if row.use not in out]
-            if len(left) > most:
-                left.sort(key=lambda one: (busy.get(one.use, 0) > 0, one.last))
-                out.update(dict.fromkeys(row.use for row in left[: len(left) - most]))
-        return out
 
 
 @frozen(kw_only=True)

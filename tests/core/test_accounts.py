@@ -1,0 +1,75 @@
+"""The cluster's ledger: what all processes tell, as one."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.core.test_ledger import ALICE, BOB, SCAN, row
+from tlsgate.core import accounts as limits
+from tlsgate.core.accounts import Accounts
+from tlsgate.core.ledger import Row
+
+
+class AccountsTests(SynchronousTestCase):
+    """Tests for `Accounts`."""
+
+    def take(self, accounts: Accounts, *rows: Row) -> None:
+        """Merge and apply."""
+        accounts.apply(accounts.merged(rows))
+
+    def test_merge(self) -> None:
+        """Counts add up, and so do those who are connected to several processes."""
+        accounts = Accounts([row(ALICE, 5, now=9)])
+        self.take(accounts, row(ALICE, 2, first=0.5, last=1.5), row(ALICE, 1, last=7.0))
+        accounts.connected("gw/0", [row(ALICE, now=2), row(BOB, now=0)])
+        accounts.connected("gw/1", [row(ALICE, now=1)])
+        self.assertEqual(list(accounts.rows()), [row(ALICE, 8, 3, 0.5, 7.0)])
+        accounts.gone("gw/0")
+        accounts.gone("gw/2")
+        self.assertEqual(accounts.open(), {ALICE: 1})
+        accounts.connected("gw/1", [row(ALICE, now=0)])
+        self.assertEqual(accounts.open(), {})
+
+    def test_told_twice(self) -> None:
+        """A row of which nothing is left and that nobody knew leaves nothing."""
+        accounts = Accounts()
+        changed = accounts.merged([row(ALICE, 0)])
+        self.assertEqual((changed.rows, changed.dropped, changed.lost), ((), (), 0))
+
+    def test_oldest_out(self) -> None:
+        """The oldest row makes room, one of those with somebody connected last of all."""
+        accounts = Accounts([row(ALICE, last=1.0), row(BOB, last=2.0)], 3, most=2)
+        accounts.connected("gw/0", [row(ALICE, now=1)])
+        carol = evolve(BOB, name="carol")
+        self.take(accounts, row(carol, last=5.0))
+        self.assertEqual({one.use for one in accounts.rows()}, {ALICE, carol})
+        self.assertEqual(accounts.lost, 4)
+
+    def test_many_programs(self) -> None:
+        """Somebody who calls his program otherwise each time pushes out his own rows only."""
+        accounts = Accounts([row(ALICE, last=1.0), row(BOB, last=1.0)])
+        for number in range(20):
+            self.take(accounts, row(evolve(BOB, version=f"v{number:02}"), last=10.0 + number))
+        known = sorted(one.use for one in accounts.rows())
+        self.assertEqual(known[0], ALICE)
+        self.assertEqual([one.version for one in known[1:]], [f"v{n}" for n in range(12, 20)])
+        self.assertEqual(accounts.lost, 13)
+
+    def test_unknown_out_first(self) -> None:
+        """Addresses without an identity have a share of their own."""
+        accounts = Accounts([row(ALICE, last=1.0)], most=3, most_unknown=1)
+        for number in range(5):
+            self.take(accounts, row(evolve(SCAN, name=str(number)), last=10.0 + number))
+        self.assertEqual([one.use.name for one in accounts.rows()], ["alice", "4"])
+        self.assertEqual(accounts.lost, 4)
+
+    def test_no_more_than_a_commit_takes(self) -> None:
+        """Accounts that were larger before shrink part by part."""
+        self.patch(limits, "MOST_OUT", 2)
+        accounts = Accounts(
+            [row(evolve(BOB, name=str(number)), last=number) for number in range(9)], most=3
+        )
+        for left in (8, 7, 6):
+            self.take(accounts, row(evolve(ALICE, name=f"a{left}"), last=99.0))
+            self.assertEqual(len(list(accounts.rows())), left)
