@@ -69,3 +69,11 @@ class TwoGatewaysTests(SeparateCase, AgentCase):  # type: ignore[misc]  # each h
                 self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.1 200"), where)
                 connection.sendall(b"x")
                 self.assertEqual(connection.recv(1), b"x")
+
+        def came() -> dict[str, int]:
+            rows = auth.admin("GET", "/v1/ledger?name=alice&listener=web")["items"]
+            return {row["transport"]: int(row["count"]) for row in rows}
+
+        until(lambda: came().get("tls-alpn", 0) >= 2, "both gateways' reports", 30, str)
+        heard = auth.admin("GET", "/v1/gateways/reports")["items"]
+        self.assertEqual({one["gateway"] for one in heard} & {"gw1", "gw2"}, {"gw1", "gw2"})

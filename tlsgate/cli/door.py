@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
+import tlsgate
 from tlsgate.config.adminsocket import admin_socket, short_name
 from tlsgate.errors import BadAsk, DaemonAway, DaemonSaid, DoorClosed, Fault, Place, Problem
 
@@ -108,7 +109,7 @@ def exchange(
         OSError: the connection fails.
         http.client.HTTPException: what comes back is no HTTP, or too much of it.
     """
-    headers = {"Accept": "application/json"}
+    headers = {"Accept": "application/json", "User-Agent": f"tlsgate/{tlsgate.__version__}"}
     sent = None
     if body is not None:
         headers["Content-Type"] = "application/json"

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
+from tlsgate.core.ledger import program_of
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import Denied, GateError, NotServed
 from tlsgate.interfaces import IRouteContext, RelayTo
@@ -92,7 +93,12 @@ def _site(context: IRouteContext, principal_of: Any) -> IProtocolFactory:
     cluster = context.cluster
     if cluster is None or cluster.api is None:
         raise NotServed("auth", _ELSEWHERE)
-    resource = ApiResource(cluster.api, principal_of, context.clock)
+
+    def who(asked: Any) -> Any:
+        context.came_by(program_of(asked.getHeader("user-agent") or ""))
+        return principal_of(asked)
+
+    resource = ApiResource(cluster.api, who, context.clock)
     return ApiSite(resource, context.clock)
 
 
