@@ -12,8 +12,11 @@ from tlsgate.errors import BadSettings
 
 EXAMPLE = Path(__file__).parents[2] / "etc" / "examples" / "agent.yaml"
 PIN = "sha256:" + "ab" * 32
+V3 = (
+    "version: v3\nteleport: {nodename: db1, proxy_server: gate.example.com, auth_token: /t,"
+    f" ca_pin: '{PIN}'}}\n"
+)
 OFF = "auth_service: {enabled: no}\nproxy_service: {enabled: no}\n"
-V3 = "version: v3\nteleport: {nodename: db1, proxy_server: gate.example.com, auth_token: /t}\n"
 
 
 def warned(settings: Settings) -> list[str]:
@@ -66,7 +69,7 @@ class AgentTests(SynchronousTestCase):
                 servers=("gate.example.com:3080",),
                 cluster=None,
                 token="/t",
-                pins=(),
+                pins=(PIN,),
                 unsafe_no_pin=False,
             ),
         )
@@ -147,8 +150,7 @@ class AgentTests(SynchronousTestCase):
 
     def test_what_sshd_does_instead(self) -> None:
         """Keys of Teleport's own SSH server are named where they count for nothing."""
-        keys = V3.replace("auth_token: /t", "unsafe_no_ca_pin: yes")
-        read = read_text(keys + "ssh_service: {pam: {enabled: yes}, permit_user_env: yes}")
+        read = read_text(V3 + "ssh_service: {pam: {enabled: yes}, permit_user_env: yes}")
         self.assertEqual(
             [one.partition(":")[0] for one in warned(read)],
             ["ssh_service.pam", "ssh_service.permit_user_env"],
