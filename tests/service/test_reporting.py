@@ -82,6 +82,23 @@ class ReportingTests(SynchronousTestCase):
         self.reporting.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_leaves(self) -> None:
+        """Who drains tells at once, for the auth service may end with it."""
+        self.reporting.leave()  # it has never begun
+        self.assertEqual(self.door.bodies, [])
+        self.reporting.start()
+        self.book.opened(ALICE, 5.0)
+        self.reporting.leave()
+        self.assertEqual(self.told(), [(1, 1, 1)])
+        self.door.held = Deferred()
+        self.clock.advance(EACH_SECONDS)
+        self.reporting.leave()
+        self.assertEqual(len(self.door.bodies), 2)
+        held, self.door.held = self.door.held, None
+        held.callback(None)
+        self.clock.advance(SOON_SECONDS)
+        self.assertEqual(len(self.door.bodies), 3)
+
     def test_parts(self) -> None:
         """Much follows at once, in parts."""
         for number in range(PART + 3):

@@ -81,9 +81,14 @@ class Reporting:
             self._plan(SOON_SECONDS)
 
     def leave(self) -> None:
-        """This process accepts no more."""
+        """This process accepts no more; what it has counted is told in this turn, if it can be."""
         self._leaving = True
-        self.at_once()
+        if self._telling or self._stopped:
+            self._again = True
+            return
+        if self._call is not None:
+            self._call.cancel()
+        self._begin()
 
     def stop(self) -> None:
         """Tell nothing more."""
