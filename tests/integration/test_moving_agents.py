@@ -38,8 +38,9 @@ class MovingCase(SshCase):
         return told
 
     def states(self) -> dict[str, tuple[str, str]]:
-        """The listener and the state of each agent's tunnel, as the auth service knows them."""
+        """The listener and the state of each agent's newest tunnel, as auth knows them."""
         told = self.hub.admin("GET", "/v1/migration/agents")["agents"]
+        told.sort(key=lambda one: "last client" not in one["why"])
         return {one["name"]: (one["listener"], one["state"]) for one in told}
 
     def until_states(self, *wanted: tuple[str, str], seconds: float = 30.0) -> None:

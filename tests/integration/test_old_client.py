@@ -1,4 +1,4 @@
-"""The first release's tgsh with the gateway of today: old and new client, both modes, v1 and v2.
+"""The first release with the gateway of today: old and new clients, both modes, v1 and v2.
 
 `tests/vectors/clients` keeps that release as it was shipped; it runs from a folder of its own, by
 the Python and beside the packages of these tests.
@@ -83,6 +83,22 @@ class OldClientTests(OldClientCase):
         oldest = _WHEEL.name.split("-")[1]
         said = self.web(self.hub, "GET", "/webapi/ping").body["min_client_version"]
         self.assertEqual(said, oldest)
+
+    def test_an_old_agent(self) -> None:
+        """An agent of that release serves, moves when the mode changes, and serves on."""
+        env = {"PYTHONPATH": str(self.old_code)}
+        agent = self.agent(self.hub, "db9", env=env, labels={"env": "prod"})
+
+        def listeners() -> list[str]:
+            told = self.hub.admin("GET", "/v1/migration/agents")["agents"]
+            return [one["listener"] for one in told if one["name"] == "db9"]
+
+        for mode, name in (("separate", "tunnel"), ("multiplex", "web"), ("separate", "tunnel")):
+            self.mode(mode)
+            agent.child.until(lambda name=name: listeners() == [name], f"db9 at {name}", 30)
+            self.until_tunnel(agent)
+        self.assertIn("db9", self.says(self.new, "tgsh", "ls"))
+        self.assertEqual(agent.stop(), 0)
 
     def test_both_modes(self) -> None:
         """A login of separate mode goes on in multiplex mode, and back, by either client."""

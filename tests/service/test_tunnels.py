@@ -120,6 +120,16 @@ class OwnTunnelsTests(SynchronousTestCase):
         self.door.live.say(event("agent_moves", "agent-moves", None))
         self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
 
+    def test_progress(self) -> None:
+        """How far few agents are is told at once, and of many with the next report."""
+        soon: list[str] = []
+        self.patch(self.own.reports, "at_once", lambda: soon.append("at once"))
+        self.set(proxy_listener_mode=1)
+        self.assertEqual(soon, ["at once"])
+        self.patch(module, "_FEW", 0)
+        self.rig.reactor.advance(0.25)
+        self.assertEqual(soon, ["at once"])
+
     def test_where_agents_should_be(self) -> None:
         """At the port that the mode means, where there is one that nobody else leads to."""
         settings = self.rig.gateway.gate.settings

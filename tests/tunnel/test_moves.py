@@ -108,6 +108,10 @@ class MovesTests(ServerCase):
         self.line("a", listener="tunnel").greet(hello("a"))
         found = [one["move"] for one in self.tunnels.sessions() if one["name"] == "a"]
         self.assertEqual(found, ["old", "moving"])
+        [first, _] = [one for one in self.tunnels.agents if one.agent == "a"]
+        first.draining = True
+        state, why = self.moves.told(first)["move"], self.moves.told(first)["why"]
+        self.assertEqual((state, "last client" in why), ("moved", True))
 
     def test_stop(self) -> None:
         """Nobody is asked any more."""

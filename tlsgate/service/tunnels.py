@@ -31,6 +31,8 @@ PING_SECONDS: Final = 15.0
 #: What Teleport's clusters have as keep_alive_interval when nobody has thought about it: for
 #: a tunnel that is as good as nothing, three of them are a quarter of an hour.
 _UNSAID: Final = 300.0
+#: Agents of which each step on their way is told at once: a report has all of them.
+_FEW: Final = 200
 #: What agents are told.
 _WHY: Final = "the way to this cluster's gateways has changed"
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 1.0, 3600.0
@@ -73,6 +75,7 @@ class OwnTunnels:
             view.door, self.tunnels.sessions, str(index), reactor, self._heard_of, followed
         )
         self.tunnels.changed = self.reports.changed
+        self.tunnels.moved = self._moved
         self._draining = False
         self._aim(anew=False)
         self._advised()
@@ -113,6 +116,11 @@ class OwnTunnels:
         """Have agents come where the cluster's document leads them now."""
         wanted = _wanted(self._mode, self._settings)
         self.tunnels.moves.aim(wanted, _opened(self._settings), _WHY, anew=anew)
+
+    def _moved(self) -> None:
+        """Tell it soon, since an operator waits; but where there are many, only now and then."""
+        if len(self.tunnels.agents) <= _FEW:
+            self.reports.at_once()
 
     def _advised(self) -> None:
         """Follow the cluster's advice to agents; one that cannot be read changes nothing."""

@@ -21,6 +21,8 @@ from tlsgate.tunnel.session import Session
 #: Between two looks while agents move.
 _LOOK_SECONDS: Final = 0.25
 _TEXT: Final = 256
+#: Of a tunnel that nobody has to wait for.
+_DRAINS: Final = "it takes nobody new, and ends with its last client"
 
 
 class Moves:
@@ -113,8 +115,10 @@ class Moves:
             should = ",".join(sorted(self._wanted))
         if self._is_right(session):
             return {"should": should, "move": "moved", "why": ""}
+        if session.draining:
+            return {"should": should, "move": "moved", "why": _DRAINS}
         state, why = self._waves.state(_stray(session, self._closes(session)))
-        if session.draining or self._agents.held(session):
+        if self._agents.held(session):
             state, why = "moving", ""
         return {"should": should, "move": state, "why": why[:_TEXT]}
 

@@ -93,6 +93,7 @@ class Tunnels:
 
     Attributes:
         changed: called when somebody has come or gone, or offers something else.
+        moved: called when somebody is further on the way to another listener, or cannot go.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Tunnels:
         name_session: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self.changed: Callable[[], None] = _nobody
+        self.moved: Callable[[], None] = _nobody
         self.agents = Agents()
         self.budget = Budget()
         self.wheel = wheel
@@ -116,7 +118,7 @@ class Tunnels:
         self._told = facts()
         self._make_stream = make_stream
         self._name_session = name_session
-        self.moves = Moves(self.agents, clock, self._changed)
+        self.moves = Moves(self.agents, clock, self._moved)
 
     # -- `ITunnels` --
 
@@ -312,8 +314,9 @@ class Tunnels:
 
     # -- inside --
 
-    def _changed(self) -> None:
+    def _moved(self) -> None:
         self.changed()
+        self.moved()
 
     def _look(self) -> None:
         self.moves.look()
