@@ -94,8 +94,12 @@ class OldClientTests(OldClientCase):
             return [one["listener"] for one in told if one["name"] == "db9"]
 
         for mode, name in (("separate", "tunnel"), ("multiplex", "web"), ("separate", "tunnel")):
+
+            def there(name: str = name) -> bool:
+                return listeners() == [name]
+
             self.mode(mode)
-            agent.child.until(lambda name=name: listeners() == [name], f"db9 at {name}", 30)
+            agent.child.until(there, f"db9 at {name}", 30)
             self.until_tunnel(agent)
         self.assertIn("db9", self.says(self.new, "tgsh", "ls"))
         self.assertEqual(agent.stop(), 0)
