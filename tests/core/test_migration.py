@@ -97,6 +97,14 @@ class MaySwitchTests(SynchronousTestCase):
         self.assertEqual(may_switch(told, SEPARATE), ())
         self.assertEqual(told.away, ("b",))
 
+    def test_an_auth_service_alone(self) -> None:
+        """Whoever has no port for clients tells them nothing."""
+        told = snapshot(report("a"), report("auth", ("auth",)), report("b", ("auth",), heard=0))
+        self.assertEqual(may_switch(told, SEPARATE), ())
+        self.assertEqual([one.gateway for one in told.present], ["a"])
+        self.assertEqual([one.gateway for one in told.hosts], ["a", "auth"])
+        self.assertEqual(told.away, ())
+
     def test_refusing_is_closed(self) -> None:
         """A port that only says where to go serves nobody."""
         told = snapshot(report(names=V2, refusing=("ssh",)), mode=MULTIPLEX)

@@ -192,6 +192,8 @@ class PlacesTests(SynchronousTestCase):
         self.assertEqual([name for name, _ in files(told)], ["gw1", "b"])
         self.assertEqual(place_of(told, "mode"), "/etc/gate.yaml:7")
         self.assertIsNone(place_of(snapshot(), "mode"))
+        alone = report("auth", ("auth",), file=FILE)
+        self.assertEqual(place_of(snapshot(report(), alone), "mode"), "/etc/gate.yaml:7")
 
     def test_ports(self) -> None:
         """The separate ports of all gateways, in the guide's order."""

@@ -87,14 +87,19 @@ class Snapshot:
 
     @property
     def present(self) -> tuple[GatewayReport, ...]:
-        """The reports of those that are there and take new connections."""
+        """The reports of the gateways that are there and take new connections."""
+        return tuple(one for one in self.hosts if _serves(one))
+
+    @property
+    def hosts(self) -> tuple[GatewayReport, ...]:
+        """The same, with auth services that have no gateway beside them."""
         return tuple(one for one in self.gateways if not one.leaving and not one.is_away(self.now))
 
     @property
     def away(self) -> tuple[str, ...]:
         """The gateways that have not said that they leave, and of which nothing is known now."""
         here = {one.gateway for one in self.present}
-        gone = {one.gateway for one in self.gateways if not one.leaving}
+        gone = {one.gateway for one in self.gateways if not one.leaving and _serves(one)}
         return tuple(sorted(gone - here))
 
     @property
@@ -228,6 +233,11 @@ def contradicts(snapshot: Snapshot) -> tuple[str, ...]:
                 f"and the cluster is {snapshot.mode}"
             ] = None
     return tuple(found)
+
+
+def _serves(report: GatewayReport) -> bool:
+    """Whether it is a gateway: an auth service alone has its own port, and tells nobody a mode."""
+    return any(one.name != "auth" for one in report.listeners)
 
 
 def _not_served(

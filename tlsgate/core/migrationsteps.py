@@ -83,7 +83,7 @@ def separate_ports(snapshot: Snapshot) -> tuple[str, ...]:
 def place_of(snapshot: Snapshot, what: Literal["mode", "version"]) -> str | None:
     """Where a file says it, as "FILE:LINE, FILE:LINE"; None: no file does."""
     found: dict[str, None] = {}
-    for report in snapshot.present:
+    for report in snapshot.hosts if what == "mode" else snapshot.present:
         line = report.file.mode_line if what == "mode" else report.file.version_line
         if line is not None:
             found[f"{report.file.path}:{line}"] = None
