@@ -86,7 +86,7 @@ class WhoamiTests(PluginCase):
         self.assertEqual(receive(connection, 9), b"+ask who\n")
         port = gate.port("whoami")
         file.unlink()
-        said = gate.reload(self.text(gate, proxy={"refuse_seconds": 0}))
+        said = gate.reload(self.text(gate, refuse_seconds=0))
         self.assertEqual(said["closed"], ["whoami"])
         self.assertFalse(listening(port))
         with self.assertRaises(ssl.SSLError):
