@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.rig import Rig
 from tests.support.certs import pki
 from tlsgate import registry
+from tlsgate.config.settings import Closing
 from tlsgate.core.access import Identity
 from tlsgate.core.sniff import Opening, Then, prefix
 from tlsgate.interfaces import IRouteContext
@@ -26,7 +27,16 @@ class Shy(GateProtocol):
 
     name = "shy"
     own_login = True
-    openings = (Opening(name="shy", protocol="shy", match=prefix(b"SHY"), then=Then.TAKE),)
+    openings = (
+        Opening(name="shy", protocol="shy", match=prefix(b"SHY"), then=Then.TAKE),
+        Opening(
+            name="shy-end",
+            protocol="shy",
+            match=prefix(b"END"),
+            then=Then.TAKE,
+            when_closed=True,
+        ),
+    )
 
     def __init__(self) -> None:
         self.told: list[IRouteContext] = []
@@ -55,6 +65,7 @@ class OwnLoginTests(SynchronousTestCase):
             ssh_host=SshHostFiles(key_file=str(key)),
         )
         settings = attrs.evolve(self.rig.settings, client_ca_files=())
+        self.known, self.trust = known, trust
         self.rig.gateway.take(Gate.build(settings, known, trust))
         self.client = self.rig.connect()
         self.client.send(b"SHY")
@@ -75,6 +86,20 @@ class OwnLoginTests(SynchronousTestCase):
         self.rig.settle()
         self.assertEqual(self.rig.journal[-1]["cause"], "locked")
         self.assertEqual((census.anonymous, census.connections), (0, 0))
+
+    def test_on_a_closed_port(self) -> None:
+        """Who is there may go on, and so may what is about them; nobody new is taken."""
+        settings = self.rig.gateway.gate.settings
+        own = attrs.evolve(settings.listeners[0], protocol="shy")
+        gone = Closing(listener=own, since=0.0, until=1.0)
+        settings = attrs.evolve(settings, listeners=(), closing=(gone,))
+        self.rig.gateway.take(Gate.build(settings, self.known, self.trust))
+        for first, taken in ((b"END", 2), (b"SHY", 2)):
+            self.rig.connect().send(first)
+            self.rig.settle()
+            self.assertEqual(len(self.shy.told), taken)
+        self.rig.advance(2.5)
+        self.assertEqual(self.rig.journal[-1]["cause"], "listener_closed")
 
     def test_gone_before(self) -> None:
         """Who goes before is counted out."""

@@ -53,6 +53,8 @@ class Opening:
     consumes: int = 0  #: how many bytes of the head are the opening's own (TLS, AGAIN)
     answer: bytes = b""  #: written before what follows
     own_port: bool = False  #: True: known on the protocol's own port only
+    #: True: taken on a port that is closed, too: it is about who came before that.
+    when_closed: bool = False
 
 
 def prefix(wire: bytes) -> Matcher:

@@ -196,7 +196,8 @@ class Dispatcher(Connection):
 
     def _opened(self, opening: Opening, head: bytes) -> None:
         self.opening = opening.protocol
-        if self.entrance.closed is not None and opening.then in (Then.REFUSE, Then.TAKE):
+        last = opening.then in (Then.REFUSE, Then.TAKE)
+        if self.entrance.closed is not None and last and not opening.when_closed:
             self._refuse_closed()
             return
         if opening.then is Then.REFUSE:

@@ -289,7 +289,8 @@ def protocol_routes(
     public = tuple(_hosts(settings.public.web))
     for name, protocol in sorted(protocols.items()):
         if protocol.own_login and trust is not None and trust.ssh_host is not None:
-            for listener in settings.listeners:
+            # What is about those who are there still is heard on a closed port, too.
+            for listener in (*settings.listeners, *(one.listener for one in settings.closing)):
                 if listener.name == WEB or listener.protocol == name:
                     yield Route(
                         name=f"{name}-plain",

@@ -123,6 +123,7 @@ class Postgres(GateProtocol):
                 protocol=name,
                 match=postgres.is_cancel_request,
                 then=Then.TAKE,
+                when_closed=True,
             ),
         )
 
