@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import Any
 
+from tests.integration.test_separate import SeparateCase
 from tests.integration.test_tgctl import tgctl
 from tests.support.child import until
 from tests.support.harness import Gate, GateCase
@@ -15,7 +16,18 @@ from tests.support.ports import free_port
 SETTLE_SECONDS = 1
 
 
-class StepsTests(GateCase):
+class MigrationCase(GateCase):
+    """Tests that ask `tgctl migration`."""
+
+    def take(self, gate: Gate, *words: object, code: int = 0) -> Any:
+        """Run `tgctl migration`, and give its answer."""
+        where = ("-c", gate.file, "--format", "json")
+        done = tgctl("migration", *words, *where)
+        self.assertEqual(done.returncode, code, (words, done.stdout, done.stderr))
+        return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+class StepsTests(MigrationCase):
     """One gateway with an auth service, from a v1 file."""
 
     def begin(self, **auth: object) -> Gate:
@@ -31,13 +43,6 @@ class StepsTests(GateCase):
         self.addCleanup(made.stop)
         made.until_ready()
         return made
-
-    def ask(self, gate: Gate, *words: object, code: int = 0) -> Any:
-        """Run `tgctl migration`, and give its answer."""
-        where = ("-c", gate.file, "--format", "json")
-        done = tgctl("migration", *words, *where)
-        self.assertEqual(done.returncode, code, (words, done.stdout, done.stderr))
-        return json.loads(done.stdout) if done.stdout else done.stderr
 
     def routed(self, gate: Gate) -> bool:
         """What clients are told."""
@@ -70,26 +75,26 @@ class StepsTests(GateCase):
         ssh = gate.address("ssh")
         text = gate.file.read_text()
         until(lambda: self.states(gate)[1] == "go", "go")
-        self.assertIn("no-go", self.ask(gate, "step", 7, code=3))
-        self.assertEqual(self.ask(gate, "preflight", code=3)["close"], ["ssh", "tunnel"])
-        self.assertEqual(self.ask(gate, "step", 2)["result"], "done")
+        self.assertIn("no-go", self.take(gate, "step", 7, code=3))
+        self.assertEqual(self.take(gate, "preflight", code=3)["close"], ["ssh", "tunnel"])
+        self.assertEqual(self.take(gate, "step", 2)["result"], "done")
         self.assertTrue(self.routed(gate))
         until(lambda: self.states(gate)[6] == "go", "go")
-        self.assertTrue(self.ask(gate, "preflight", "--close", "ssh")["go"])
+        self.assertTrue(self.take(gate, "preflight", "--close", "ssh")["go"])
         # Killed between two steps: what was done stays so.
         gate.send(signal.SIGKILL)
         gate.child.wait()
         gate = self.again(gate)
         until(lambda: self.states(gate)[6] == "go", "go")
-        self.assertEqual(self.ask(gate, "step", 7, code=4)["result"], "waits")
+        self.assertEqual(self.take(gate, "step", 7, code=4)["result"], "waits")
         self.assertEqual(gate.file.read_text(), text)
-        closed = self.ask(gate, "step", 7, "--write")
+        closed = self.take(gate, "step", 7, "--write")
         self.assertEqual(closed["result"], "done")
         self.assertEqual(set(self.states(gate)), {"done"})
         self.assertNotIn('"listen_addr"', gate.file.read_text())
         self.assertIn('"version": v2', gate.file.read_text())
 
-        answers = self.ask(gate, "rollback", "--write")
+        answers = self.take(gate, "rollback", "--write")
         self.assertEqual([one["result"] for one in answers][:2], ["done", "done"])
         self.assertFalse(self.routed(gate))
         self.assertEqual(gate.address("ssh"), ssh)
@@ -99,11 +104,79 @@ class StepsTests(GateCase):
         """Where the file sets the mode, both steps are lines of it."""
         gate = self.begin(proxy_listener_mode="separate")
         until(lambda: self.states(gate)[1] == "go", "go")
-        shown = self.ask(gate, "step", 2, code=4)
+        shown = self.take(gate, "step", 2, code=4)
         self.assertIn("multiplex", "\n".join(shown["shown"]))
         self.assertFalse(self.routed(gate))
-        self.assertEqual(self.ask(gate, "step", 2, "--write")["result"], "done")
+        self.assertEqual(self.take(gate, "step", 2, "--write")["result"], "done")
         self.assertTrue(self.routed(gate))
-        answers = self.ask(gate, "rollback", "--write")
+        answers = self.take(gate, "rollback", "--write")
         self.assertEqual(answers[0]["result"], "done")
         self.assertFalse(self.routed(gate))
+
+
+class TwoGatewaysTests(SeparateCase, MigrationCase):
+    """An auth service alone, and two gateways whose files say different things."""
+
+    def gateway(self, auth: Gate, name: str, *ports: str) -> Gate:
+        """A gateway with these separate ports."""
+        proxy = {key: f"127.0.0.1:{free_port()}" for key in ports}
+        keys: dict[str, object] = {"public_addr": [f"{name}.test:443"], **proxy}
+        return self.joins(self.token(auth), self.pin(auth), name=name, proxy=keys)
+
+    def reports(self, auth: Gate) -> dict[str, Any]:
+        """What each gateway has said last."""
+        items = auth.admin("GET", "/v1/gateways/reports")["items"]
+        return {one["gateway"]: one for one in items}
+
+    def mode(self, gate: Gate) -> str:
+        """What a gateway tells its clients."""
+        return str(gate.admin("GET", "/v1/status")["cluster"]["mode"])
+
+    def test_one_lags_behind(self) -> None:
+        """Nobody is told of ports that one of the gateways has not; nor closes one what is told."""
+        auth = self.auth(settle_seconds=SETTLE_SECONDS)
+        one = self.gateway(auth, "gw1", "listen_addr", "tunnel_listen_addr")
+        other = self.gateway(auth, "gw2")
+        until(lambda: {"gw1", "gw2"} <= set(self.reports(auth)), "both have reported")
+
+        (answer,) = self.take(auth, "rollback", code=4)
+        self.assertEqual([file["host"] for file in answer["files"]], ["gw2"])
+        self.assertIn("on the host of gw2", answer["shown"][0])
+        setting = {
+            "kind": "cluster_networking_config",
+            "version": "v2",
+            "spec": {"proxy_listener_mode": "separate"},
+        }
+        path = "/v1/resources/networking/networking"
+        refused = auth.admin("PUT", path, setting, status=409)
+        self.assertIn("gateway gw2 has the ssh port not open", refused["error"]["message"])
+        self.assertEqual([self.mode(gate) for gate in (one, other)], ["multiplex"] * 2)
+
+        text = json.loads(other.file.read_text())
+        text["proxy_service"]["listen_addr"] = f"127.0.0.1:{free_port()}"
+        # Each gateway holds its own ports by what its own file says.
+        text["auth_service"]["settle_seconds"] = SETTLE_SECONDS
+        other.reload(text)
+        until(lambda: len(self.reports(auth)["gw2"]["listeners"]) == 2, "gw2 has reported")
+        answers = self.take(auth, "rollback", "--wait", "10s")
+        self.assertEqual([one["result"] for one in answers], ["done", "nothing"])
+        self.assertEqual([self.mode(gate) for gate in (one, other)], ["separate"] * 2)
+
+        del text["proxy_service"]["listen_addr"]
+        refused = other.reload(text, status=409)
+        self.assertIn("the port ssh would close", refused["error"]["message"])
+        self.assertEqual(self.take(auth, "step", 2)["result"], "done")
+        self.assertEqual([self.mode(gate) for gate in (one, other)], ["multiplex"] * 2)
+
+        def closed() -> bool:
+            return tgctl("reload", "-c", other.file).returncode == 0
+
+        until(closed, "the port may close when clients have settled")
+        until(lambda: "ssh" not in self.open_at(auth, "gw2"), "gw2 has reported")
+        answer = self.take(auth, "step", 7, code=4)
+        self.assertEqual([file["host"] for file in answer["files"]], ["gw1"])
+
+    def open_at(self, auth: Gate, name: str) -> list[str]:
+        """The listeners that serve at a gateway."""
+        ports = self.reports(auth)[name]["listeners"]
+        return [port["name"] for port in ports if port["state"] == "open"]
