@@ -16,8 +16,8 @@ from twisted.web.server import Site
 
 from tlsgate.core.routing import CertRule
 from tlsgate.errors import GateError
-from tlsgate.interfaces import IRouteContext
-from tlsgate.protocols.base import GateProtocol
+from tlsgate.interfaces import IRouteContext, RelayTo
+from tlsgate.protocols.base import GateProtocol, relay
 from tlsgate.protocols.web import answers
 from tlsgate.protocols.web.site import Branch, Constant
 from tlsgate.protocols.web.visit import Visit
@@ -36,8 +36,10 @@ class WebCert(GateProtocol):
         body = answers.error_body(answers.SENTENCES[503])
         return answers.whole(503, answers.JSON_TYPE, body)
 
-    def build(self, context: IRouteContext) -> IProtocolFactory:
+    def build(self, context: IRouteContext) -> IProtocolFactory | RelayTo:
         """Give the factory of a site with one document, as the certificates are now."""
+        if context.route.target is not None:  # an operator's route with this protocol
+            return relay(self, context)
         told = [{"names": list(names), "chain": chain} for names, chain in context.web_chains]
         root, webapi = Branch(), Branch()
         root.putChild(b"webapi", webapi)
