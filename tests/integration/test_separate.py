@@ -192,9 +192,18 @@ class JoinTests(SeparateCase):
         return self.web(gate, "POST", "/v1/login", body)
 
     def test_the_client_is_who_is_counted(self) -> None:
-        """A login's address is the client's, not the gateway's."""
+        """A login's address is the client's; which web certificate is right the gateway says."""
         auth = self.auth()
         gate = self.joins(self.token(auth), self.pin(auth), proxy={"proxy_protocol": "on"})
+        own = ssl.create_default_context(
+            cadata="".join(auth.admin("GET", "/v1/cas")["cas"]["host"])
+        )
+        own.set_alpn_protocols(["tlsgate-webcert"])
+        raw = gate.connect()
+        raw.sendall(b"PROXY TCP4 203.0.113.9 127.0.0.1 1234 443\r\n")
+        shown = own.wrap_socket(raw, server_hostname="gw.test")
+        (one,) = request(shown, "GET", "/webapi/certificates").body["certificates"]
+        self.assertEqual(one["chain"].strip(), pki().file("server.pem").read_text().strip())
         raw = gate.connect()
         raw.sendall(b"PROXY TCP4 203.0.113.9 127.0.0.1 1234 443\r\n")
         context = ssl.create_default_context(cafile=str(pki().file("ca.pem")))
