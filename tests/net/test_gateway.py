@@ -41,6 +41,27 @@ class TakeTests(SynchronousTestCase):
         self.assertEqual(len(rig.gateway.connections()), 1)
 
 
+class OpeningTests(SynchronousTestCase):
+    """Tests for `Gateway.opening`."""
+
+    def test_who_is_on_the_way_in(self) -> None:
+        """Somebody is who has just come, until he is where he wants to be, or takes too long."""
+        rig = Rig(ROUTE % "x")
+        self.addCleanup(rig.close)
+        self.assertFalse(rig.gateway.opening())
+        client = rig.secure(alpn=(b"x",))
+        rig.settle()
+        self.assertTrue(rig.gateway.opening())
+        client.shake()
+        rig.accept()
+        rig.settle()
+        self.assertFalse(rig.gateway.opening())
+        rig.connect()
+        self.assertTrue(rig.gateway.opening())
+        rig.reactor.advance(2)
+        self.assertFalse(rig.gateway.opening())
+
+
 class TellTests(SynchronousTestCase):
     """What the gateway says of its connections."""
 

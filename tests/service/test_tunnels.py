@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -119,6 +120,24 @@ class OwnTunnelsTests(SynchronousTestCase):
         self.assertEqual(self.wire.said(), [])
         self.door.live.say(event("agent_moves", "agent-moves", None))
         self.assertEqual([type(one) for one in self.wire.said()], [Reconnect])
+
+    def test_kept(self) -> None:
+        """What is offered is kept for the next process, which expects it."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+
+        def make() -> OwnTunnels:
+            made = OwnTunnels(self.rig.reactor, self.rig.gateway, self.view, 1, dict, folder)
+            self.addCleanup(made.stop)
+            return made
+
+        own, who, wire = make(), identity(), Wire()
+        own.tunnels.admit(hello(), FakeContext(identity=who, listener="tunnel"), wire, who)
+        wire.take()
+        for _ in range(2):
+            own.drain()
+        self.assertEqual([type(one) for one in wire.said()], [Reconnect])
+        self.assertEqual(make().tunnels.offers("node"), own.tunnels.offers("node"))
 
     def test_progress(self) -> None:
         """How far few agents are is told at once, and of many with the next report."""

@@ -137,3 +137,13 @@ class AgentsTests(SynchronousTestCase):
             self.agents.remove(session)
         self.assertEqual(weight(), before)
         self.assertEqual(list(self.agents), [])
+
+    def test_expected(self) -> None:
+        """What was offered before is offered until it comes, and its own word counts then."""
+        self.agents.expected.expect([node("b", env="old"), node("c")])
+        self.assertEqual(self.agents.offers("node"), [node("b", env="old"), node("c")])
+        self.assertEqual(self.agents.offer("node", "b"), node("b", env="old"))
+        self.add("b", node("b", env="new"))
+        self.assertEqual(self.agents.offers("node"), [node("b", env="new"), node("c")])
+        self.assertEqual(self.agents.offer("node", "b"), node("b", env="new"))
+        self.assertEqual(self.agents.expected.offers("node"), [node("c")])

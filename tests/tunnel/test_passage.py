@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from tests.tunnel.gateside import FakeStream, Time, asked, db, make_session
+from tests.tunnel.gateside import FakeStream, Time, asked, db, make_session, node
 from tlsgate.errors import AgentBusy, AgentRefused, GateError, NoAgent, TunnelBroken
 from tlsgate.interfaces import IReach
 from tlsgate.tunnel.agents import Agents
@@ -160,3 +160,29 @@ class PassageTests(SynchronousTestCase):
         stream.missed(TunnelBroken("late"), True)
         self.assertEqual((self.got, end.aborted, asking.slot), ([], True, 0))
         Passage(self.agents, asked(), self.time.wheel).cancel()
+
+    def test_expected(self) -> None:
+        """Who wants what an agent offered before waits for it to be back, for a while."""
+        self.agents = Agents(self.time.clock.seconds)
+        self.agents.expected.expect([node("db1"), node("db2")])
+        for _ in range(2):
+            self.begin()
+            self.assertEqual(self.got, [])
+        [waiting, gone] = [self.begin("db2") for _ in range(2)]
+        gone.cancel()
+        self.agents.add(newer := make_session(self.time))
+        self.assertEqual((newer.pool.waiting, self.got), (2, []))
+        self.time.pass_by(5.5)
+        kinds = sorted(type(one).__name__ for one in self.got)
+        self.assertEqual(kinds, ["AgentBusy", "AgentBusy", "NoAgent"])
+        waiting.cancel()
+        self.assertEqual((gone.slot, waiting.slot), (0, 0))
+
+    def test_that_agent_is_not_expected(self) -> None:
+        """A way to one agent, where it is away, leads to nobody."""
+        self.agents = Agents(self.time.clock.seconds)
+        self.agents.expected.expect([node("db1")])
+        Passage(self.agents, asked(), self.time.wheel, "db1").start(
+            self.got.append, self.got.append
+        )
+        self.assertEqual([type(one) for one in self.got], [NoAgent])

@@ -45,6 +45,9 @@ Journal = Callable[[Mapping[str, object]], None]
 
 #: How often the end of a drain is looked for.
 _LOOK_SECONDS: Final = 0.1
+#: Who came so short a time ago, and is no further than that, is still on the way in.
+_OPENING_SECONDS: Final = 2.0
+_OPENING: Final = frozenset({"arriving", "handshake", "serving", "dialling"})
 #: Causes by which somebody is kept from a route.
 _DENIALS: Final = frozenset({"denied", "target_denied", "no_certificate", "bad_certificate"})
 #: What auditors call a session with a target, by the kind of it; see `auth.events`.
@@ -256,6 +259,16 @@ class Gateway:
             "seconds": round(self.now() - one.began, 6),
             "trace": one.trace,
         }
+
+    def opening(self) -> bool:
+        """Whether somebody has just come who is not where he wants to be yet."""
+        now = self.now()
+        return any(
+            now - one.began < _OPENING_SECONDS
+            and one.stage in _OPENING
+            and not (one.served is not None and one.served.resting())
+            for one in self._live.values()
+        )
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -6,6 +6,10 @@
    is exchanged, listeners that come begin.
 3. When a certificate's file has changed (`service.certwatch`) the gate is built anew from
    the same settings.
+4. When another process takes over, those who came last get in first, and then agents are told.
+
+A little over 400 lines: each step of a listener's life is one method here, and they share its
+state.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -48,6 +53,8 @@ from tlsgate.service.tunnels import OwnTunnels
 _T = TypeVar("_T")
 #: Runs a function in a thread: `twisted.internet.threads.deferToThread`, or at once in tests.
 InThread = Callable[[Callable[[], _T]], Deferred[_T]]
+#: How long a successor may have to wait for those who came to us last.
+_LET_IN_SECONDS, _LOOK_SECONDS = 1.0, 0.02
 
 
 @frozen(eq=False)
@@ -131,7 +138,12 @@ class LocalGateway:
         self._tunnels: OwnTunnels | None = None
         if membership is not None:
             self._tunnels = OwnTunnels(
-                reactor, self.gateway, membership.view, index, membership.followed
+                reactor,
+                self.gateway,
+                membership.view,
+                index,
+                membership.followed,
+                membership.folder,
             )
             membership.on_followed = self._tunnels.reports.at_once
             self.gateway.tunnels = self._tunnels.tunnels
@@ -225,6 +237,21 @@ class LocalGateway:
         for _, port in self._ports.values():
             port.stopListening()
         self._ports.clear()
+        if not finish:
+            if self.reporting is not None:  # while the auth service beside us answers
+                self.reporting.leave()
+            await self._let_in()
+
+    async def _let_in(self) -> None:
+        """Another process serves: have those who came last reach what they want, then agents go.
+
+        Who has come there meanwhile waits for the agents, so this must not take long.
+        """
+        until = self._reactor.seconds() + _LET_IN_SECONDS
+        while self.gateway.opening() and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _LOOK_SECONDS)
+        if self._tunnels is not None:
+            self._tunnels.drain()
 
     def drain(self, seconds: float) -> Deferred[int]:
         if self.gateway.passing is not None:

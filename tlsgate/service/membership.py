@@ -93,7 +93,7 @@ class Membership:
         #: What clients of a gateway elsewhere are told, "host:port" each.
         self.public: Sequence[str] = ()
         self.trust: Trust | None = None
-        self._folder = folder
+        self.folder = folder
         self._reactor, self._now = reactor, now
         self._in_thread = in_thread
         self._auth_target = auth_target
@@ -134,7 +134,7 @@ class Membership:
             Unreachable: the auth service says nothing, and nothing is kept.
         """
         self._renew, self._cut = renew, cut
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._joining is not None:
             joined = await self._joining.enter()
             self.view.name = joined.cluster
@@ -259,18 +259,18 @@ class Membership:
     # -- files --
 
     def _ca_paths(self) -> Mapping[str, Path]:
-        return {kind: self._folder / f"{kind}.pem" for kind in ("user", "host")}
+        return {kind: self.folder / f"{kind}.pem" for kind in ("user", "host")}
 
     def _pair(self) -> KeyPair:
         # One file for both: a kill between two would leave a key and another one's certificate.
-        file = self._folder / "cluster.pem"
+        file = self.folder / "cluster.pem"
         return KeyPair(cert_file=file, key_file=file)
 
     def _restore(self) -> bool:
         """Take what an earlier process has kept; False where it is not all there."""
         pair = self._pair()
         try:
-            kept = json.loads((self._folder / _STATE).read_text())
+            kept = json.loads((self.folder / _STATE).read_text())
             if set(self._names) - set(kept["names"]):
                 return False
             if load_pair(pair).not_after <= self._now():
@@ -305,7 +305,7 @@ class Membership:
             "snapshot": self.view.snapshot,
         }
         try:
-            replace_secret(self._folder / _STATE, json.dumps(kept).encode())
+            replace_secret(self.folder / _STATE, json.dumps(kept).encode())
         except OSError as error:
             self.log.error("what is known of the cluster cannot be kept: {error}", error=error)
 

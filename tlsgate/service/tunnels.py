@@ -6,11 +6,13 @@
    waves, as the cluster's advice to agents says (`tunnel.moves`).
 3. The auth service hears which agents are here (`tunnel.report`).
 4. A gateway that drains tells agents first, so that they are elsewhere before it is gone.
+5. What agents offer is kept for the next process (`service.keptoffers`), which waits for them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.logger import Logger
@@ -22,6 +24,7 @@ from tlsgate.core.moves import Advice
 from tlsgate.errors import BadBytes, GateError
 from tlsgate.net.ends import SecureEnd
 from tlsgate.net.gateway import Gateway
+from tlsgate.service.keptoffers import KeptOffers
 from tlsgate.tunnel.report import Reports
 from tlsgate.tunnel.server import Facts, Tunnels
 from tlsgate.tunnel.stream import GatewayStream
@@ -47,6 +50,7 @@ class OwnTunnels:
         view: of the cluster.
         index: of this worker.
         followed: see `tunnel.report`.
+        folder: where offers are kept; None: nowhere.
     """
 
     log = Logger()
@@ -58,6 +62,7 @@ class OwnTunnels:
         view: ClusterView,
         index: int,
         followed: Callable[[], Mapping[str, int]] = dict,
+        folder: Path | None = None,
     ) -> None:
         self._gateway = gateway
         self._view = view
@@ -74,8 +79,12 @@ class OwnTunnels:
         self.reports = Reports(
             view.door, self.tunnels.sessions, str(index), reactor, self._heard_of, followed
         )
-        self.tunnels.changed = self.reports.changed
+        self.tunnels.changed = self._came_or_went
         self.tunnels.moved = self._moved
+        self._kept: KeptOffers | None = None
+        if folder is not None:
+            self._kept = KeptOffers(folder, self.tunnels.agents, reactor)
+            self._kept.begin()
         self._draining = False
         self._aim(anew=False)
         self._advised()
@@ -94,17 +103,28 @@ class OwnTunnels:
             self._aim(anew=anew)
 
     def drain(self) -> None:
-        """Tell agents that this process stops; those who are served go on."""
+        """Tell agents that this process stops, once; those who are served go on."""
+        if self._draining:
+            return
         self._draining = True
+        if self._kept is not None:
+            self._kept.stop()
         self.tunnels.drain("the gateway stops")
 
     def stop(self) -> None:
         """Tell nobody anything more."""
         self._draining = True
+        if self._kept is not None:
+            self._kept.stop()
         self.tunnels.stop()
         self.reports.stop()
 
     # -- inside --
+
+    def _came_or_went(self) -> None:
+        self.reports.changed()
+        if self._kept is not None:
+            self._kept.changed()
 
     def _changed(self, what: frozenset[str]) -> None:
         if "cluster_networking_config" in what:

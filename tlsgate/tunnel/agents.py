@@ -4,20 +4,28 @@ An agent has one session that serves; a newer one of the same name is held until
 that it works, then it takes its place, and the older one drains. A name is a host's in one
 role: of two hosts that share it in different ones neither takes the other's place. Nothing is
 kept of who has gone: as many names as there are sessions, and as many offers as those have.
+For a while after the start what was offered before counts, too (`tunnel.expected`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from tlsgate.core.offers import Offer
+from tlsgate.tunnel.expected import Expected
 from tlsgate.tunnel.session import Session
 
 
 class Agents:
-    """Sessions by identifier and by name, and their offers."""
+    """Sessions by identifier and by name, and their offers.
 
-    def __init__(self) -> None:
+    Args:
+        now: seconds of a monotonic clock.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.expected = Expected(now)
         self._by_id: dict[str, Session] = {}
         self._serving: dict[tuple[str, str], Session] = {}
         #: Sessions that are to serve once they have proved that they can.
@@ -108,12 +116,15 @@ class Agents:
 
     def offers(self, kind: str) -> list[Offer]:
         """What is offered of *kind*, by name."""
-        return [self._offer(kind, name) for name in sorted(self._offers.get(kind, ()))]
+        here = self._offers.get(kind, {})
+        found = {one.name: one for one in self.expected.offers(kind)}
+        found |= {name: self._offer(kind, name) for name in here}
+        return [found[name] for name in sorted(found)]
 
     def offer(self, kind: str, name: str) -> Offer | None:
         """One of them; where several agents have it, the oldest's."""
         if name not in self._offers.get(kind, ()):
-            return None
+            return self.expected.offer(kind, name)
         return self._offer(kind, name)
 
     def pick(self, kind: str, name: str, agent: str | None = None) -> Session | None:
@@ -147,6 +158,8 @@ class Agents:
         for one in session.offers:
             names = self._offers.setdefault(one.kind, {})
             names.setdefault(one.name, {})[session.id] = session
+        for one in session.offers:
+            self.expected.came(one.kind, one.name)
 
     def _unfile(self, session: Session) -> None:
         for one in session.offers:

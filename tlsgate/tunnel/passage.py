@@ -4,7 +4,8 @@
    to wait for one, at most `WAIT_SECONDS`.
 2. The stream asks the agent. A stream that dies before it has answered, and a pool that closes
    before it has given one, are replaced once, and nobody is told.
-3. The target's end is there, or there is a reason why not; or the client goes (`cancel`).
+3. Where the agent is expected back (`tunnel.expected`) it is waited for first, as long.
+4. The target's end is there, or there is a reason why not; or the client goes (`cancel`).
 """
 
 from __future__ import annotations
@@ -69,7 +70,11 @@ class Passage:
         elif session is not None:
             session.pool.forget(self)
 
-    # -- `pool.Waiter`, and the wheel --
+    # -- `expected.Waiter`, `pool.Waiter`, and the wheel --
+
+    def came(self) -> None:
+        """The agent is back."""
+        self._begin()
 
     def given(self, stream: Stream) -> None:
         """A stream is ours."""
@@ -88,8 +93,10 @@ class Passage:
 
     def due(self, now: float) -> float | None:
         """The wheel calls this: no stream has come in time."""
-        if self._session is not None:
-            self._session.pool.forget(self)
+        if self._session is None:
+            self._miss(NoAgent(self._asked.kind, self._asked.name))  # it has not come back
+            return None
+        self._session.pool.forget(self)
         self._miss(AgentBusy(self._asked.name, f"no tunnel of it was free for {WAIT_SECONDS:g} s"))
         return None
 
@@ -99,12 +106,19 @@ class Passage:
         asked = self._asked
         session = self._session = self._agents.pick(asked.kind, asked.name, self._only)
         if session is None:
-            self._miss(NoAgent(asked.kind, asked.name))
+            expected = self._agents.expected
+            if self._only is None and expected.wait(asked.kind, asked.name, self):
+                self._wait()
+            else:
+                self._miss(NoAgent(asked.kind, asked.name))
             return
         self.agent = session.agent
+        self._wait()
+        session.pool.take(self)
+
+    def _wait(self) -> None:
         if not self.slot:
             self._wheel.arm(self, WAIT_SECONDS)
-        session.pool.take(self)
 
     def _answered(self, end: End) -> None:
         told = self._finish()
@@ -130,6 +144,7 @@ class Passage:
     def _finish(self) -> tuple[Reached, Missed] | None:
         """It is over; gives whom to tell, the first time."""
         self._wheel.drop(self)
+        self._agents.expected.forget(self)
         self._stream = self._session = None
         told, self._told = self._told, None
         return told

@@ -109,7 +109,7 @@ class Tunnels:
     ) -> None:
         self.changed: Callable[[], None] = _nobody
         self.moved: Callable[[], None] = _nobody
-        self.agents = Agents()
+        self.agents = Agents(now)
         self.budget = Budget()
         self.wheel = wheel
         self.now = now
