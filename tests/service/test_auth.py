@@ -168,6 +168,26 @@ class StartTests(AuthServiceCase):
         self.reactor.pump([0.1] * 102)
         self.failureResultOf(late, StoreFailed)
 
+    def test_finish(self) -> None:
+        """What has been asked is answered before the store is left; nothing new is taken."""
+        Deferred.fromCoroutine(self.service.finish()).addErrback(self.fail)
+        api = self.successResultOf(self.start())
+        ended: list[str] = []
+        api.on_end(lambda: ended.append("told"))
+        for answered in (True, False):
+            if not answered:
+                api = self.successResultOf(self.start())
+            api.running = 1
+            finishing = Deferred.fromCoroutine(self.service.finish())
+            self.assertEqual((ended, self.door.api), (["told"], None))
+            self.reactor.pump([0.1] * 5)
+            self.assertNoResult(finishing)
+            self.assertIsNotNone(self.service._store)
+            api.running = 0 if answered else 1
+            self.reactor.pump([0.1] if answered else [0.1] * 20)
+            self.successResultOf(finishing)
+            self.assertIsNone(self.service._store)
+
     def test_a_start_that_fails_leaves_nothing(self) -> None:
         """What was opened is closed again, so that the next try finds it free."""
         self.settings = evolve(

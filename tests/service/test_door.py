@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.auth.cluster import NAME, Cluster
 from tests.support.authorities import p256, spki
+from tlsgate.auth.calls import Ask
+from tlsgate.auth.principal import nobody
 from tlsgate.errors import Unreachable
 from tlsgate.interfaces import IAuthDoor
-from tlsgate.service.door import LocalDoor
+from tlsgate.service import door as module
+from tlsgate.service.door import Coming, LocalDoor
 
 
 class LocalDoorTests(SynchronousTestCase):
@@ -95,3 +99,67 @@ class LocalDoorTests(SynchronousTestCase):
         self.cluster.turn()
         self.assertEqual([line["kind"] for line in self.heard], ["snapshot", "snapshot"])
         self.assertEqual(len(self.heard[1]["locks"]), 1)
+
+
+class ComingTests(SynchronousTestCase):
+    """Tests for `Coming`: a gateway that serves before its auth service."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(self)
+        self.clock = Clock()
+        self.door = LocalDoor(NAME, "gw1", self.clock)
+        self.heard: list[Any] = []
+
+    def call(self) -> Deferred[Any]:
+        ask = Ask(method="GET", path="/v1/cas", query={}, body=None)
+        return Deferred.fromCoroutine(self.door.api.call(nobody(None), ask))  # type: ignore[union-attr]
+
+    def test_waited_for(self) -> None:
+        """What is asked is answered once it is there, and later questions are at once."""
+        early = self.door.api
+        calls = [self.call() for _ in range(2)]
+        asked = Deferred.fromCoroutine(self.door.ask("GET", "/v1/cas"))
+        watch = self.door.watch(self.heard.append)
+        self.clock.advance(1)
+        for one in (*calls, asked):
+            self.assertNoResult(one)
+        self.door.open(self.cluster.api)
+        self.cluster.turn()
+        self.assertEqual([self.successResultOf(one).status for one in calls], [200, 200])
+        self.assertEqual(self.successResultOf(asked)[0], 200)
+        self.assertEqual(self.successResultOf(self.call()).status, 200)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        watch.stop()
+        assert isinstance(early, Coming)
+        early.watch(self.cluster.local, None, self.heard.append).stop()
+
+    def test_not_for_ever(self) -> None:
+        """Where it does not come in time whoever waits is told, as where too many wait."""
+        self.patch(module, "MOST_WAITING", 1)
+        waits, one_more = self.call(), self.call()
+        self.assertEqual(self.successResultOf(one_more).status, 503)
+        self.clock.advance(module.COMING_SECONDS)
+        self.assertEqual(self.successResultOf(waits).status, 503)
+
+    def test_it_cannot_start(self) -> None:
+        """Who waits is told when it will not be there."""
+        waits, ended = self.call(), [0]
+        self.door.api.on_end(lambda: ended.append(1))  # type: ignore[union-attr]
+        self.door.close()
+        self.assertEqual(self.successResultOf(waits).status, 503)
+        self.assertEqual((ended, self.door.api), ([0, 1], None))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_its_end(self) -> None:
+        """Who has come early hears of the end as well, unless he has gone."""
+        early = self.door.api
+        ended: list[str] = []
+        assert early is not None
+        early.on_end(lambda: ended.append("early"))
+        early.on_end(lambda: ended.append("gone before"))()
+        gone = early.on_end(lambda: ended.append("gone after"))
+        self.door.open(self.cluster.api)
+        early.on_end(lambda: ended.append("late"))
+        gone()
+        self.cluster.api.end()
+        self.assertEqual(ended, ["early", "late"])

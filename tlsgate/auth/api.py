@@ -139,6 +139,8 @@ class Api:
         self._feed = feed_of(parts)
         #: Called when the API answers nobody any more.
         self._endings: dict[Callable[[], None], None] = {}
+        #: How many questions are being answered.
+        self.running = 0
 
     def on_end(self, ending: Callable[[], None]) -> Callable[[], None]:
         """Call *ending* when the API answers nobody any more; gives what takes that back."""
@@ -159,6 +161,7 @@ class Api:
             return refusal(e)
         if isinstance(verb, Reply):
             return verb
+        self.running += 1
         try:
             return await self._answer(principal, ask, verb, names)
         except GateError as e:
@@ -169,6 +172,8 @@ class Api:
         except Exception:
             self.log.failure("api: {verb} failed", verb=verb.name)
             return Reply(status=500, body=BUG)
+        finally:
+            self.running -= 1
 
     def watch(self, principal: Principal, since: int | None, heard: Heard) -> IWatch:
         """Tell *heard* of the cluster's state and its changes; see `watching`.

@@ -162,7 +162,9 @@ class AuthCrew:
         self._stopped = True
         if self._api is not None:
             self._api.stop()
-        await self._inner.stop_accepting(finish)
+        # What it waits for, it waits for behind us: the next one needs the store.
+        stopping = Deferred.fromCoroutine(self._inner.stop_accepting(finish))
+        stopping.addErrback(lambda failure: self.log.failure("the auth service", failure=failure))
         self._auth.stop()
 
     def drain(self, seconds: float) -> Deferred[int]:

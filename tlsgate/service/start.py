@@ -191,7 +191,7 @@ class Base:
         from tlsgate.service.jumpkey import JumpKey
         from tlsgate.service.membership import Membership
 
-        door = LocalDoor(now.cluster_name, now.node_name)
+        door = LocalDoor(now.cluster_name, now.node_name, self.reactor)
         view = ClusterView(now.cluster_name, door, self.reactor, time.time, mode=now.mode)
         auth = AuthService(settings, self.reactor, door, self.audit, self.in_thread)
         folder = now.data_dir / "gateway"

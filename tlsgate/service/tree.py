@@ -453,9 +453,9 @@ class Daemon(Service):
         """Another process serves: accept no more, leave it what is its, and drain."""
         self._handed_over = True
         self.draining = True
-        if self.auth is not None:
-            self.auth.stop()
         await self.crew.stop_accepting(False)
+        if self.auth is not None:  # who came last may have needed it
+            await self.auth.finish()
         if self._diag is not None:
             self._diag.stop()
             self._diag = None
