@@ -206,6 +206,31 @@ class AskTests(DoorCase):
         line.protocol.dataReceived(b"SSH-2.0-x\r\n\r\n")
         self.why(asked)
 
+    def test_hung_up(self) -> None:
+        """The next one is asked where that does no harm, once; else nobody knows what was done."""
+        for method, path in (
+            ("GET", "/v1/me"),
+            ("POST", "/v1/agent/db-certificates"),
+        ):
+            asked = self.ask(method, path, None if method == "GET" else {"a": 1})
+            first = self.endpoint.lines.pop()
+            said = first.request()
+            first.lost()
+            self.assertNoResult(asked)
+            second = self.endpoint.lines.pop()
+            self.assertEqual(second.request(), said)
+            second.answer(200, {"ok": True})
+            self.assertEqual(self.successResultOf(asked), (200, {"ok": True}))
+            second.lost()
+            asked = self.ask(method, path)
+            self.endpoint.lines.pop().lost()
+            self.endpoint.lines.pop().lost()
+            self.why(asked)
+        asked = self.ask("POST", "/v1/login", {"user": "a"})
+        self.endpoint.lines.pop().lost()
+        self.why(asked)
+        self.assertEqual(self.endpoint.lines, [])
+
     def test_what_is_no_request(self) -> None:
         """A method or a path from outside cannot make a request of another shape."""
         for method, path in (

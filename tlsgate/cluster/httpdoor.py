@@ -1,8 +1,12 @@
 """The door of a gateway to an auth service in another process: HTTP/1.1 and JSON lines.
 
-Each question has a deadline; connections are kept for the next ones. The watch is one
+Each question has a deadline; connections are kept for the next ones. An auth service that
+ends hangs up, and the one after it is asked once more, where that does no harm. The watch is one
 answer that never ends: when it does, or nothing comes for too long, it is asked again, with
 growing waits, and begins with a snapshot.
+
+A little over 400 lines: a question and the watch go over the same connections and tell each
+other when nobody answers.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferTimeout
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -49,9 +54,23 @@ _LINE_BYTES: Final = 64 << 20
 _ANSWER_BYTES: Final = 1 << 20
 PAGE_BYTES: Final = 32 << 20
 
+#: How a connection ends that was there.
+_HUNG_UP: Final = (ConnectionDone, ConnectionLost)
 #: Failures in a row after which the log says that nobody answers.
 _TELL_AFTER: Final = 3
 #: What a request may ask for; anything else never leaves this process.
+#: What may be asked twice, though it is no GET: it says the same again, or gives another
+#: certificate of the same key.
+_REPEATABLE: Final = frozenset(
+    {
+        "/v1/agent/db-certificates",
+        "/v1/agent/heartbeat",
+        "/v1/gateway/agents",
+        "/v1/gateway/certificates",
+        "/v1/gateway/report",
+        "/v1/me/certificates",
+    }
+)
 _METHOD, _PATH = re.compile(r"[A-Z]{1,16}"), re.compile(r"/[\x21-\x7e]{0,4095}")
 
 
@@ -125,10 +144,13 @@ class HttpDoor:
         began = self._reactor.seconds()
         seconds = _LOST_SECONDS if self.lost and self._far else _ANSWER_SECONDS
         try:
-            asked = self._send(method, path, body, who, seconds)
-            if self._far:
-                self._doubt_later(asked)
-            response = await asked
+            try:
+                response = await self._asked(method, path, body, who, seconds)
+            except FAILURES as error:
+                repeatable = method == "GET" or path in _REPEATABLE
+                if not (repeatable and isinstance(_cause(error), _HUNG_UP)):
+                    raise
+                response = await self._asked(method, path, body, who, seconds)
             read = read_whole(response, limit_bytes, lambda: self._too_long(limit_bytes))
             return response.code, await read.addTimeout(seconds, self._reactor)
         except FAILURES as error:
@@ -136,6 +158,14 @@ class HttpDoor:
             if isinstance(cause, GateError):
                 raise cause from error
             raise Unreachable(self._where, _why(error, self._reactor.seconds() - began)) from error
+
+    def _asked(
+        self, method: str, path: str, body: bytes | None, who: str, seconds: float
+    ) -> Deferred[IResponse]:
+        asked = self._send(method, path, body, who, seconds)
+        if self._far:
+            self._doubt_later(asked)
+        return asked
 
     def _too_long(self, limit_bytes: int) -> Unreachable:
         return Unreachable(self._where, f"its answer is longer than {limit_bytes >> 20} MiB")
