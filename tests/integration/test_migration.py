@@ -1,148 +1,15 @@
-"""From separate ports to one and back, step by step, with nobody dropped and nobody refused.
-
-1. A cluster runs from a file of version 1, with everything in use: see `support.walkhouse`.
-2. One connection of each kind is held through everything, and asked each second if it lives.
-3. Meanwhile twenty new ones a second come by what the cluster says to clients, and a real client
-   of each kind every five seconds.
-4. An operator does what stands in docs/guide.md: all steps, all of them back, and once more; every
-   command of that page is run here.
-"""
+"""From separate ports to one and back, step by step, with nobody dropped and nobody refused."""
 
 from __future__ import annotations
 
-from tests.support.child import during, until
-from tests.support.walkdials import Dialler
-from tests.support.walkguide import Command
-from tests.support.walkheld import Holding
-from tests.support.walkhouse import Regulars, WalkCase
-from tests.support.walkways import Way, try_way
-
-#: Between two things that an operator does.
-PAUSE_SECONDS = 6.0
-#: New connections a second, of all kinds together.
-RATE = 20.0
-#: Step 2 has reached clients after so long.
-HEARD_SECONDS = 1.0
-HELD = {"ssh -J", "tgsh ssh", "psql", "transfer", "websocket", "web login"}
-CLIENTS = {"ssh -J", "ssh", "tgsh ssh", "psql", "psql 17", "tgsh db connect", "curl"}
-#: Who has come by a port of its own: alice holds connections there and has a program for each,
-#: bob's psql has come by it in step 5, and a transfer goes on in the agent's old tunnel.
-NAMED = {
-    ("user", "alice", "ssh"),
-    ("user", "alice", "postgres"),
-    ("user", "bob", "postgres"),
-    ("agent", "db1", "tunnel"),
-}
+from tests.support.walk import Walk
 
 
-class MigrationTests(WalkCase):
-    """The whole walk, with one worker."""
-
-    dialler: Dialler
-    holding: Holding
-    regulars: Regulars
-    #: Where psql has found the database before.
-    old_uri: str
+class MigrationTests(Walk):
+    """One gateway with one worker."""
 
     limit_seconds = 600
 
     def test_walk(self) -> None:
         """Steps one to seven and all the way back: by hand first, then with `tgctl migration`."""
-        self.start()
-        # An upgrade has agents dial anew, and idle sessions of PostgreSQL end: nobody is held yet.
-        self.follow("Step 1: upgrade")
-        self.until_agent_at("tunnel")
-        self.until_database()
-        with (
-            Holding(self.everything_held()) as self.holding,
-            Dialler(means=self.means, rate=RATE) as self.dialler,
-            Regulars(
-                self, self.alice, self.regulars_of(), lambda: self.dialler.document
-            ) as self.regulars,
-        ):
-            self.old_uri = self.uri("--legacy")
-            self.pause()
-            self.forward(" by hand")
-            self.back(" by hand")
-            self.no_go()
-            self.forward()
-            self.broken()
-            self.back()
-            self.regulars.stop()
-            self.dialler.stop()
-            self.holding.until_asked()
-        self.right()
-
-    def right(self) -> None:
-        """Nobody was dropped, and nobody failed by a way that was advertised."""
-        self.maxDiff = None
-        self.assertEqual((self.holding.lost, set(self.holding.asked)), ({}, HELD))
-        self.assertEqual(list(map(str, self.dialler.failed())), [])
-        self.assertEqual((self.regulars.wrong, set(self.regulars.good)), ([], CLIENTS))
-        # Both ways were gone, by everybody who has two.
-        for kind in ("ssh", "tunnel", "postgres"):
-            ways = [way for way in self.dialler.tried() if way.split()[0] == kind]
-            self.assertEqual(len(ways), 2, ways)
-
-    def named(self) -> None:
-        """Preflight names who depends on a port of its own, and nobody else."""
-        told = self.hub.admin("GET", "/v1/migration/preflight")
-        self.assertEqual((told["close"], told["go"]), (["ssh", "tunnel", "postgres"], False))
-        rows = {(one["kind"], one["name"], one["listener"]) for one in told["breaks"]}
-        self.assertEqual(rows, NAMED, told)
-
-    def no_go(self) -> None:
-        """Before its time step 7 says so, and changes nothing."""
-        before = self.hub.file.read_text()
-        self.shell(Command("tgctl migration step 7 --write", (3,)))
-        self.assertEqual(self.hub.file.read_text(), before)
-        for way in self.own_ways():
-            try_way(way, self.means)
-
-    def broken(self) -> None:
-        """What was forced breaks whom preflight has named, who read what to do; see `right`."""
-        for words in (self.jump("echo in"), ("psql", self.old_uri, "-c", "select 1")):
-            said = self.fails(self.alice, *words)
-            self.assertIn("tgsh", said)
-        for way in self.own_ways():
-            self.assertRaises((OSError, AssertionError), try_way, way, self.means)
-
-    def own_ways(self) -> list[Way]:
-        """The ports that protocols had for themselves."""
-        return [
-            Way("ssh", self.ssh_port, own=True),
-            Way("postgres", self.postgres_port),
-            Way("tunnel", self.tunnel_port, own=True),
-        ]
-
-    def pause(self) -> None:
-        """Let everybody come as things are now."""
-        for _ in during(PAUSE_SECONDS, every=1.0):
-            pass
-
-    def forward(self, how: str = "") -> None:
-        """Steps 2 to 7."""
-        self.follow("From separate ports to one, and back")
-        self.follow(f"Step 2{how or ': tell clients'}")
-        until(
-            lambda: self.document()["proxy"]["tls_routing_enabled"],
-            "clients hear of it",
-            HEARD_SECONDS,
-        )
-        self.follow("Step 3: trusted clusters")
-        self.until_agent_at("web")
-        self.follow("Step 4: agents")
-        self.follow("Step 5: users log in again")
-        self.follow("Step 6: OpenSSH configurations")
-        self.new_config()
-        self.pause()
-        self.named()
-        self.follow(f"Step 7{how or ': close the ports'}")
-        self.pause()
-
-    def back(self, how: str = "") -> None:
-        """All of it, listeners first."""
-        self.follow(f"The way back{how}")
-        self.new_config()
-        self.until_agent_at("tunnel")
-        self.pause()
+        self.walk()
