@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.protocols.apps.rig import GET, OK, PUT, AppsCase, Target
+from tlsgate.tls.fast import Slab
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n"
 BODY = b"twelve bytes"
@@ -31,6 +33,30 @@ class StraightTests(AppsCase):
             target.says(OK)
             self.assertTrue(client.take().endswith(b"\r\n\r\nhi"), cut)
             self.assertEqual(len(self.tunnels.reaches), 1)
+            client.hang_up()
+            self.protocol.stop()
+            self.tunnels.reaches.clear()
+
+    def test_at_once(self) -> None:
+        """The beginning of a body leaves with its head, at once; a head alone leaves as well."""
+        for came, together in ((HEAD + BODY, True), (HEAD + BODY[:3], True), (HEAD, False)):
+            client, target = self.asked()
+            poured: list[bytes] = []
+            pour = client.protocol.transport.pour
+
+            def see(
+                slab: Slab,
+                count: int,
+                seen: list[bytes] = poured,
+                to: Callable[[Slab, int], int] = pour,
+            ) -> int:
+                seen.append(bytes(slab.view[:count]))
+                return to(slab, count)
+
+            client.protocol.transport.pour = see
+            target.says(came)
+            self.assertEqual(client.received.partition(b"\r\n\r\n")[2], came[len(HEAD) :])
+            self.assertEqual(poured, [client.received] if together else [])
             client.hang_up()
             self.protocol.stop()
             self.tunnels.reaches.clear()

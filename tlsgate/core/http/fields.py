@@ -166,20 +166,29 @@ def values(fields: Iterable[Field], name: bytes) -> list[bytes]:
 
 def words(fields: Iterable[Field], name: bytes) -> list[bytes]:
     """The comma-separated words of *name*, in lower case."""
-    told = [value for key, value in fields if key == name]
+    return cut(values(fields, name))
+
+
+def cut(told: list[bytes]) -> list[bytes]:
+    """The comma-separated words of every value of one field, in lower case."""
     if not told:
         return told
     return [word for value in told for one in value.split(b",") if (word := one.strip().lower())]
+
+
+def among(fields: Fields, names: frozenset[bytes]) -> list[Field]:
+    """Those of *fields* that have one of *names*, for who asks for several of few."""
+    return [one for one in fields if one[0] in names]
 
 
 def without_hops(fields: Fields) -> Fields:
     """*fields* without those of one hop, and without what `Connection` names (S20)."""
     named = words(fields, b"connection")
     drop = HOP_BY_HOP.union(named) if named else HOP_BY_HOP
-    return tuple(one for one in fields if one[0] not in drop)
+    return tuple([one for one in fields if one[0] not in drop])
 
 
-def length_of(fields: Fields, what: str) -> int | None:
+def length_of(fields: Iterable[Field], what: str) -> int | None:
     """What Content-Length says; None: nothing.
 
     Raises:
@@ -196,7 +205,7 @@ def length_of(fields: Fields, what: str) -> int | None:
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 
 
-def is_chunked(fields: Fields, version: bytes, what: str) -> bool:
+def is_chunked(fields: Iterable[Field], version: bytes, what: str) -> bool:
     """Whether the body comes in chunks.
 
     Raises:

@@ -163,25 +163,13 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
         fields: the client's, as far as they may go on (cookies of ours are out already).
     """
     host = head.authority
-    own: list[Field] = [
-        (b"x-forwarded-proto", b"https"),
-        (b"x-forwarded-host", head.authority),
-        (b"x-forwarded-port", head.authority.partition(b":")[2] or b"443"),
-        (b"x-forwarded-ssl", b"on"),
-        (USER, _plain(who.user)),
-        (ROLES, b",".join(_plain(role) for role in who.roles)),
-    ]
-    if who.address:
-        address = who.address.encode("ascii", "replace")
-        own += [(b"x-forwarded-for", address), (b"x-real-ip", address)]
-    if who.token:
-        own.append((TOKEN_FIELD, who.token))
+    own = _own(host, who.user, tuple(who.roles), who.address, who.token)
     for name, template in rules.fields:
         given = [(name, _plain(one)) for one in expand(template, who.traits)]
         if name == b"host":
             host = given[0][1] if given else host
         else:
-            own = [one for one in own if one[0] != name] + given
+            own = (*(one for one in own if one[0] != name), *given)
     lines = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (head.method, head.target, host)]
     named, dropped = words(fields, b"connection"), rules.dropped
     lines += [
@@ -204,6 +192,27 @@ def request_bytes(head: RequestHead, fields: Fields, who: Who, rules: Rules) -> 
         lines.append(b"connection: te\r\nte: trailers\r\n")
     lines.append(b"\r\n")
     return b"".join(lines)
+
+
+@lru_cache(maxsize=256)
+def _own(
+    authority: bytes, user: str, roles: tuple[str, ...], address: str, token: bytes
+) -> tuple[Field, ...]:
+    """What the gateway says of a request: the same of most that one client sends."""
+    own = [
+        (b"x-forwarded-proto", b"https"),
+        (b"x-forwarded-host", authority),
+        (b"x-forwarded-port", authority.partition(b":")[2] or b"443"),
+        (b"x-forwarded-ssl", b"on"),
+        (USER, _plain(user)),
+        (ROLES, b",".join(_plain(role) for role in roles)),
+    ]
+    if address:
+        told = address.encode("ascii", "replace")
+        own += [(b"x-forwarded-for", told), (b"x-real-ip", told)]
+    if token:
+        own.append((TOKEN_FIELD, token))
+    return tuple(own)
 
 
 @lru_cache(maxsize=2048)
@@ -232,7 +241,7 @@ def response_fields(answer: ResponseHead, asked: RequestHead, rules: Rules) -> l
             else (name, value)
             for name, value in fields
         ]
-    if not any(name == b"cache-control" for name, _ in fields):
+    if b"cache-control" not in [name for name, _ in fields]:
         fields.append((b"cache-control", b"private"))
     return fields
 

@@ -19,6 +19,7 @@ from tlsgate.core.http.fields import (
     TOKEN,
     VALUE,
     Fields,
+    among,
     is_chunked,
     length_of,
     values,
@@ -35,6 +36,10 @@ _AUTHORITY: Final = re.compile(rb"([A-Za-z0-9._-]{1,255})(?::([0-9]{1,5}))?")
 _TARGET: Final = re.compile(rb"/[!\"$-~]*")
 _ABSOLUTE: Final = re.compile(rb"https?://([^/?#]+)([/?].*)?", re.IGNORECASE)
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+#: The fields that say what a request is.
+_TELLING: Final = frozenset(
+    {b"host", b"transfer-encoding", b"content-length", b"expect", b"connection"}
+)
 #: So many times at most: to see through more takes long, and nobody's address has them.
 _ESCAPED: Final = 8
 #: TRACE gives a client back what the gateway has added; CONNECT is for proxies.
@@ -88,15 +93,17 @@ def judge(method: bytes, target: bytes, fields: Fields, version: bytes) -> Reque
     """
     if len(fields) > FIELD_LIMIT:
         raise _bad(f"more than {FIELD_LIMIT} fields")
-    hosts = values(fields, b"host")
+    # Of many fields these few are asked for again and again.
+    telling = among(fields, _TELLING)
+    hosts = values(telling, b"host")
     if len(hosts) != 1:
         raise _bad("no Host, or more than one")
-    chunked = is_chunked(fields, version, "request")
-    length = length_of(fields, "request")
-    expect = values(fields, b"expect")
+    chunked = is_chunked(telling, version, "request")
+    length = length_of(telling, "request")
+    expect = values(telling, b"expect")
     if expect and (len(expect) > 1 or expect[0].lower() != b"100-continue" or version == b"1.0"):
         raise _bad("an Expect that nobody can meet")
-    hops = words(fields, b"connection")
+    hops = words(telling, b"connection")
     head = RequestHead(
         method=_method(method),
         target=_origin(target, hosts[0]),
@@ -240,8 +247,10 @@ def _upgrade(
     method: bytes, fields: Fields, hops: list[bytes], version: bytes, has_body: bool
 ) -> bytes:
     """The protocol that the client asks to change to, where the request may do so (S27)."""
+    if b"upgrade" not in hops:
+        return b""
     told = words(fields, b"upgrade")
-    if not told or b"upgrade" not in hops or version != b"1.1" or told == [b"h2c"]:
+    if not told or version != b"1.1" or told == [b"h2c"]:
         return b""
     if len(told) > 1 or has_body or method != b"GET":
         raise _bad("an upgrade that is not one")

@@ -8,7 +8,15 @@ from typing import Final
 
 from attrs import field, frozen
 
-from tlsgate.core.http.fields import FIELD_LIMIT, Fields, is_chunked, length_of, values, words
+from tlsgate.core.http.fields import (
+    FIELD_LIMIT,
+    Fields,
+    among,
+    is_chunked,
+    length_of,
+    values,
+    words,
+)
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.errors import BadBytes
 
@@ -16,6 +24,8 @@ from tlsgate.errors import BadBytes
 _WEBSOCKET: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: Without a body, whatever the fields say (RFC 9112 section 6.3).
 _EMPTY: Final = frozenset({204, 205, 304})
+#: The fields that say where an answer ends.
+_TELLING: Final = frozenset({b"transfer-encoding", b"content-length", b"connection"})
 
 
 @frozen(kw_only=True)
@@ -54,9 +64,10 @@ def judge(status: int, fields: Fields, version: bytes, method: bytes) -> Respons
         raise BadBytes("answer", "a status that is none")
     if len(fields) > FIELD_LIMIT:
         raise BadBytes("answer", f"more than {FIELD_LIMIT} fields")
-    chunked = is_chunked(fields, version, "answer")
-    told = length_of(fields, "answer")
-    hops = words(fields, b"connection")
+    telling = among(fields, _TELLING)
+    chunked = is_chunked(telling, version, "answer")
+    told = length_of(telling, "answer")
+    hops = words(telling, b"connection")
     keeps = version == b"1.1" and b"close" not in hops
     if status < 200:
         if chunked or told:

@@ -18,7 +18,6 @@ each of them leaves nothing behind.
 
 from __future__ import annotations
 
-import hashlib
 import types
 from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -47,8 +46,8 @@ from tlsgate.interfaces import IReach
 from tlsgate.protocols.apps import refusals
 from tlsgate.protocols.apps.line import Line
 from tlsgate.protocols.apps.link import Link
-from tlsgate.protocols.apps.pool import Key
-from tlsgate.protocols.apps.session import Acting, Reply, Shown, ours, strip
+from tlsgate.protocols.apps.pool import Key, fingerprint
+from tlsgate.protocols.apps.session import Acting, Reply, Shown, strip
 from tlsgate.tls.fast import Slab
 
 if TYPE_CHECKING:
@@ -63,8 +62,15 @@ _FRESH_SECONDS: Final = 1.0
 class Client(Protocol):
     """Who asks: one request of a connection of HTTP/1.1, or a stream of HTTP/2."""
 
-    def head(self, status: int, fields: list[Field], length: int | None) -> None:
-        """Send the head of the answer; *length* of its body, or None: it ends when it ends."""
+    def head(
+        self, status: int, fields: list[Field], length: int | None, *, more: bool = False
+    ) -> None:
+        """Send the head of the answer.
+
+        Args:
+            length: of its body, or None: it ends when it ends.
+            more: some of the body is here, and follows before the reactor's next turn.
+        """
 
     def data(self, data: bytes) -> None:
         """Send a piece of the answer's body."""
@@ -222,7 +228,7 @@ class Exchange:
             self._answer(refusals.answer(404, refusals.UNKNOWN, NoAgent.reason, head.fields))
             return
         context = visit.context
-        identity, certificate = context.identity, context.certificate()
+        identity, certificate = context.identity, visit.certificate
         found = await visit.shared.admit(
             Shown(
                 app=offer.name,
@@ -262,7 +268,7 @@ class Exchange:
             return
         self._key = Key(
             offer.name,
-            hashlib.sha256(certificate).digest(),
+            fingerprint(certificate),
             "" if found is None else found.sid,
         )
         here = visit.address or None
@@ -380,7 +386,7 @@ class Exchange:
 
     # -- the target says --------------------------------------------------------------------
 
-    def answered(self, head: ResponseHead) -> None:
+    def answered(self, head: ResponseHead, *, more: bool) -> None:
         """See `link.Answered`."""
         client, asked = self._client, self._head
         if not head.is_final:
@@ -395,11 +401,11 @@ class Exchange:
         self._said = True
         self.answered_status = head.status
         fields = forward.response_fields(head, asked, self._rules)
-        fields = [one for one in fields if one[0] != b"set-cookie" or not ours(one[1])]
         if head.chunked and forward.takes_trailers(asked) and (named := announced(head.fields)):
             fields.append((b"trailer", b", ".join(named)))
         self._no_body = asked.method == b"HEAD" or head.status in (204, 205, 304)
-        client.head(head.status, fields, head.told if self._no_body else head.length)
+        length = head.told if self._no_body else head.length
+        client.head(head.status, fields, length, more=more)
 
     def received(self, data: bytes) -> None:
         """See `link.Answered`."""

@@ -61,6 +61,7 @@ class Http1(Protocol):
         self._parser: Chunks | None = None  #: of one in chunks
         self._body_over = True
         self._chunked_answer = False
+        self._early = b""  #: a head that leaves with the body's beginning
         self._close_after = False
         self._read_ended = False
         self._over = False
@@ -232,7 +233,9 @@ class Http1(Protocol):
 
     # -- the exchange says -------------------------------------------------------------------
 
-    def head(self, status: int, fields: list[Field], length: int | None) -> None:
+    def head(
+        self, status: int, fields: list[Field], length: int | None, *, more: bool = False
+    ) -> None:
         """See `exchange.Client`."""
         head = self._head
         assert head is not None
@@ -241,14 +244,25 @@ class Http1(Protocol):
         if not self._body_over or head.upgrade or (length is None and not chunked and not bare):
             self._close_after = True
         self._chunked_answer = chunked
-        self.transport.write(
-            forward.response_bytes(status, fields, length, chunked=chunked, close=self._close_after)
-        )
+        close = self._close_after
+        words = forward.response_bytes(status, fields, length, chunked=chunked, close=close)
+        if more:
+            self._early = words
+        else:
+            self.transport.write(words)
 
     def data(self, data: bytes) -> None:
         """See `exchange.Client`."""
+        early = self._early
         if self._chunked_answer:
             self.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        elif early:
+            # At once, in one record, and with no wish for the socket that is taken back at once.
+            self._early = b""
+            data = early + data
+            slab = self._visit.context.slab
+            slab.view[: len(data)] = data
+            self.transport.pour(slab, len(data))
         else:
             self.transport.write(data)
 

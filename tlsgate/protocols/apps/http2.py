@@ -463,7 +463,9 @@ class _Stream:
             self.data(answer.body)
         self.end()
 
-    def head(self, status: int, fields: list[Field], length: int | None) -> None:
+    def head(
+        self, status: int, fields: list[Field], length: int | None, *, more: bool = False
+    ) -> None:
         """See `exchange.Client`."""
         told = [(b":status", b"%d" % status)]
         told += [one for one in fields if one[0] not in _HTTP1]

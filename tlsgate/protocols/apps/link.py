@@ -29,8 +29,12 @@ _INTERIM: Final = 16
 class Answered(Protocol):
     """Who waits for an answer."""
 
-    def answered(self, head: ResponseHead) -> None:
-        """A head has come; several times where it is not final."""
+    def answered(self, head: ResponseHead, *, more: bool) -> None:
+        """A head has come; several times where it is not final.
+
+        Args:
+            more: with it came bytes of its counted body, which `received` gets next.
+        """
 
     def received(self, data: bytes) -> None:
         """A piece of the body has come."""
@@ -234,12 +238,12 @@ class Link:
             self._interim += 1
             if self._interim > _INTERIM:
                 raise BadBytes("answer", "too many before the real one")
-            wants.answered(answer)
+            wants.answered(answer, more=False)
             return
         self._answer = answer
         if answer.status == 101:
             self._at = _At.SWITCHED
-            wants.answered(answer)
+            wants.answered(answer, more=False)
             return
         if answer.chunked and self._method != b"HEAD" and answer.length is None:
             self._at, self._parser = _At.CHUNKED, Chunks()
@@ -247,7 +251,8 @@ class Link:
             self._at = _At.UNTIL_CLOSE
         else:
             self._at, self._left = _At.COUNTED, answer.length
-        wants.answered(answer)
+        more = self._at is _At.COUNTED and 0 < len(self._buffer) <= self._left
+        wants.answered(answer, more=more)
         if self.is_over:
             return
         rest, self._buffer = bytes(self._buffer), bytearray()

@@ -7,7 +7,9 @@ request is judged here each time before it may use one.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -39,6 +41,12 @@ class Key:
     app: str
     certificate: bytes
     session: str = ""
+
+
+@lru_cache(maxsize=1024)
+def fingerprint(certificate: bytes) -> bytes:
+    """SHA-256 of a certificate; every request of a connection asks for that of the same one."""
+    return hashlib.sha256(certificate).digest()
 
 
 class Pool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -15,7 +14,7 @@ from tlsgate.core import appnames
 from tlsgate.core.offers import Offer
 from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster, ITunnels
-from tlsgate.protocols.apps.pool import Pool
+from tlsgate.protocols.apps.pool import Pool, fingerprint
 from tlsgate.protocols.apps.session import Acting, Reply, Sessions, Shown
 
 #: How long what a name means is not looked up again.
@@ -88,13 +87,13 @@ class Shared:
         Without one the application is asked all the same: it has the plain fields, and who
         relies on the token refuses by itself.
         """
-        keys: Any = getattr(self.cluster, "jwks", None)
-        if not keys or not keys.get("keys"):
-            return b""
-        key = (hashlib.sha256(certificate).digest(), offer.name, address)
+        key = (fingerprint(certificate), offer.name, address)
         known, now = self._tokens.get(key), self._now()
         if known is not None and now < known.until:
             return known.value
+        keys: Any = getattr(self.cluster, "jwks", None)
+        if not keys or not keys.get("keys"):
+            return b""
         body = {
             "certificate": base64.b64encode(certificate).decode("ascii"),
             "app": offer.name,

@@ -53,6 +53,8 @@ class Visit:
         self.address: str = peer.host if placed else ""  # type: ignore[attr-defined]
         self.client = host_port(peer.host, peer.port) if placed else ""  # type: ignore[attr-defined]
         self.public = tuple(split(one)[0].lower() for one in context.settings.public.web)
+        #: Of the client; the connection has no other one later.
+        self.certificate = context.certificate()
         self._running: set[Any] = set()
         self._sessions: dict[tuple[str, str], Session] = {}
         self._refusals = 0
