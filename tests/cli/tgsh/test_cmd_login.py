@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
@@ -274,12 +275,13 @@ class TrustTests(LoginCase):
     def test_pin_and_an_older_gateway(self) -> None:
         """A gateway that does not tell its web certificate: the cluster's authority is a guess."""
         self.cluster.refuses = no_public_certificate
-        for answer in (
+        answers: tuple[Any, ...] = (
             Unreachable("gate.test:443", "it does not speak tlsgate-webcert"),
             {"certificates": []},
             {"certificates": [{"chain": "none"}, 7]},
             [],
-        ):
+        )
+        for answer in answers:
             self.cluster.answers["GET /webapi/certificates"] = answer
             self.assertEqual(self.terminal.login(f"--ca-pin={PIN}", "--ttl=60").exit_code, 0)
             web = self.home / "keys/gate.test/certs.pem"
