@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+import struct
+import threading
+
+from tests.support.certs import pki
 from tests.support.child import alive, until
+from tests.support.cluster import Holder, new_key
+from tests.support.harness import CLIENT_SECONDS
 from tests.support.walkdials import Dialler
 from tests.support.walkhouse import WalkCase
 
@@ -12,6 +20,52 @@ _RATE = 20.0
 _QUIET = 40
 #: Nobody waits longer for an agent; a machine that is busy may add something.
 _LONGEST_SECONDS = 6.0
+#: What the database says of somebody whom it does not know.
+_NOBODY = "does not exist"
+
+
+class Strangers:
+    """Clients that come one by one, each as another user whom the database does not know.
+
+    Attributes:
+        said: what each was told at last.
+    """
+
+    def __init__(self, who: Holder, port: int) -> None:
+        self._context = ssl.create_default_context(cafile=str(pki().file("ca.pem")))
+        self._context.load_cert_chain(who.cert, who.key)
+        self._context.set_alpn_protocols(["postgresql"])
+        self._port = port
+        self.said: list[str] = []
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._come, daemon=True)
+
+    def __enter__(self) -> Strangers:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(60)
+
+    def _come(self) -> None:
+        while not self._stopped.wait(0.05):
+            try:
+                self.said.append(self._one(f"stranger{len(self.said)}"))
+            except OSError as error:
+                self.said.append(repr(error))
+
+    def _one(self, user: str) -> str:
+        words = f"user\0{user}\0database\0app\0\0".encode()
+        raw = socket.create_connection(("127.0.0.1", self._port), CLIENT_SECONDS)
+        with raw, self._context.wrap_socket(raw, server_hostname="localhost") as secured:
+            secured.sendall(struct.pack(">II", 8 + len(words), 196608) + words)
+            heard = b""
+            while data := secured.recv(4096):
+                heard += data
+                if heard[:1] == b"E" and b"\0\0" in heard:
+                    break
+        return heard.decode("utf-8", "replace")
 
 
 class ClusterUpgradeTests(WalkCase):
@@ -20,7 +74,8 @@ class ClusterUpgradeTests(WalkCase):
     def test_nobody_is_turned_away(self) -> None:
         """Every new connection is served: at the port, by the agent, by the auth service."""
         self.start()
-        with Dialler(means=self.means, rate=_RATE) as dialler:
+        strangers = self.strangers()
+        with Dialler(means=self.means, rate=_RATE) as dialler, strangers:
             self.come(dialler)
             for _ in range(2):
                 old = self.hub.pid
@@ -30,10 +85,25 @@ class ClusterUpgradeTests(WalkCase):
                 self.come(dialler)
         failed = "\n".join(map(str, dialler.failed()))
         self.assertEqual(failed, "")
+        self.assertEqual([one for one in strangers.said if _NOBODY not in one], [])
+        self.assertGreater(len(strangers.said), 10)
         tried = dialler.tried()
         self.assertGreater(min(tried.values()), 5, tried)
         slow = [str(one) for one in dialler.attempts if one.seconds > _LONGEST_SECONDS]
         self.assertEqual(slow, [])
+
+    def strangers(self) -> Strangers:
+        """Clients for each of whom the agent has to ask the auth service."""
+        allow = {"db_labels": {"*": "*"}, "db_users": ["*"], "db_names": ["*"]}
+        self.put("anyone", allow)
+        private, public, _ = new_key()
+        dave = self.login(self.hub, self.add_user(self.hub, "dave", ["anyone"]))
+        body = {"tls_public_key": public, "routes": {"db": "orders"}}
+        answer = self.ask(self.hub, dave, "POST", "/v1/me/certificates", body)
+        self.assertEqual(answer.status, 200, answer.text)
+        return Strangers(
+            self.holder("dave", private, {**dave.issued, **answer.body}), self.web_port
+        )
 
     def come(self, dialler: Dialler) -> None:
         """Let some more clients come."""
