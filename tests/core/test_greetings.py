@@ -19,6 +19,7 @@ from tlsgate.core.greetings import (
     Said,
     Unmoved,
     read_said,
+    spread_seconds,
 )
 from tlsgate.core.offers import Offer
 from tlsgate.errors import BadBytes
@@ -42,6 +43,7 @@ GATEWAY = GatewayHello(
     ping_seconds=5.0,
     spares=2,
     gateways=("gw.example.com:443",),
+    spread_seconds=2.5,
 )
 CHANGED = Changed(ping_seconds=1.5, spares=0, workers=("0",), gateways=())
 SAID: tuple[Said, ...] = (
@@ -75,9 +77,9 @@ class Readings(SynchronousTestCase):
         self.assertEqual(read_said({"say": "dance"}), None)
 
     def test_lacks(self) -> None:
-        """Nothing of what is known may be missing."""
+        """Nothing of what is known may be missing, but what the first release did not say."""
         for value, read in ((AGENT, AgentHello.read), (GATEWAY, GatewayHello.read)):
-            for key in value.told():
+            for key in value.told().keys() - {"spread_seconds"}:
                 told = value.told()
                 del told[key]
                 self.assertRaises(BadBytes, read, told)
@@ -108,6 +110,8 @@ class Readings(SynchronousTestCase):
             ({"ping_seconds": True}, "no number"),
             ({"ping_seconds": 0}, "not between"),
             ({"ping_seconds": float("nan")}, "not between"),
+            ({"spread_seconds": "8"}, "no number"),
+            ({"spread_seconds": 0}, "not between"),
             ({"spares": -1}, "whole number"),
             ({"spares": 1.0}, "whole number"),
             ({"spares": False}, "whole number"),
@@ -117,6 +121,15 @@ class Readings(SynchronousTestCase):
             ({"workers": ["0", 1]}, "workers is no number of a worker"),
         ):
             self.bad(GatewayHello.read, {**GATEWAY.told(), **more}, why)
+
+    def test_r07_spread(self) -> None:
+        """Few agents come back soon, many over eight seconds; an older gateway says nothing."""
+        self.assertEqual([spread_seconds(count) for count in (0, 100, 250)], [1.0, 1.0, 2.5])
+        self.assertEqual(spread_seconds(10_000), 8.0)
+        told = GATEWAY.told()
+        self.assertEqual(GatewayHello.read({**told, "spread_seconds": 9}).spread_seconds, 8.0)
+        del told["spread_seconds"]
+        self.assertEqual(GatewayHello.read(told).spread_seconds, 8.0)
 
     def test_addresses(self) -> None:
         """Of gateways that are told of, those that cannot be dialled are passed over."""

@@ -185,6 +185,20 @@ class AgentTests(SynchronousTestCase):
         self.meet()
         self.assertEqual(self.places(), [("gw1", "0")])
 
+    def test_r07_a_gateway_with_few(self) -> None:
+        """One that has few agents is looked for sooner, and ever less often while away."""
+        self.chance = 0.999
+        self.agent.start()
+        side = self.meet(spread_seconds=1.0)
+        self.find = Unreachable("x", "y")
+        self.lose(side)
+        for seconds in (1, 2, 4, 8, 8):
+            count = len(self.asked_ways)
+            self.clock.advance(0.99 * seconds)
+            self.assertEqual(len(self.asked_ways), count)
+            self.clock.advance(0.01 * seconds)
+            self.assertEqual(len(self.asked_ways), count + 1)
+
     def test_a_lost_gateway(self) -> None:
         """It is looked for again, by a document that is asked for again."""
         self.agent.start()

@@ -24,7 +24,11 @@ class TunnelsTests(ServerCase):
         self.assertEqual(
             evolve(answer, version=""),
             GatewayHello(
-                gateway="gw", version="", session="sid1", gateways=("gw.example.com:443",)
+                gateway="gw",
+                version="",
+                session="sid1",
+                gateways=("gw.example.com:443",),
+                spread_seconds=1.0,
             ),
         )
         self.assertEqual((line.gives_up_after, self.changes), (90.0, 1))

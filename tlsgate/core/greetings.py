@@ -36,6 +36,10 @@ OFFERS: Final = 1000
 #: Of streams that are asked for, or given up, at once.
 STREAMS: Final = 1000
 _LONGEST_PING_SECONDS: Final = 3600.0
+#: Within which agents come back that have lost a gateway, each at a random moment (R07).
+LONGEST_SPREAD_SECONDS: Final = 8.0
+_SHORTEST_SPREAD_SECONDS: Final = 1.0
+_BACK_A_SECOND: Final = 100
 
 _WORKER = re.compile(r"[0-9]{1,4}")
 #: A name, or an address in brackets, and a port.
@@ -116,6 +120,9 @@ class GatewayHello:
         spares: idle streams that the agent should open at once.
         gateways: "host:port" of other gateways, each of which is asked for /webapi/find.
         error: why it refuses; "" where it does not.
+        spread_seconds: over how long its agents spread when they have lost it: long where
+            there are many, so that they do not come back all at once. An older one says
+            nothing.
     """
 
     gateway: str
@@ -127,6 +134,7 @@ class GatewayHello:
     spares: int = 1
     gateways: tuple[str, ...] = ()
     error: str = ""
+    spread_seconds: float = LONGEST_SPREAD_SECONDS
 
     def told(self) -> dict[str, Any]:
         """This as JSON types."""
@@ -141,6 +149,7 @@ class GatewayHello:
             "spares": self.spares,
             "gateways": list(self.gateways),
             "error": self.error,
+            "spread_seconds": self.spread_seconds,
         }
 
     @classmethod
@@ -161,6 +170,7 @@ class GatewayHello:
             spares=_count(told, "spares", 0),
             gateways=_gateways(told),
             error=_text(told, "error", _TEXT, empty=True),
+            spread_seconds=min(_spread(told), LONGEST_SPREAD_SECONDS),
         )
 
 
@@ -346,6 +356,20 @@ def _word(value: object, key: str, limit: int, *, empty: bool = False) -> str:
     if not value.isprintable():
         _bad(f"{key} cannot be printed")
     return value
+
+
+def spread_seconds(agents: int) -> float:
+    """Over how long so many *agents* of one gateway spread when they have lost it.
+
+    Each costs a handshake or two: at a hundred a second there is time for people who log in.
+    """
+    return min(max(agents / _BACK_A_SECOND, _SHORTEST_SPREAD_SECONDS), LONGEST_SPREAD_SECONDS)
+
+
+def _spread(told: Mapping[str, Any]) -> float:
+    if "spread_seconds" not in told:
+        return LONGEST_SPREAD_SECONDS
+    return _seconds(told, "spread_seconds")
 
 
 def _seconds(told: Mapping[str, Any], key: str) -> float:

@@ -24,7 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 import tlsgate
-from tlsgate.core.greetings import AgentHello, GatewayHello, Inventory
+from tlsgate.core.greetings import LONGEST_SPREAD_SECONDS, AgentHello, GatewayHello, Inventory
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.core.tunnelway import Way, tunnel_way
 from tlsgate.errors import GateError, TunnelBroken
@@ -35,8 +35,6 @@ from tlsgate.tunnel.reach import reach
 from tlsgate.tunnel.speaking import Speaking
 from tlsgate.tunnel.tether import Stream, Tether
 
-#: The longest wait between two tries; each is a random part of it (R07).
-LONGEST_SECONDS: Final = 8.0
 #: Failures in a row after which the log says so.
 _TELL_AFTER: Final = 2
 #: Routes that gateways may tell of.
@@ -290,6 +288,8 @@ class Route:
         self._agent = agent
         self._reach = reach(self)
         self._failures = 0
+        #: The longest first wait, as the gateway has said; each is a random part of it (R07).
+        self._spread = LONGEST_SPREAD_SECONDS
         self._sleeps = False
         self._finding: Deferred[Any] | None = None
         self._dialling: Dialling | None = None
@@ -424,6 +424,7 @@ class Route:
                 worker=hello.worker,
                 way=str(self.way),
             )
+        self._spread = hello.spread_seconds
         if len(hello.workers) > 1:
             self._worker = hello.worker
         self.tether = Tether(hello, speaking, self, self._agent.means.wheel, self.way)
@@ -434,7 +435,8 @@ class Route:
 
     def wait(self) -> None:
         """See `reach.Effects`."""
-        seconds = LONGEST_SECONDS * self._agent.chance()
+        longest = min(self._spread * 2**self._failures, LONGEST_SPREAD_SECONDS)
+        seconds = longest * self._agent.chance()
         self._again = self._agent.means.reactor.callLater(seconds, self._run, self._reach.due)
 
     def forget(self) -> None:

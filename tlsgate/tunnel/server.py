@@ -24,7 +24,7 @@ from zope.interface import implementer
 import tlsgate
 from tlsgate.core.access import Identity
 from tlsgate.core.claims import Claims
-from tlsgate.core.greetings import AgentHello, Changed, GatewayHello
+from tlsgate.core.greetings import AgentHello, Changed, GatewayHello, spread_seconds
 from tlsgate.core.offers import Asked, Offer
 from tlsgate.errors import AgentBusy, Denied, GateError
 from tlsgate.interfaces import IReach, IRouteContext, ITunnels
@@ -160,6 +160,7 @@ class Tunnels:
                 ping_seconds=facts.ping_seconds,
                 spares=facts.spares,
                 gateways=facts.gateways,
+                spread_seconds=spread_seconds(len(self.agents)),
             )
         )
 
