@@ -3,7 +3,7 @@
 # tests through tox, and says at the end how many passed.
 #
 #   sh etc/test.sh            the tier that CI runs
-#   sh etc/test.sh --slow     every experiment at its stated size
+#   sh etc/test.sh --slow     every experiment at its stated size, and those that take long
 #
 # As root it installs missing Debian packages; otherwise it names them and stops.
 # PYTHON=python3.12 chooses another interpreter.

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tests.support.child import sized
 from tests.support.walk import RATE, Walk
 from tests.support.walkdials import Attempt, Dialler
 from tests.support.walkguide import Command
 
-#: How often each is walked.
-TIMES = sized(0, 1)
+SLOW_ONLY = "each walk takes minutes"
 #: A gateway that is there again serves within this time by every way.
 BACK_SECONDS = 3.0
 #: What goes on to an agent has to wait for it: after some tries without an answer an agent waits
@@ -26,8 +24,7 @@ class WorkersTests(Walk):
 
     def test_two_workers(self) -> None:
         """The whole walk, with as little that is dropped or fails."""
-        for _ in range(TIMES):
-            self.walk()
+        self.walk()
 
 
 class KilledTests(Walk):
@@ -39,15 +36,14 @@ class KilledTests(Walk):
 
     def test_killed(self) -> None:
         """Soon after each start all works that is advertised, and the walk goes on from there."""
-        for _ in range(TIMES):
-            self.outages = []
-            self.start()
-            self.until_agent_at("tunnel")
-            self.until_database()
-            with Dialler(means=self.means, rate=RATE) as self.dialler:
-                self.steps()
-            wrong = [str(one) for one in self.dialler.failed() if not self.excused(one)]
-            self.assertEqual(wrong, [])
+        self.outages = []
+        self.start()
+        self.until_agent_at("tunnel")
+        self.until_database()
+        with Dialler(means=self.means, rate=RATE) as self.dialler:
+            self.steps()
+        wrong = [str(one) for one in self.dialler.failed() if not self.excused(one)]
+        self.assertEqual(wrong, [])
 
     def steps(self) -> None:
         """There and back, with a death after each step."""

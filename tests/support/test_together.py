@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import together
-from tests.support.together import Run
+from tests.support.together import Parts, Run
 
 
 class PartsTests(SynchronousTestCase):
     """Tests for `parts`."""
 
     def test_each_module_once(self) -> None:
-        """Every integration test is run, beside others or alone."""
-        beside, lonely = together.parts()
+        """Every integration test is run, beside others or alone, in the slow tier at least."""
+        parts = together.parts(slow=True)
         there = {
             f"tests.integration.{path.stem}"
             for path in (together.ROOT / "tests" / "integration").glob("test_*.py")
         }
-        self.assertEqual(sorted(there), sorted([*beside, *lonely]))
-        self.assertIn("tests.integration.test_web", beside)
-        self.assertIn("tests.integration.test_no_loss", lonely)
+        self.assertEqual(sorted(there), sorted([*parts.beside, *parts.lonely]))
+        self.assertIn("tests.integration.test_web", parts.beside)
+        self.assertIn("tests.integration.test_no_loss", parts.lonely)
+        self.assertEqual(parts.left_out, {})
+
+    def test_slow_only(self) -> None:
+        """What only the slow tier can run is left out of the other, with its reason."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "test_a.py").write_text("")
+        (folder / "test_b.py").write_text('ALONE = "it measures"\n')
+        (folder / "test_c.py").write_text('SLOW_ONLY = "it takes long"\n')
+        (folder / "test_d.py").write_text('ALONE = "it measures"\nSLOW_ONLY = "it is rough"\n')
+        a, b, c, d = (f"tests.integration.test_{letter}" for letter in "abcd")
+        self.assertEqual(
+            together.parts(folder, slow=False),
+            Parts(
+                beside=[a],
+                lonely=[b],
+                left_out={c: "it takes long", d: "it is rough"},
+            ),
+        )
+        self.assertEqual(together.parts(folder, slow=True), Parts(beside=[a, c], lonely=[b, d]))
+        for said, left_out in (("", {c, d}), ("1", set())):
+            self.patch(os, "environ", {"TLSGATE_SLOW": said})
+            self.assertEqual(together.parts(folder).left_out.keys(), left_out)
 
     def test_the_dearest_first(self) -> None:
         """By what was recorded; what nobody knows is guessed; the file names what there is."""
         known = together.recorded(together.TIMES.read_text())
-        for modules in together.parts():
+        parts = together.parts(slow=True)
+        for modules in (parts.beside, parts.lonely):
             names = [name.rpartition(".")[2] for name in modules]
             seconds = [known.get(name, 20.0) for name in names]
             self.assertEqual(seconds, sorted(seconds, reverse=True))
@@ -129,8 +154,14 @@ class SpreadTests(SynchronousTestCase):
         self.assertEqual(len(self.asked), 20)
 
     def test_all_modules(self) -> None:
-        """Those that run alone come last; failures of all are asked again."""
-        beside, lonely = together.parts()
+        """Those that run alone come last, who is left out is named; failures are asked again."""
+        parts = Parts(
+            beside=[f"tests.integration.test_{one}" for one in "abc"],
+            lonely=[f"tests.integration.test_{one}" for one in "de"],
+            left_out={"tests.integration.test_f": "it is long"},
+        )
+        self.patch(together, "parts", lambda: parts)
+        beside, lonely = parts.beside, parts.lonely
         second: list[Sequence[str]] = []
 
         def run(arguments: Sequence[str]) -> Run:
@@ -142,6 +173,8 @@ class SpreadTests(SynchronousTestCase):
         asked = [one[-1] for one in self.asked]
         self.assertEqual(sorted(asked[: len(beside)]), sorted(beside))
         self.assertEqual(asked[len(beside) :], lonely)
+        said = "tests.integration.test_f is left out, TLSGATE_SLOW is not set: it is long\n"
+        self.assertEqual(self.shown.count(said), 1)
         self.broken = {one: Run(code=1, names=[f"{one}.Tests.test"]) for one in lonely[:2]}
         self.assertEqual(together.main(["--temp-directory=t"]), 0)
         tests = [f"{one}.Tests.test" for one in lonely[:2]]

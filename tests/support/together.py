@@ -6,7 +6,8 @@ Each module is given whole to one process, since its tests share a cluster that 
 start; the dearest first, by the seconds that `times.txt` has (`--record` writes them anew). Most
 of these tests wait half of their time, so there are two processes more than there are
 processors. A module that says `ALONE = "why"` measures the machine or loads it, and runs
-afterwards, with nothing beside it. Names of tests among the arguments are run as they are.
+afterwards, with nothing beside it. One that says `SLOW_ONLY = "why"` is left out, and named, where
+TLSGATE_SLOW is not set. Names of tests among the arguments are run as they are.
 
 A test that fails is asked again, alone, when all others are through: what measures time or
 waits for a process may fail for the machine's sake. It counts as passed if it passes then, and
@@ -27,7 +28,7 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 ROOT = Path(__file__).parents[2]
 #: What each module took beside others, by name: "test_web 12.3".
@@ -60,13 +61,13 @@ def _command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "twisted.trial", *arguments]
 
 
-def alone(module: Path) -> bool:
-    """Whether *module* says that it has to run alone."""
-    return any(
-        isinstance(node, ast.Assign)
-        and any(isinstance(target, ast.Name) and target.id == "ALONE" for target in node.targets)
-        for node in ast.parse(module.read_text()).body
-    )
+def says(module: Path, word: str) -> str:
+    """Why *module* asks for ALONE or SLOW_ONLY; "" where it does not."""
+    for node in ast.parse(module.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            if any(isinstance(one, ast.Name) and one.id == word for one in node.targets):
+                return str(node.value.value)
+    return ""
 
 
 def recorded(text: str) -> dict[str, float]:
@@ -74,15 +75,37 @@ def recorded(text: str) -> dict[str, float]:
     return {name: float(seconds) for name, seconds in map(str.split, text.splitlines())}
 
 
-def parts(folder: Path = _FOLDER) -> tuple[list[str], list[str]]:
-    """The modules that run side by side, and those that run alone; the dearest first."""
+@frozen(kw_only=True)
+class Parts:
+    """The modules by name, the dearest first.
+
+    Attributes:
+        beside: those that run side by side.
+        lonely: those that run alone.
+        left_out: those that do not run, and why.
+    """
+
+    beside: list[str] = field(factory=list)
+    lonely: list[str] = field(factory=list)
+    left_out: dict[str, str] = field(factory=dict)
+
+
+def parts(folder: Path = _FOLDER, *, slow: bool | None = None) -> Parts:
+    """What is to be run of *folder*; *slow*: the slow tier too, None: as the environment says."""
+    slow = bool(os.environ.get("TLSGATE_SLOW")) if slow is None else slow
     known = recorded(TIMES.read_text())
-    found: tuple[list[str], list[str]] = ([], [])
+    found = Parts()
     there = sorted(
         folder.glob("test_*.py"), key=lambda one: (-known.get(one.stem, _GUESS_SECONDS), one)
     )
     for module in there:
-        found[alone(module)].append(f"tests.integration.{module.stem}")
+        name = f"tests.integration.{module.stem}"
+        if (why := says(module, "SLOW_ONLY")) and not slow:
+            found.left_out[name] = why
+        elif says(module, "ALONE"):
+            found.lonely.append(name)
+        else:
+            found.beside.append(name)
     return found
 
 
@@ -199,9 +222,11 @@ def main(arguments: Sequence[str]) -> int:
     if any(one.startswith("tests.") for one in rest):
         runs = [run([f"--temp-directory={folder}-0", *rest])]
     else:
-        beside, lonely = parts()
+        there = parts()
         jobs = min((os.cpu_count() or 1) + 2, 6)  # they wait half of their time
-        done = spread(beside, rest, folder, jobs) | spread(lonely, rest, folder, 1)
+        done = spread(there.beside, rest, folder, jobs) | spread(there.lonely, rest, folder, 1)
+        for name, why in there.left_out.items():
+            show(f"{name} is left out, TLSGATE_SLOW is not set: {why}\n")
         if "--record" in arguments:
             record(done)
         runs = list(done.values())
