@@ -239,16 +239,31 @@ class ReloadTests(AuthCrewCase):
         self.assertEqual((self.inner.told[-1], self.current().node_name), ("abort", "node"))
 
     def test_before_it_serves(self) -> None:
-        """A reload that comes while the store is waited for is refused, and harms nothing."""
+        """A reload waits a while for the store; then it is refused, and harms nothing."""
         self.auth.errors = [StoreFailed("in use")]
         self.auth.waits = Deferred()
         self.begin()
         asked = Deferred.fromCoroutine(self.crew.prepare(self.orders("two")))
+        self.assertNoResult(asked)
+        self.clock.pump([0.1] * 151)
         self.failureResultOf(asked, ReloadRefused)
         self.crew.abort()
         self.auth.waits.callback(None)
         self.assertEqual(self.inner.told, ["abort", ("begin", "one")])
         self.successResultOf(Deferred.fromCoroutine(self.crew.prepare(self.orders("two"))))
+
+    def test_reload_right_after_an_upgrade(self) -> None:
+        """A reload that comes while the process before leaves the store is taken in its turn."""
+        self.auth.errors = [StoreFailed("in use")]
+        self.auth.waits = Deferred()
+        self.begin()
+        asked = Deferred.fromCoroutine(self.crew.prepare(self.orders("two")))
+        self.clock.advance(1)
+        self.assertNoResult(asked)
+        self.auth.waits.callback(None)
+        self.clock.advance(1)
+        self.successResultOf(asked)
+        self.assertEqual(self.inner.told, [("begin", "one"), ("prepare", "two")])
 
     def test_end(self) -> None:
         """It leaves the store at once, and holds nobody."""

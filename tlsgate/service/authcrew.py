@@ -51,6 +51,9 @@ from tlsgate.service.membership import Membership
 _STORE_SECONDS: Final = 60.0
 #: Between a failure to start so late and the next try.
 _AGAIN_SECONDS: Final = 5.0
+#: How long a reload waits for that, and how often it looks: right after an upgrade the process
+#: before answers its last questions.
+_RELOAD_SECONDS, _LOOK_SECONDS = 15.0, 0.1
 
 
 @implementer(ICrew)
@@ -143,6 +146,9 @@ class AuthCrew:
         self._serves = True
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
+        until = self._reactor.seconds() + _RELOAD_SECONDS
+        while not self._serves and not self._stopped and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _LOOK_SECONDS)
         if not self._serves:
             raise ReloadRefused(["the auth service has not started yet; try again"])
         self._next = orders
