@@ -238,7 +238,7 @@ class ClusterTests(SshCase):
         self.assertIn("tgctl reload --force", refused)
         self.mode("multiplex")
         self.assertIn("wait another", hub.reload(status=409)["error"]["message"])
-        until(lambda: self.reloads(), "the mode has settled")
+        until(self.reloads, "the mode has settled", said=lambda: self.refused)
         states = {one["name"]: one["state"] for one in hub.admin("GET", "/v1/listeners")}
         self.assertEqual(states, {"web": "open", "ssh": "refusing", "tunnel": "refusing"})
         self.assertEqual(self.echoed(held, b"still\n"), b"still\n")
@@ -302,15 +302,16 @@ class ClusterTests(SshCase):
         until(there, f"the agent on {listener}")
 
     def reloads(self) -> bool:
-        """Whether a reload is taken now."""
-        code = subprocess.run(
+        """Whether a reload is taken now; who waits for it reads why not."""
+        made = subprocess.run(
             [sys.executable, "-m", "tlsgate.cli.tgctl.main", "--data-dir", self.hub.data_dir,
              "reload"],
             capture_output=True,
             timeout=PROGRAM_SECONDS,
             check=False,
-        ).returncode  # fmt: skip
-        return code == 0
+        )  # fmt: skip
+        self.refused = made.stderr.decode()
+        return made.returncode == 0
 
 
 class ClusterWorkersTests(ClusterTests):
