@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.support.walk import RATE, Walk
-from tests.support.walkdials import Attempt, Dialler
+from tests.support.walkdeaths import Deaths
+from tests.support.walkdials import Dialler
 from tests.support.walkguide import Command
 
 SLOW_ONLY = "each walk takes minutes"
-#: A gateway that is there again serves within this time by every way.
-BACK_SECONDS = 3.0
-#: What goes on to an agent has to wait for it: after some tries without an answer an agent waits
-#: for as long as the tunnel's back-off says.
-BY_AGENT = ("app", "direct", "postgres", "ssh")
 
 
 class WorkersTests(Walk):
@@ -31,19 +25,18 @@ class KilledTests(Walk):
     """A gateway that is killed between any two steps."""
 
     limit_seconds = 600
-    #: Of each death: when it was, until when nothing has to work, and what an agent is asked for.
-    outages: list[tuple[float, float, float]]
+    deaths: Deaths
 
     def test_killed(self) -> None:
         """Soon after each start all works that is advertised, and the walk goes on from there."""
-        self.outages = []
+        self.deaths = Deaths()
         self.start()
         self.until_agent_at("tunnel")
         self.until_database()
         with Dialler(means=self.means, rate=RATE) as self.dialler:
             self.steps()
-        wrong = [str(one) for one in self.dialler.failed() if not self.excused(one)]
-        self.assertEqual(wrong, [])
+        self.assertEqual(self.deaths.wrong(self.dialler.failed()), [])
+        self.both_ways(self.dialler)
 
     def steps(self) -> None:
         """There and back, with a death after each step."""
@@ -68,19 +61,8 @@ class KilledTests(Walk):
 
     def killed(self) -> None:
         """Kill the gateway, start it again, and let everybody come."""
-        began = time.monotonic()
-        self.kill(self.hub)
-        self.hub = self.again(self.hub)
+        with self.deaths.one():
+            self.kill(self.hub)
+            self.hub = self.again(self.hub)
         self.addCleanup(self._no_bugs, self.hub)
-        ready = time.monotonic()
-        self.until_tunnel(self.db1.agent)
-        self.outages.append((began, ready + BACK_SECONDS, time.monotonic() + BACK_SECONDS))
         self.pause()
-
-    def excused(self, one: Attempt) -> bool:
-        """Whether the gateway was not there in some part of that attempt."""
-        ended, late = one.began + one.seconds, one.way.kind in BY_AGENT
-        return any(
-            one.began <= (by_agent if late else back) and ended >= gone
-            for gone, back, by_agent in self.outages
-        )

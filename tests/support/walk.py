@@ -41,8 +41,6 @@ class Walk(WalkCase):
     dialler: Dialler
     holding: Holding
     regulars: Regulars
-    #: Where psql has found the database before.
-    old_uri: str
 
     def walk(self) -> None:
         """Steps one to seven and all the way back: by hand first, then with `tgctl migration`."""
@@ -58,7 +56,6 @@ class Walk(WalkCase):
                 self, self.alice, self.regulars_of(), lambda: self.dialler.document
             ) as self.regulars,
         ):
-            self.old_uri = self.uri("--legacy")
             self.pause()
             self.forward(" by hand")
             self.back(" by hand")
@@ -77,9 +74,12 @@ class Walk(WalkCase):
         self.assertEqual((self.holding.lost, set(self.holding.asked)), ({}, HELD))
         self.assertEqual(list(map(str, self.dialler.failed())), [])
         self.assertEqual((self.regulars.wrong, set(self.regulars.good)), ([], CLIENTS))
-        # Both ways were gone, by everybody who has two.
+        self.both_ways(self.dialler)
+
+    def both_ways(self, dialler: Dialler) -> None:
+        """Both were gone, by everybody who has two."""
         for kind in ("ssh", "tunnel", "postgres"):
-            ways = [way for way in self.dialler.tried() if way.split()[0] == kind]
+            ways = [way for way in dialler.tried() if way.split()[0] == kind]
             self.assertEqual(len(ways), 2, ways)
 
     def named(self) -> None:

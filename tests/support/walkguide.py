@@ -18,6 +18,11 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from tests.support.certs import pki
+from tests.support.ports import free_port
+
+#: Of a gateway: for the web, SSH, agents and PostgreSQL.
+Ports = tuple[int, int, int, int]
 PAGE = Path(__file__).parents[2] / "docs" / "guide.md"
 #: The file with which the page begins; what runs has read it already.
 CONFIGURATION = "tlsgate.yaml"
@@ -136,3 +141,40 @@ def pieces(text: str, but: Collection[str] = (CONFIGURATION,)) -> Iterator[Piece
             yield Change(block)
         elif (named := _NAMED.match(block)) and Path(named[1]).name not in but:
             yield File(named[1], block)
+
+
+def free_ports() -> Ports:
+    """For the web, SSH, agents and PostgreSQL."""
+    found: set[int] = set()
+    while len(found) < 4:
+        found.add(free_port())
+    web, ssh, tunnel, postgres = found
+    return web, ssh, tunnel, postgres
+
+
+def page(folder: Path, ports: Ports) -> Guide:
+    """The guide of a gateway that is in a folder, and has these ports."""
+    web, ssh, tunnel, postgres = ports
+    pair = pki().keypair("server")
+    return Guide(
+        {
+            # First what is longer.
+            "public_addr: gate.example.com:3080": (
+                f'public_addr: ["localhost:{web}", "gw.test:443"]'
+            ),
+            "--proxy=gate.example.com:3080": f"--proxy=localhost:{web}",
+            "https://gate.example.com:3080/": f"https://localhost:{web}/",
+            "root@db1.gate.example.com": "root@db1.localhost",
+            "cluster_name: example.com": "cluster_name: gw.test",
+            "gate.example.com": "localhost",
+            "/etc/tlsgate/tlsgate.yaml": str(folder / "tlsgate.yaml"),
+            "/var/lib/tlsgate": str(folder / "data"),
+            "gate.pem": str(pair.cert_file),
+            "gate-key.pem": str(pair.key_file),
+            "0.0.0.0": "127.0.0.1",
+            ":3080": f":{web}",
+            ":3023": f":{ssh}",
+            ":3024": f":{tunnel}",
+            ":5432": f":{postgres}",
+        }
+    )

@@ -133,7 +133,18 @@ def application(port: int, who: Holder, host: str) -> ssl.SSLSocket:
     return context.wrap_socket(raw, server_hostname=host)
 
 
-class HeldTransfer(Held):
+class HeldSocket(Held):
+    """A connection of this process."""
+
+    _connection: ssl.SSLSocket
+
+    @property
+    def port(self) -> int:
+        """Its own, by which the gateway knows it."""
+        return int(self._connection.getsockname()[1])
+
+
+class HeldTransfer(HeldSocket):
     """An answer of an application that goes on and on, and is numbered."""
 
     def __init__(self, name: str, port: int, who: Holder, host: str) -> None:
@@ -179,7 +190,7 @@ class HeldTransfer(Held):
         self._connection.close()
 
 
-class HeldWebSocket(Held):
+class HeldWebSocket(HeldSocket):
     """A WebSocket of an application that echoes."""
 
     def __init__(self, name: str, port: int, who: Holder, host: str) -> None:

@@ -22,9 +22,8 @@ from tests.support.cluster import Holder, new_key
 from tests.support.harness import Gate
 from tests.support.localhouse import ROLE, LocalCase
 from tests.support.pgserver import Database, psql17
-from tests.support.ports import free_port
 from tests.support.sshcase import Node, Person
-from tests.support.walkguide import USER, Change, Command, File, Guide
+from tests.support.walkguide import USER, Change, Command, File, Guide, Ports, free_ports, page
 from tests.support.walkheld import (
     Held,
     HeldLogin,
@@ -43,6 +42,7 @@ SETTLE_SECONDS = 3
 #: Agents who are played: a gateway hears each eight times in 15 seconds.
 _MEMBERS = 10
 APP = "shower.gw.test"
+SELECT = "select '{}';".format
 WHO = "select current_user || ' in ' || current_database()"
 
 
@@ -130,54 +130,23 @@ class WalkCase(LocalCase):
     operator: Person
     means: Means
     guide: Guide
+    #: Where psql has found the database before anything changed.
+    old_uri: str
 
     def start(self) -> None:
         """Start everything."""
-        ports: set[int] = set()
-        while len(ports) < 4:
-            ports.add(free_port())
-        self.web_port, self.ssh_port, self.tunnel_port, self.postgres_port = ports
+        self.ports = free_ports()
+        self.web_port, self.ssh_port, self.tunnel_port, self.postgres_port = self.ports
         folder = self.folder()
-        pair = pki().keypair("server")
-        self.guide = Guide(
-            {
-                # First what is longer.
-                "public_addr: gate.example.com:3080": (
-                    f'public_addr: ["localhost:{self.web_port}", "gw.test:443"]'
-                ),
-                "--proxy=gate.example.com:3080": f"--proxy=localhost:{self.web_port}",
-                "https://gate.example.com:3080/": f"https://localhost:{self.web_port}/",
-                "root@db1.gate.example.com": "root@db1.localhost",
-                "cluster_name: example.com": "cluster_name: gw.test",
-                "gate.example.com": "localhost",
-                "/etc/tlsgate/tlsgate.yaml": str(folder / "tlsgate.yaml"),
-                "/var/lib/tlsgate": str(folder / "data"),
-                "gate.pem": str(pair.cert_file),
-                "gate-key.pem": str(pair.key_file),
-                "0.0.0.0": "127.0.0.1",
-                ":3080": f":{self.web_port}",
-                ":3023": f":{self.ssh_port}",
-                ":3024": f":{self.tunnel_port}",
-                ":5432": f":{self.postgres_port}",
-            }
-        )
-        text = self.guide.configuration()
-        log = "{output: stderr, severity: DEBUG, format: {output: json}}"
-        for block, lines in (
-            ("teleport:", [f"log: {log}"]),
-            ("auth_service:", self.auth_more),
-            ("proxy_service:", [f"workers: {self.workers}", *self.proxy_more]),
-        ):
-            text = text.replace(
-                f"{block}\n", "".join([f"{block}\n", *(f"  {one}\n" for one in lines)])
-            )
-        self.v1 = text
+        self.guide = page(folder, self.ports)
+        self.v1 = self.first_file(self.guide, self.auth_more)
         self.hub = self.again_in(folder)
         self.put_role("prod", labels={"env": ["prod"]})
         self.put("use", ROLE)
         self._start_targets()
         self.alice = self.person("alice", ["prod", "use", "access"])
         self.says(self.alice, "tgsh", "db", "login", "orders", "--db-user=alice", "--db-name=app")
+        self.old_uri = self.uri("--legacy")
         self.write_config(self.alice)
         self.bob = self.person("bob", ["prod", "use", "access"])
         ca = {"CURL_CA_BUNDLE": str(pki().file("ca.pem"))}
@@ -185,6 +154,20 @@ class WalkCase(LocalCase):
         env = {**self.bob.env, "TLSGATE_DATA_DIR": str(self.hub.data_dir)}
         self.operator = evolve(self.bob, env=env)
         self._start_means()
+
+    def first_file(self, guide: Guide, auth: Sequence[str], teleport: Sequence[str] = ()) -> str:
+        """The file with which the guide begins, with more lines in its blocks."""
+        text = guide.configuration()
+        log = "{output: stderr, severity: DEBUG, format: {output: json}}"
+        for block, lines in (
+            ("teleport:", [f"log: {log}", *teleport]),
+            ("auth_service:", auth),
+            ("proxy_service:", [f"workers: {self.workers}", *self.proxy_more]),
+        ):
+            text = text.replace(
+                f"{block}\n", "".join([f"{block}\n", *(f"  {one}\n" for one in lines)])
+            )
+        return text
 
     def again_in(self, folder: Any) -> Gate:
         """Start the gateway in a folder."""
@@ -254,13 +237,18 @@ class WalkCase(LocalCase):
 
     # -- clients -----------------------------------------------------------------------
 
-    def jump(self, *words: str) -> list[str]:
-        """`ssh -J` over the port that SSH has for itself, as written years ago."""
-        config = self.alice.home / "jump_config"
+    def jump(self, *words: str, port: int | None = None) -> list[str]:
+        """`ssh -J` over the port that SSH has for itself, as written years ago.
+
+        Args:
+            port: of another gateway.
+        """
+        port = port or self.ssh_port
+        config = self.alice.home / f"jump_config_{port}"
         if not config.exists():
             known, key = self._ssh_files()
             config.write_text(
-                f"Host jump\n  HostName localhost\n  Port {self.ssh_port}\n  User alice\n"
+                f"Host jump\n  HostName localhost\n  Port {port}\n  User alice\n"
                 f"Host *\n  IdentityFile {key}\n  CertificateFile {key}-cert.pub\n"
                 f"  IdentitiesOnly yes\n  IdentityAgent none\n  UserKnownHostsFile {known}\n"
                 "  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  BatchMode yes\n"
@@ -294,11 +282,31 @@ class WalkCase(LocalCase):
         return [
             HeldProgram("ssh -J", self.jump("cat"), env),
             HeldProgram("tgsh ssh", ["tgsh", "ssh", "root@db1", "cat"], env),
-            HeldProgram("psql", ["psql", "-XqAt", where], env, lambda word: f"select '{word}';"),
+            HeldProgram("psql", ["psql", "-XqAt", where], env, SELECT),
             HeldTransfer("transfer", port, user, APP),
             HeldWebSocket("websocket", port, user, APP),
             HeldLogin("web login", port, carol),
         ]
+
+    def held_at(self, ports: Ports, *, separate: bool = True) -> list[Held]:
+        """Connections that a gateway with these ports carries by itself, whoever else is there.
+
+        Args:
+            separate: by separate ports, too, which are open.
+        """
+        web, ssh, _, postgres = ports
+        where = self.old_uri.replace(f":{self.postgres_port}/", f":{postgres}/")
+        user, env = self.means.user, self.alice.env
+        found: list[Held] = [
+            HeldTransfer("transfer", web, user, APP),
+            HeldWebSocket("websocket", web, user, APP),
+        ]
+        if separate:
+            found += [
+                HeldProgram("ssh -J", self.jump("cat", port=ssh), env),
+                HeldProgram("psql", ["psql", "-XqAt", where], env, SELECT),
+            ]
+        return found
 
     def regulars_of(self) -> list[Regular]:
         """One client of each kind."""
@@ -418,11 +426,17 @@ class WalkCase(LocalCase):
         rows = self.hub.admin("GET", "/v1/connections")
         return [str(one["listener"]) for one in rows if one["identity"] == "db1"]
 
-    def until_agent_at(self, listener: str, seconds: float = 30.0) -> None:
-        """Wait until the agent has a tunnel over a listener of the gateway, ready for clients."""
+    def until_agent_at(
+        self, listener: str, seconds: float = 30.0, gate: Gate | None = None
+    ) -> None:
+        """Wait until the agent has a tunnel over a listener of the gateway, ready for clients.
+
+        Args:
+            gate: another gateway than the first.
+        """
 
         def there() -> bool:
-            rows = self.hub.admin("GET", "/v1/connections")
+            rows = (gate or self.hub).admin("GET", "/v1/connections")
             ours = [one for one in rows if one.get("route") == "tunnel"]
             return any((one["identity"], one["listener"]) == ("db1", listener) for one in ours)
 
