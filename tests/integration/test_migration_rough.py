@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from tests.support.walk import RATE, Walk
+from attrs import define, field
+
+from tests.support.harness import Gate
+from tests.support.walk import HEARD_SECONDS, RATE, Walk
 from tests.support.walkdeaths import Deaths
 from tests.support.walkdials import Dialler
-from tests.support.walkguide import Command
+from tests.support.walkguide import Command, Ports
+from tests.support.walkheld import Held, Holding
+from tests.support.walkpair import Pair
 
 SLOW_ONLY = "each walk takes minutes"
+#: What goes on to the auth service: its API, and agents' certificates for databases.
+BY_AUTH = ("api", "direct", "postgres")
 
 
 class WorkersTests(Walk):
@@ -66,3 +73,100 @@ class KilledTests(Walk):
             self.hub = self.again(self.hub)
         self.addCleanup(self._no_bugs, self.hub)
         self.pause()
+
+
+@define
+class Side:
+    """One of two gateways.
+
+    Attributes:
+        dialler: of new connections to it.
+        holding: what it carries.
+        deaths: of itself, and of the auth service that it asks.
+    """
+
+    dialler: Dialler
+    deaths: Deaths = field(factory=Deaths)
+    holding: Holding = field(factory=lambda: Holding([]))
+
+
+class TwoGatewaysTests(Pair):
+    """Two gateways with a file each, of which now one and now the other is killed."""
+
+    limit_seconds = 600
+    here: Side
+    there: Side
+
+    def test_two_gateways(self) -> None:
+        """What one of them carries outlives the other; new connections work at both."""
+        self.start()
+        self.until_both_at("tunnel")
+        self.until_database()
+        self.here = Side(Dialler(means=self.means, rate=RATE / 2))
+        self.there = Side(Dialler(means=self.far_means, rate=RATE / 2))
+        with self.here.dialler, self.there.dialler:
+            self.hold(self.here, self.everything_held())
+            self.hold(self.there, self.held_at(self.far_ports))
+            self.steps()
+            for side in (self.here, self.there):
+                self.outlived(side)
+                side.holding.stop()
+        for side in (self.here, self.there):
+            self.assertEqual(side.deaths.wrong(side.dialler.failed()), [])
+            self.both_ways(side.dialler)
+
+    def steps(self) -> None:
+        """There and back by both files, with a death between each two steps."""
+        self.follow("Step 2: tell clients")
+        self.until_routed(routed=True, seconds=HEARD_SECONDS)
+        self.far_killed()
+        self.until_both_at("web")
+        self.follow("Step 4: agents")
+        self.hub_killed()
+        self.follow("Step 6: OpenSSH configurations")
+        self.pause()
+        self.far_killed()
+        # The second gateway's file is its own affair, and the step waits for it.
+        self.shell(Command("tgctl migration step 7 --write --force --wait=1s", (4,)))
+        self.change_far("Step 7 by hand")
+        self.shell(Command("tgctl migration step 7 --wait=15s"))
+        self.hub_killed(separate=False)
+        self.change_far("The way back by hand")
+        self.follow("The way back")
+        self.until_routed(routed=False, seconds=15.0)
+        self.until_both_at("tunnel")
+        self.far_killed()
+
+    def far_killed(self) -> None:
+        """Kill the second gateway, start it again, and let everybody come."""
+        with self.there.deaths.one():
+            self.kill(self.far)
+            self.far = self.again(self.far)
+        self.outlived(self.here)
+        self.back_at(self.far, self.there, self.far_ports)
+
+    def hub_killed(self, *, separate: bool = True) -> None:
+        """The same with the first, and the auth service: what only that can answer has to wait."""
+        with self.here.deaths.one(), self.there.deaths.one(BY_AUTH):
+            self.kill(self.hub)
+            self.hub = self.again(self.hub)
+        self.outlived(self.there)
+        self.back_at(self.hub, self.here, self.ports, separate=separate)
+
+    def back_at(self, gate: Gate, side: Side, ports: Ports, *, separate: bool = True) -> None:
+        """Hold connections with a gateway that is there again."""
+        self.addCleanup(self._no_bugs, gate)
+        self.pause()
+        self.hold(side, self.held_at(ports, separate=separate))
+
+    def hold(self, side: Side, held: list[Held]) -> None:
+        """Hold these from now on."""
+        side.holding.stop()
+        side.holding = Holding(held)
+        side.holding.__enter__()
+        self.addCleanup(side.holding.stop)
+
+    def outlived(self, side: Side) -> None:
+        """Nothing that this one carries has ended."""
+        side.holding.until_asked()
+        self.assertEqual(side.holding.lost, {})
