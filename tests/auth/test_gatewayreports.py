@@ -60,6 +60,22 @@ class ReportsTests(SynchronousTestCase):
         """Of the store."""
         return self.successResultOf(Deferred.fromCoroutine(self.store.revision()))
 
+    def test_too_many_of_one(self) -> None:
+        """A gateway takes no more places than its own; one that restarts has its place."""
+        self.patch(gatewayreports, "MOST_OF_ONE", 1)
+        self.take(GATEWAY)
+        told = self.reports.take(evolve(GATEWAY, worker="1", boot="b1"), 0, (), 2)
+        self.failureResultOf(Deferred.fromCoroutine(told), BadAsk)
+        self.take(evolve(GATEWAY, boot="b2", started=2.0))
+        self.take(evolve(GATEWAY, gateway="gw2"))
+        self.assertEqual([one.gateway for one in self.reports.all(100.0)], ["gw1", "gw2"])
+
+    def test_same_run(self) -> None:
+        """When a run began is what was said first, so that a clock that moves is no news."""
+        self.take(GATEWAY)
+        self.take(evolve(GATEWAY, started=55.0, heard=105.0))
+        self.assertEqual([one.started for one in self.reports.all(105.0)], [1.0])
+
     def test_taken_once(self) -> None:
         """A part whose answer got lost counts once, be it another auth service that hears it."""
         self.assertFalse(self.take(GATEWAY, 1, row(2, 2)))

@@ -62,6 +62,16 @@ class LedgerCase(SynchronousTestCase):
 class ReportTests(LedgerCase):
     """POST /v1/gateway/report and GET /v1/gateways/reports."""
 
+    def test_future(self) -> None:
+        """A gateway whose clock is ahead has seen nobody, and has not started, after now."""
+        ahead = {**ROW, "first": BEGIN + 1e8, "last": BEGIN + 1e9}
+        self.ask(self.gateway, "POST", REPORT, {**BODY, "started": BEGIN + 1e9, "ledger": [ahead]})
+        now = self.cluster.clock.seconds()
+        (row,) = self.ask(self.edgar, "GET", "/v1/ledger")["items"]
+        self.assertEqual((row["first"], row["last"]), (now, now))
+        (shown,) = self.ask(self.edgar, "GET", "/v1/gateways/reports")["items"]
+        self.assertEqual(shown["started"], now)
+
     def test_report(self) -> None:
         """A gateway is known by its certificate's name, whatever it says."""
         self.assertEqual(

@@ -31,6 +31,15 @@ class AccountsTests(SynchronousTestCase):
         accounts.connected("gw/1", [row(ALICE, now=0)])
         self.assertEqual(accounts.open(), {})
 
+    def test_connected_bound(self) -> None:
+        """A process cannot fill the memory with who is connected; what it has said may change."""
+        self.patch(limits, "BOOK", 1)
+        accounts = Accounts()
+        accounts.connected("gw/0", [row(ALICE, now=1), row(BOB, now=1), row(ALICE, now=3)])
+        self.assertEqual(accounts.open(), {ALICE: 3})
+        accounts.connected("gw/0", [row(ALICE, now=0), row(BOB, now=2)])
+        self.assertEqual(accounts.open(), {BOB: 2})
+
     def test_told_twice(self) -> None:
         """A row of which nothing is left and that nobody knew leaves nothing."""
         accounts = Accounts()

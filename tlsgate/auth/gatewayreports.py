@@ -39,6 +39,8 @@ KEEP_SECONDS: Final = 60.0
 USAGE_SECONDS: Final = 26 * 3600.0
 #: Processes that are heard; more are refused.
 MOST: Final = 1024
+#: Of them, of one gateway: it may not take the places of others.
+MOST_OF_ONE: Final = 256
 
 
 @frozen(kw_only=True)
@@ -134,9 +136,14 @@ class Reports:
         now, key = report.heard, _key(report)
         self._forget(now)
         old = self._said.get(key)
+        if old is not None:  # the same run began when it was first said to have
+            report = evolve(report, started=old.report.started)
         if old is None and len(self._said) >= MOST:
             raise BadAsk(f"there are {MOST} processes of gateways already")
         gone = [one for one in self._said if one != key and self._is_replaced(one, report, workers)]
+        own = sum(said.report.gateway == report.gateway for said in self._said.values())
+        if old is None and own - len(gone) >= MOST_OF_ONE:
+            raise BadAsk(f"{report.gateway} has {MOST_OF_ONE} processes already")
         fresh = rows if old is None or number > old.number else ()
         changed = self._ledger.merged(fresh)
         changes = [*self._ledger.changes(changed), *self._usage_changes(now)]

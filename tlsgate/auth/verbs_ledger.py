@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from attrs import evolve
+
 from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.ledger import key_of
 from tlsgate.auth.ledgerbodies import LedgerAsked, ReportBody
@@ -20,8 +22,15 @@ async def _report(call: Call) -> Any:
     if principal.kind != "host" or GATEWAY not in principal.system_roles:
         raise Forbidden(str(principal), "report a gateway", "only a gateway speaks for itself")
     said = body.model_dump(exclude={"ledger", "number", "workers"})
-    report = read_report({**said, "gateway": principal.name, "heard": parts.now()})
-    rows = [read_row(one.model_dump()) for one in body.ledger]
+    now = parts.now()
+    # Nobody was seen, and nothing has started, later than now: what a gateway's clock says of
+    # the future would stay the newest, and push out what others tell.
+    started = min(body.started, now)
+    report = read_report({**said, "gateway": principal.name, "heard": now, "started": started})
+    rows = [
+        evolve(row, first=min(row.first, now), last=min(row.last, now))
+        for row in (read_row(one.model_dump()) for one in body.ledger)
+    ]
     known = await parts.reports.take(report, body.number, rows, body.workers)
     return {"known": known, "number": body.number}
 

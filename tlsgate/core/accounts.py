@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from tlsgate.core.ledger import Row, Use
+from tlsgate.core.ledger import BOOK, Row, Use
 
 #: Rows of a cluster.
 MOST: Final = 10_000
@@ -128,10 +128,10 @@ class Accounts:
         """Take how many connections *process* has of each of these uses."""
         uses = self._open.setdefault(process, {})
         for row in told:
-            if row.open > 0:
-                uses[row.use] = row.open
-            else:
+            if row.open <= 0:
                 uses.pop(row.use, None)
+            elif row.use in uses or len(uses) < BOOK:  # an honest one has no more than it knows
+                uses[row.use] = row.open
 
     def gone(self, process: str) -> None:
         """Nobody is connected to *process* any more."""
