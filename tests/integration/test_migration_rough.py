@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 from attrs import define, field
 
+from tests.support.child import until
 from tests.support.harness import Gate
 from tests.support.walk import HEARD_SECONDS, RATE, Walk
 from tests.support.walkdeaths import Deaths
 from tests.support.walkdials import Dialler
 from tests.support.walkguide import Command, Ports
-from tests.support.walkheld import Held, Holding
+from tests.support.walkheld import Held, HeldSocket, HeldTransfer, HeldWebSocket, Holding
+from tests.support.walkhouse import APP
 from tests.support.walkpair import Pair
 
 SLOW_ONLY = "each walk takes minutes"
@@ -26,6 +31,72 @@ class WorkersTests(Walk):
     def test_two_workers(self) -> None:
         """The whole walk, with as little that is dropped or fails."""
         self.walk()
+
+
+class KilledWorkerTests(Walk):
+    """One gateway with two workers, of which one is killed between any two steps."""
+
+    workers = 2
+    limit_seconds = 600
+    deaths: Deaths
+
+    def test_killed_worker(self) -> None:
+        """What the other one carries goes on, and soon new connections work by every way."""
+        self.deaths = Deaths()
+        self.start()
+        self.until_tunnels()
+        self.until_database()
+        with Dialler(means=self.means, rate=RATE) as self.dialler:
+            for heading in (
+                "Step 2: tell clients",
+                "Step 4: agents",
+                "Step 6: OpenSSH configurations",
+                "Step 7: close the ports",
+                "The way back",
+                "Step 2 by hand",
+            ):
+                self.follow(heading)
+                self.killed()
+        self.assertEqual(self.deaths.wrong(self.dialler.failed()), [])
+        self.both_ways(self.dialler)
+
+    def until_tunnels(self) -> None:
+        """Wait until the agent has a tunnel to each worker."""
+
+        def there() -> bool:
+            rows = self.hub.admin("GET", "/v1/connections")
+            ours = [one for one in rows if (one["identity"], one["route"]) == ("db1", "tunnel")]
+            return {one["worker"] for one in ours} == {0, 1}
+
+        until(there, "a tunnel to each worker", 30, self.db1.agent.child.tail)
+
+    def pids(self) -> dict[int, int]:
+        """Worker to pid, of those that serve."""
+        status = self.hub.admin("GET", "/v1/status")
+        return {one["worker"]: one["pid"] for one in status["members"] if one["ready"]}
+
+    def killed(self) -> None:
+        """Kill a worker while both carry something, and let everybody come."""
+        port, user = self.web_port, self.means.user
+        held: list[HeldSocket] = [
+            *(HeldTransfer(f"transfer {number}", port, user, APP) for number in range(4)),
+            *(HeldWebSocket(f"websocket {number}", port, user, APP) for number in range(6)),
+        ]
+        rows = self.hub.admin("GET", "/v1/connections")
+        workers = {int(one["peer"].rpartition(":")[2]): one["worker"] for one in rows}
+        worker = workers[held[0].port]
+        gone = {one.name for one in held if workers[one.port] == worker}
+        with Holding(list(held)) as holding:
+            holding.until_asked()
+            before = self.pids()
+            with self.deaths.one():
+                os.kill(before[worker], signal.SIGKILL)
+                until(lambda: self.pids().get(worker, before[worker]) != before[worker], "another")
+            self.pause()
+            holding.until_asked()
+            self.assertEqual(set(holding.lost), gone, holding.lost)
+        self.assertEqual({**self.pids(), worker: 0}, {**before, worker: 0})
+        self.until_tunnels()
 
 
 class KilledTests(Walk):
