@@ -98,7 +98,8 @@ def answer_now(
     way = ssh_way(answer, place.host, place.port)
     known = _last_proxy(place)
     _keep(place, answer, now())
-    _set_right(place, answer, way, same=known is not None and known == answer.get("proxy"))
+    # A login keeps its answer, so where none is kept there is nothing to compare with.
+    _set_right(place, answer, way, same=known in (None, answer.get("proxy")))
     return answer
 
 
