@@ -204,7 +204,8 @@ class WorkersTests(ListenerCase):
                     client.sendall(b"who\nquit\n")
                     self.assertEqual(drain(client), b"+ask who\n+alice\n")
         file.unlink()
-        self.assertEqual(gate.reload(text)["closed"], ["whoami"])
+        shut = text.replace('"proxy_service": {', '"proxy_service": {"refuse_seconds": 0, ')
+        self.assertEqual(gate.reload(shut)["closed"], ["whoami"])
         gate.child.until(lambda: not listening(port), "the last worker closes the port")
         for _ in range(8):
             with self.assertRaises(OSError):
