@@ -39,6 +39,11 @@ class EditsTests(SynchronousTestCase):
         self.assertFalse(edits([self.change()], None)[0].is_here)
         self.assertEqual(own_file(self.door), self.file)
 
+    def test_the_same_name_elsewhere(self) -> None:
+        """Another host's changes are not made in our file because it is called the same."""
+        found = edits([self.change(value="v3"), self.change()], self.file)
+        self.assertEqual([one.is_here for one in found], [False, False])
+
     def test_unreadable(self) -> None:
         """A file that is gone, or no text, is said with its name."""
         self.file.write_bytes(b"\xff")

@@ -66,6 +66,10 @@ def edits(files: Sequence[Mapping[str, Any]], own: Path | None) -> list[FileEdit
     Raises:
         BadSettings: our own file cannot be edited in place.
     """
+    if own is not None:
+        # Hosts like to call their files the same: which of several is ours, nobody can tell.
+        same = [one["changes"] for one in files if Path(str(one["file"])) == own]
+        own = own if all(one == same[0] for one in same) else None
     found: list[FileEdit] = []
     seen: set[str] = set()
     for one in files:
