@@ -89,6 +89,18 @@ class ReportsTests(SynchronousTestCase):
         self.assertEqual(self.counted(), [(3, 0)])
         self.assertEqual(self.reports.all(100.0), (GATEWAY,))
 
+    def test_taken_back(self) -> None:
+        """A gateway takes back its own counts, and none of another's."""
+        other = evolve(GATEWAY, gateway="gw2")
+        self.take(GATEWAY, 1, row(5, 0))
+        self.take(other, 1, row(2, 0))
+        self.take(other, 2, row(-(10**9), 0))
+        self.assertEqual(self.counted(), [(5, 0)])
+        self.take(other, 3, row(-1, 0))
+        self.assertEqual(self.counted(), [(5, 0)])
+        self.take(GATEWAY, 2, row(-5, 0))
+        self.assertEqual(self.counted(), [])
+
     def test_written_seldom(self) -> None:
         """Who says nothing new costs no write, but for one a minute."""
         self.take(GATEWAY)

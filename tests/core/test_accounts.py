@@ -40,6 +40,33 @@ class AccountsTests(SynchronousTestCase):
         accounts.connected("gw/0", [row(ALICE, now=0), row(BOB, now=2)])
         self.assertEqual(accounts.open(), {BOB: 2})
 
+    def test_taken_back(self) -> None:
+        """A process takes back what it has told itself, and nothing of what others have."""
+        accounts = Accounts([row(ALICE, 5)])
+        told = accounts.fair("gw/0", [row(ALICE, -(10**9)), row(BOB, 2)])
+        self.assertEqual(told, (row(ALICE, 0), row(BOB, 2)))
+        self.take(accounts, *told)
+        accounts.noted("gw/0", told)
+        self.assertEqual({one.use: one.count for one in accounts.rows()}, {ALICE: 5, BOB: 2})
+        back = [row(BOB, -1), row(BOB, -7)]
+        self.assertEqual(accounts.fair("gw/1", back), (row(BOB, 0), row(BOB, 0)))
+        told = accounts.fair("gw/0", back)
+        self.assertEqual(told, (row(BOB, -1), row(BOB, -1)))
+        accounts.noted("gw/0", told)
+        self.assertEqual(accounts.fair("gw/0", back), (row(BOB, 0), row(BOB, 0)))
+        accounts.noted("gw/0", [row(BOB, 3)])
+        accounts.gone("gw/0")
+        self.assertEqual(accounts.fair("gw/0", back), (row(BOB, 0), row(BOB, 0)))
+
+    def test_taken_back_bound(self) -> None:
+        """What is remembered of a process has a bound; what is beyond it stays told."""
+        self.patch(limits, "BOOK", 1)
+        accounts = Accounts()
+        accounts.noted("gw/0", [row(ALICE, 1), row(BOB, 1), row(ALICE, 1)])
+        self.assertEqual(
+            accounts.fair("gw/0", [row(ALICE, -9), row(BOB, -9)]), (row(ALICE, -2), row(BOB, 0))
+        )
+
     def test_told_twice(self) -> None:
         """A row of which nothing is left and that nobody knew leaves nothing."""
         accounts = Accounts()

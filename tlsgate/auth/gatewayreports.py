@@ -144,7 +144,8 @@ class Reports:
         own = sum(said.report.gateway == report.gateway for said in self._said.values())
         if old is None and own - len(gone) >= MOST_OF_ONE:
             raise BadAsk(f"{report.gateway} has {MOST_OF_ONE} processes already")
-        fresh = rows if old is None or number > old.number else ()
+        new = rows if old is None or number > old.number else ()
+        fresh = self._ledger.accounts.fair(key, new)
         changed = self._ledger.merged(fresh)
         changes = [*self._ledger.changes(changed), *self._usage_changes(now)]
         other = old is None or not _same(old.report, report)
@@ -162,6 +163,7 @@ class Reports:
         known = key in self._present
         self._present.add(key)
         self._ledger.accounts.connected(key, rows)
+        self._ledger.accounts.noted(key, fresh)
         self.usage.note(fresh, self._open(now), now)
         self._usage_kept = minute_of(now)
         if other or gone:

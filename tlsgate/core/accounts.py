@@ -4,6 +4,7 @@
 2. A row that is not known any more is the oldest one of those with nobody connected.
 3. Nobody can push out others: addresses without an identity have a share of their own, and one
    name so many programs.
+4. A process takes back no more than it has told itself.
 """
 
 from __future__ import annotations
@@ -65,6 +66,8 @@ class Accounts:
             self._versions.setdefault(evolve(use, version=""), set()).add(use)
         self._most, self._most_unknown = most, most_unknown
         self._open: dict[str, dict[Use, int]] = {}
+        #: What each process has told, less what it has taken back.
+        self._told: dict[str, dict[Use, int]] = {}
         self.lost = lost
 
     def rows(self) -> Iterator[Row]:
@@ -80,6 +83,27 @@ class Accounts:
             for use, count in uses.items():
                 totals[use] = totals.get(use, 0) + count
         return totals
+
+    def fair(self, process: str, told: Sequence[Row]) -> tuple[Row, ...]:
+        """What of *told* counts: nobody takes back what is others'; nothing is changed yet."""
+        own = dict(self._told.get(process, ()))
+        rows = []
+        for row in told:
+            left = own.get(row.use, 0)
+            count = max(row.count, -left)
+            own[row.use] = left + count
+            rows.append(evolve(row, count=count))
+        return tuple(rows)
+
+    def noted(self, process: str, told: Sequence[Row]) -> None:
+        """*process* has told this, and it was taken."""
+        own = self._told.setdefault(process, {})
+        for row in told:
+            count = own.get(row.use, 0) + row.count
+            if count <= 0:
+                own.pop(row.use, None)
+            elif row.use in own or len(own) < BOOK:  # an honest one has no more than it knows
+                own[row.use] = count
 
     def merged(self, told: Sequence[Row]) -> Changed:
         """What becomes of the rows when a part is added; nothing is changed yet."""
@@ -134,8 +158,9 @@ class Accounts:
                 uses[row.use] = row.open
 
     def gone(self, process: str) -> None:
-        """Nobody is connected to *process* any more."""
+        """Nobody is connected to *process* any more, and it takes nothing back."""
         self._open.pop(process, None)
+        self._told.pop(process, None)
 
     # -- inside --
 
