@@ -197,24 +197,27 @@ class TwoGatewaysTests(Pair):
         self.follow("Step 6: OpenSSH configurations")
         self.pause()
         self.far_killed()
-        # The second gateway's file is its own affair, and the step waits for it.
+        # The second gateway's file is its own affair: the step is under way until it has changed.
         self.shell(Command("tgctl migration step 7 --write --force --wait=1s", (4,)))
-        self.change_far("Step 7 by hand")
-        self.shell(Command("tgctl migration step 7 --wait=15s"))
         self.hub_killed(separate=False)
+        self.assertEqual(self.hub.admin("GET", "/v1/migration")["run"]["step"], 7)
+        self.change_far("Step 7 by hand")
+        self.shell(Command("tgctl migration step 7 --force --wait=15s"))
+        self.assertIsNone(self.hub.admin("GET", "/v1/migration")["run"])
+        self.far_killed(separate=False)
         self.change_far("The way back by hand")
         self.follow("The way back")
         self.until_routed(routed=False, seconds=15.0)
         self.until_both_at("tunnel")
         self.far_killed()
 
-    def far_killed(self) -> None:
+    def far_killed(self, *, separate: bool = True) -> None:
         """Kill the second gateway, start it again, and let everybody come."""
         with self.there.deaths.one():
             self.kill(self.far)
             self.far = self.again(self.far)
         self.outlived(self.here)
-        self.back_at(self.far, self.there, self.far_ports)
+        self.back_at(self.far, self.there, self.far_ports, separate=separate)
 
     def hub_killed(self, *, separate: bool = True) -> None:
         """The same with the first, and the auth service: what only that can answer has to wait."""
