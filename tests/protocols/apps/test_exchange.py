@@ -79,6 +79,14 @@ class DecidingTests(AppsCase):
         client.send(GET.replace(b"wiki", b"other")[:-2] + b"Accept: text/html\r\n\r\n")
         self.assertIn(b"<h1>404 Not Found</h1>", client.received)
 
+    def test_program(self) -> None:
+        """The ledger hears by what program a connection's first request has come."""
+        client = self.client()
+        client.send(GET[:-2] + b"User-Agent: curl/8.5.0 (x)\r\n\r\n")
+        self.reach().says(OK)
+        client.send(GET[:-2] + b"User-Agent: other/1\r\n\r\n")
+        self.assertEqual(self.contexts[0].program, "curl/8.5.0")
+
     def test_nobody(self) -> None:
         """Without a certificate and a cookie the session answers."""
         client = self.client(None)

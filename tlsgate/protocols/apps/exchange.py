@@ -153,7 +153,7 @@ class Exchange:
         if self._head.has_body:
             self._client.pause()
         visit = self._visit
-        visit.began(self)
+        visit.began(self, self._head.fields)
         deciding = self._decide()
         try:
             waited = deciding.send(None)

@@ -15,7 +15,9 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.logger import Logger
 
 from tlsgate.core.addresses import host_port, split
+from tlsgate.core.http.fields import Fields, values
 from tlsgate.core.http.requests import RequestHead
+from tlsgate.core.ledger import program_of
 from tlsgate.core.offers import Offer
 from tlsgate.errors import GateError
 from tlsgate.interfaces import IRouteContext
@@ -58,6 +60,7 @@ class Visit:
         self._running: set[Any] = set()
         self._sessions: dict[tuple[str, str], Session] = {}
         self._refusals = 0
+        self._is_named = False
 
     @property
     def opening_seconds(self) -> float:
@@ -76,8 +79,12 @@ class Visit:
 
     # -- what exchanges tell ----------------------------------------------------------------
 
-    def began(self, exchange: object) -> None:
-        """A request is under way."""
+    def began(self, exchange: object, fields: Fields) -> None:
+        """A request with these header fields is under way; the first says by what program."""
+        if not self._is_named:
+            self._is_named = True
+            for said in values(fields, b"user-agent"):
+                self.context.came_by(program_of(said.decode("ascii", "replace")))
         self._running.add(exchange)
         if len(self._running) == 1:
             self.context.busy(True)
