@@ -7,7 +7,7 @@ import signal
 
 from attrs import define, field
 
-from tests.support.child import until
+from tests.support.child import during, until
 from tests.support.harness import Gate
 from tests.support.walk import HEARD_SECONDS, RATE, Walk
 from tests.support.walkdeaths import Deaths
@@ -18,6 +18,8 @@ from tests.support.walkhouse import APP
 from tests.support.walkpair import Pair
 
 SLOW_ONLY = "each walk takes minutes"
+#: Dead for so long, a gateway is looked for by its agents as seldom as ever.
+LONG_SECONDS = 9.0
 #: What goes on to the auth service: its API, and agents' certificates for databases.
 BY_AUTH = ("api", "direct", "postgres")
 
@@ -89,9 +91,9 @@ class KilledWorkerTests(Walk):
         with Holding(list(held)) as holding:
             holding.until_asked()
             before = self.pids()
-            with self.deaths.one():
+            with self.deaths.one():  # it is over at once: the other worker is there
                 os.kill(before[worker], signal.SIGKILL)
-                until(lambda: self.pids().get(worker, before[worker]) != before[worker], "another")
+            until(lambda: self.pids().get(worker, before[worker]) != before[worker], "another")
             self.pause()
             holding.until_asked()
             self.assertEqual(set(holding.lost), gone, holding.lost)
@@ -135,12 +137,14 @@ class KilledTests(Walk):
         self.follow("The way back")
         self.killed()
         self.follow("Step 2 by hand")
-        self.killed()
+        self.killed(LONG_SECONDS)
 
-    def killed(self) -> None:
-        """Kill the gateway, start it again, and let everybody come."""
+    def killed(self, seconds: float = 0.0) -> None:
+        """Kill the gateway, start it again after *seconds*, and let everybody come."""
         with self.deaths.one():
             self.kill(self.hub)
+            for _ in during(seconds):
+                pass
             self.hub = self.again(self.hub)
         self.addCleanup(self._no_bugs, self.hub)
         self.pause()
