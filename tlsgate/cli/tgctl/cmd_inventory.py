@@ -24,7 +24,8 @@ def _ago(row: Mapping[str, Any]) -> str:
     return f"{span(max(0.0, time.time() - float(row.get('last_seen') or 0.0)))} ago"
 
 
-def _gateway(row: Mapping[str, Any]) -> str:
+def gateway_of(row: Mapping[str, Any]) -> str:
+    """Where an agent's tunnel ends."""
     gateway, worker = row.get("gateway"), row.get("worker")
     if not gateway:
         return "no tunnel"
@@ -35,7 +36,7 @@ COLUMNS = (
     Column("AGENT", key("name")),
     Column("SERVICES", lambda row: ", ".join(row.get("roles", ())) or "-"),
     Column("VERSION", key("version")),
-    Column("GATEWAY", _gateway),
+    Column("GATEWAY", gateway_of),
     Column("LISTENER", key("listener")),
     Column("TRANSPORT", key("transport")),
     Column("ADDRESS", key("address")),

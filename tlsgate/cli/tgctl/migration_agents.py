@@ -10,24 +10,17 @@ import click
 from tlsgate.cli.options import LABELS
 from tlsgate.cli.show import Column, key, table
 from tlsgate.cli.tgctl.call import Call, with_api
+from tlsgate.cli.tgctl.cmd_inventory import gateway_of
 from tlsgate.errors import BadAsk
 
 _PATH = "/v1/migration/agents"
 #: What is not as it should be yet.
 _OPEN = ("old", "moving", "unknown")
 
-
-def _gateway(row: Mapping[str, Any]) -> str:
-    gateway, worker = row.get("gateway"), row.get("worker")
-    if not gateway:
-        return "no tunnel"
-    return f"{gateway}/{worker}" if worker else str(gateway)
-
-
 COLUMNS = (
     Column("AGENT", key("name")),
     Column("SERVICES", lambda row: ", ".join(row.get("roles", ())) or "-"),
-    Column("GATEWAY", _gateway),
+    Column("GATEWAY", gateway_of),
     Column("NOW", key("listener")),
     Column("TRANSPORT", key("transport")),
     Column("SHOULD", key("should")),
