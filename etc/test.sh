@@ -90,7 +90,8 @@ make_environment .venv
 [ -x .venv/bin/tox ] || .venv/bin/python -m pip install --quiet 'tox>=4.20'
 
 log=$(mktemp)
-trap 'rm -f "$log" "$log.code"' EXIT
+trap 'rm -f "$log" "$log.code" "$log.bad"' EXIT
+: >"$log.bad"
 passed=0
 failed=0
 
@@ -99,6 +100,17 @@ count() {
     grep -E '^(PASSED|FAILED)( |$)' "$log" | tr '(,)' '\n\n\n' |
         awk -F= -v words=" $1 " '{ gsub(/ /, "", $1) } index(words, " " $1 " ") { n += $2 }
             END { print n + 0 }'
+}
+
+# The lines of a tier that say what is wrong: a checker's, a test's verdict, and its traceback.
+# They are told once more at the end: in what a long run prints they are far from the last line.
+what_failed() {
+    echo "-- $1"
+    awk '/^\[(FAIL|ERROR|SKIPPED)\]$/ { within = 1 }
+        /^(=====|-----)/ { within = 0 }
+        within || (/^[^ ]+:[0-9]+:/ && !/Warning: /) || /\.\.\. *\[(FAIL|ERROR|SKIPPED)\]$/ ||
+            /^(asked again|passed at|Would reformat|would reformat)/ || /(: exit |: FAIL )/' "$log" |
+        tail -n 60
 }
 
 for tier in $tiers; do
@@ -116,9 +128,14 @@ for tier in $tiers; do
     elif [ "$good" -eq 0 ]; then
         good=1 # lint and types are one test each
     fi
+    [ "$bad" -eq 0 ] || what_failed "$tier" >>"$log.bad"
     passed=$((passed + good))
     failed=$((failed + bad))
 done
 
+if [ -s "$log.bad" ]; then
+    echo "== what failed"
+    cat "$log.bad"
+fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

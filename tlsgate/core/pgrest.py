@@ -120,7 +120,7 @@ class PgRest:
 
     def _look(self, some: memoryview) -> None:
         """See whether the one that is owed stands at the end."""
-        if some[-_READY_BYTES:-1] == _READY:  # as most answers do
+        if bytes(some[-_READY_BYTES:-1]) == _READY:  # as most answers do
             self._idle = some[-1] == _IDLE
             self._owed, self._unasked, self._ends = 0, _Steps(), b""
             return
