@@ -14,6 +14,7 @@ from tlsgate.core.ledger import (
     Row,
     Use,
     Wish,
+    application_of,
     program_of,
     read_row,
     told,
@@ -63,6 +64,17 @@ class WordTests(SynchronousTestCase):
             ("Mozilla/5.0 (compatible)", "Mozilla/5.0"),
         ):
             self.assertEqual(program_of(said), want)
+
+    def test_application(self) -> None:
+        """A database's client is one program, whatever it calls each of its connections."""
+        for said, want in (
+            ("psql", "psql"),
+            ("PostgreSQL JDBC Driver", "PostgreSQL JDBC Driver"),
+            ("pgAdmin 4 - CONN:1234567", "pgAdmin 4"),
+            ("DBeaver 24.1.0 - SQLEditor <a - b.sql>", "DBeaver 24.1.0"),
+            ("", ""),
+        ):
+            self.assertEqual(application_of(said), want)
 
     def test_json(self) -> None:
         """A row comes back as it was; anything else is refused."""

@@ -170,6 +170,13 @@ class StartupTests(ClusterCase):
         told = {**fields, "db_user": "root", "db_name": "other"}
         self.assertEqual(context.relayed_about.fields, told)
 
+    def test_program(self) -> None:
+        """The ledger hears by what program a client comes, where it says so."""
+        for said, want in (("psql", "psql"), ("pgAdmin 4 - DB:live", "pgAdmin 4"), ("", "")):
+            context = self.say(startup(user="app", application_name=said), self.context())
+            self.assertEqual(context.program, want)
+        self.assertEqual(self.say(startup(user="app"), self.context()).program, "")
+
     def test_refusals(self) -> None:
         """Each refusal has its state and a sentence that says what to do."""
         good = startup(user="app", database="live")

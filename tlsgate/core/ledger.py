@@ -110,6 +110,15 @@ def program_of(user_agent: str) -> str:
     return words[0]
 
 
+def application_of(name: str) -> str:
+    """The program that a database's client names as its application.
+
+    What follows a dash is of one window or session (pgAdmin's "pgAdmin 4 - CONN:1234567"):
+    each would be another program.
+    """
+    return name.partition(" - ")[0]
+
+
 def told(row: Row) -> dict[str, Any]:
     """*row* in JSON types."""
     use = row.use

@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.cancelkeys import LOT_BYTES, CancelKeys, Held, worker_of
 from tlsgate.core.certroutes import DB_NAME, DB_USER
+from tlsgate.core.ledger import application_of
 from tlsgate.core.outcome import More
 from tlsgate.core.pgrest import PgRest
 from tlsgate.core.wire import postgres
@@ -244,6 +245,7 @@ class First(Protocol):
         if identity is None:
             raise NoLogin(self._spoken.name)
         startup = read_startup(packet)
+        context.came_by(application_of(startup.application))
         offer = find_database(context, identity, SPOKEN)
         try:
             database = startup.database if startup.named else None

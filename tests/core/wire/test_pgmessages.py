@@ -57,6 +57,17 @@ class StartupTests(SynchronousTestCase):
             startup(b"user", b"app", b"database", b"shop", b"x", b"1"),
         )
 
+    def test_application(self) -> None:
+        """The program's name is text of bounded length, whatever bytes the client has put there."""
+        user = (b"user", b"app")
+        for words, want in (
+            ((), ""),
+            ((b"application_name", b"psql"), "psql"),
+            ((b"application_name", b"\xff" + b"x" * 99), "\ufffd" + "x" * 62),
+        ):
+            read = pgmessages.read_startup(startup(*user, *words))
+            self.assertEqual(read.application, want)
+
     def test_bad(self) -> None:
         """Whatever a server could understand in another way is refused (S44)."""
         user = (b"user", b"app")

@@ -70,6 +70,12 @@ class Startup:
         """The same for somebody else, who is said in so many words."""
         return evolve(self, user=user, database=database, named=True)
 
+    @property
+    def application(self) -> str:
+        """What the client calls its program; "": it does not say."""
+        name = dict(self.parameters).get(b"application_name", b"")
+        return name[:NAME_BYTES].decode("utf-8", "replace")
+
     def packet(self) -> bytes:
         """Write it."""
         said = ((b"user", self.user.encode()), (b"database", self.database.encode()))
