@@ -11,6 +11,7 @@ from tlsgate.auth.principal import (
     local,
     nobody,
     of_certificate,
+    of_machine,
     on_behalf,
 )
 from tlsgate.core.access import Identity
@@ -76,6 +77,16 @@ class OnBehalfTests(SynchronousTestCase):
         ):
             for said in ("anyone 192.0.2.7", "gateway 192.0.2.7", "local 0", "x" * 9999):
                 self.assertEqual(on_behalf(other, said), other)
+
+    def test_our_own_processes(self) -> None:
+        """On a socket of ours a process may say that it is one; all others are users."""
+        us = gateway("c", "gw1")
+        self.assertEqual(of_machine(us, 990, "gateway"), us)
+        self.assertEqual(of_machine(us, 990, "anyone 192.0.2.1"), nobody("192.0.2.1"))
+        for said in (None, "", "local 0", "gateways", "host"):
+            self.assertEqual(of_machine(us, 990, said), local(990))
+        with self.assertRaises(BadAsk):
+            of_machine(us, 990, "gateway x")
 
     def test_what_cannot_be_read(self) -> None:
         """A gateway's header is bounded, and names an address or none."""

@@ -6,13 +6,15 @@ import socket
 import ssl
 import struct
 import threading
+import time
 
 from tests.support.certs import pki
 from tests.support.child import alive, until
 from tests.support.cluster import Holder, new_key
 from tests.support.harness import CLIENT_SECONDS
 from tests.support.walkdials import Dialler
-from tests.support.walkhouse import WalkCase
+from tests.support.walkheld import HeldWebSocket
+from tests.support.walkhouse import APP, WalkCase
 
 #: New connections a second.
 _RATE = 20.0
@@ -91,6 +93,33 @@ class ClusterUpgradeTests(WalkCase):
         self.assertGreater(min(tried.values()), 5, tried)
         slow = [str(one) for one in dialler.attempts if one.seconds > _LONGEST_SECONDS]
         self.assertEqual(slow, [])
+        self.stay()
+
+    def stay(self) -> None:
+        """Who is carried by the old process is known to the new one, and a lock reaches them."""
+        name = self.means.user.name
+        held = HeldWebSocket("websocket", self.web_port, self.means.user, APP)
+        self.addCleanup(held.close)
+        held.ask()
+        old = self.hub.pid
+        self.hub.admin("POST", "/v1/upgrade")
+
+        def carried() -> int:
+            # Asked at once, while the store goes over: nobody is refused.
+            rows = self.hub.admin("GET", f"/v1/ledger?name={name}&listener=web")["items"]
+            return sum(int(row["open"]) for row in rows)
+
+        until(lambda: carried() == 1, "the ledger has who stays", 20)
+        said = self.hub.admin("GET", "/v1/gateways/reports")["items"]
+        self.assertEqual([one["leaving"] for one in said], [False])  # the one that serves
+        held.ask()
+        self.assertTrue(alive(old))
+        self.hub.admin("POST", "/v1/locks", {"target": {"user": name}})
+        began = time.monotonic()
+        until(lambda: not alive(old), "the old one's end", 10)
+        self.assertLess(time.monotonic() - began, 5)
+        with self.assertRaises((OSError, AssertionError)):
+            held.ask()
 
     def strangers(self) -> Strangers:
         """Clients for each of whom the agent has to ask the auth service."""

@@ -12,12 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import Request
 from zope.interface.verify import verifyObject
 
-from tests.auth.cluster import Cluster
+from tests.auth.cluster import NAME, Cluster
 from tests.support.daemon import AnsweringDaemon
+from tlsgate.auth.principal import itself
 from tlsgate.auth.web import ApiSite
 from tlsgate.errors import BadAsk, GateError, Unreachable
 from tlsgate.service.admin import AdminApi, Beside, BothApis
-from tlsgate.service.beside import Here, There
+from tlsgate.service.beside import WAIT_SECONDS, Here, There
 from tlsgate.testing import Conversation, FakeContext, connect
 
 
@@ -72,13 +73,26 @@ class BesideCase(SynchronousTestCase):
     def uid_of(self, request: Request) -> int:
         return self.uid
 
-    def ask(self, talk: Conversation, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    def ask(
+        self, talk: Conversation, method: str, path: str, body: bytes = b"", said: str = ""
+    ) -> tuple[int, Any]:
         """Ask once; status and JSON."""
+        self.send(talk, method, path, body, said)
+        self.cluster.turn()
+        return self.answered(talk)
+
+    def send(
+        self, talk: Conversation, method: str, path: str, body: bytes = b"", said: str = ""
+    ) -> None:
+        """Ask, as *said*."""
         talk.take()
         head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+        head += f"tlsgate-as: {said}\r\n" if said else ""
         head += "Content-Type: application/json\r\n\r\n"
         talk.send(head.encode("latin-1") + body)
-        self.cluster.turn()
+
+    def answered(self, talk: Conversation) -> tuple[int, Any]:
+        """Status and JSON of what has come."""
         top, _, answer = talk.take().partition(b"\r\n\r\n")
         if b"chunked" in top.lower():
             answer = b"".join(answer.split(b"\r\n")[1::2])
@@ -88,10 +102,13 @@ class BesideCase(SynchronousTestCase):
 class HereTests(BesideCase):
     """Tests for `Here`."""
 
+    def here(self, auth: Any) -> Conversation:
+        """A connection to the socket beside *auth*."""
+        return self.dial(Here(auth, self.cluster.clock, lambda: itself(NAME, "gw1")))
+
     def test_as_local(self) -> None:
         """Who may use the socket may do everything, under its user id; the daemon's stay."""
-        auth: Any = _Api(self.cluster.api)
-        talk = self.dial(Here(auth, self.cluster.clock))
+        talk = self.here(_Api(self.cluster.api))
         body = json.dumps({"target": {"user": "eve"}}).encode()
         status, made = self.ask(talk, "POST", "/v1/locks", body)
         self.assertEqual((status, made["kind"]), (200, "lock"), made)
@@ -101,18 +118,58 @@ class HereTests(BesideCase):
 
     def test_not_yours(self) -> None:
         """Anybody else is refused by both."""
-        auth: Any = _Api(self.cluster.api)
+        talk = self.here(_Api(self.cluster.api))
         self.uid = 1000
-        talk = self.dial(Here(auth, self.cluster.clock))
         for path in ("/v1/resources/role", "/v1/status"):
             self.assertEqual(self.ask(talk, "GET", path)[0], 403)
 
-    def test_not_up(self) -> None:
-        """Before the auth service is up only the daemon's own paths are there."""
-        auth: Any = _Api(None)
-        talk = self.dial(Here(auth, self.cluster.clock))
-        self.assertEqual(self.ask(talk, "GET", "/v1/status")[0], 200)
-        self.assertEqual(self.ask(talk, "GET", "/v1/resources/role")[0], 404)
+    def test_before_it_is_up(self) -> None:
+        """Who asks right after an upgrade is answered once the auth service is there."""
+        auth = _Api(None)
+        talk = self.here(auth)
+        self.assertEqual(self.ask(talk, "GET", "/v1/status")[0], 200)  # the daemon's own
+        self.send(talk, "GET", "/v1/resources/role")
+        self.cluster.clock.advance(1.0)
+        self.assertEqual(talk.take(), b"")
+        auth.api = self.cluster.api
+        self.cluster.clock.advance(0.1)
+        self.cluster.turn()
+        self.assertEqual(self.answered(talk)[0], 200)
+
+    def test_never_up(self) -> None:
+        """Nobody waits for long."""
+        talk = self.here(_Api(None))
+        self.send(talk, "GET", "/v1/resources/role")
+        for _ in range(int(WAIT_SECONDS * 10) + 1):
+            self.cluster.clock.advance(0.1)
+        status, said = self.answered(talk)
+        self.assertEqual((status, said["error"]["reason"]), (503, "unreachable"))
+
+    def test_gone_before_it_is_up(self) -> None:
+        """For who has gone nobody waits."""
+        talk = self.here(_Api(None))
+        self.send(talk, "GET", "/v1/resources/role")
+        talk.hang_up()
+        self.cluster.clock.advance(0.1)
+        self.assertEqual(self.cluster.clock.getDelayedCalls(), [])
+        self.assertEqual(talk.take(), b"")
+
+    def test_never_up_for_others(self) -> None:
+        """Somebody else hears that at once."""
+        talk = self.here(_Api(None))
+        self.uid = 1000
+        self.assertEqual(self.ask(talk, "GET", "/v1/resources/role")[0], 403)
+
+    def test_the_process_before(self) -> None:
+        """A process that drains asks by this socket as the gateway that it is."""
+        talk = self.here(_Api(self.cluster.api))
+        body = json.dumps({"boot": "ab" * 8, "started": 1.0, "mode_in_force": "separate"}).encode()
+        path = "/v1/gateway/report"
+        self.assertEqual(self.ask(talk, "POST", path, body, "gateway")[0], 200)
+        for said in ("", "local 0", "anyone 192.0.2.1", "other"):
+            self.assertEqual(self.ask(talk, "POST", path, body, said)[0], 403, said)
+        self.ask(talk, "POST", "/v1/locks", b'{"target": {"user": "eve"}}', "local 0")
+        self.assertEqual(self.cluster.audit.events[-1][1]["user"], "local:990")
 
 
 class ThereTests(BesideCase):
@@ -132,15 +189,19 @@ class ThereTests(BesideCase):
         self.assertEqual(self.ask(talk, "GET", "/v1/resources/role?limit=2"), (200, {"items": []}))
         self.door.answer = (409, b'{"error": 1}')
         self.assertEqual(self.ask(talk, "PUT", "/v1/resources/x", b"{}"), (409, {"error": 1}))
+        self.ask(talk, "PUT", "/v1/resources/x", b"{}", "gateway 192.0.2.1")
+        self.ask(talk, "PUT", "/v1/resources/x", b"{}", "local 0")
         self.assertEqual(
             self.door.asked,
             [
                 ("GET", "/v1/resources/role?limit=2", None, "local 990"),
                 ("PUT", "/v1/resources/x", b"{}", "local 990"),
+                ("PUT", "/v1/resources/x", b"{}", "gateway 192.0.2.1"),
+                ("PUT", "/v1/resources/x", b"{}", "local 990"),
             ],
         )
         self.assertEqual(self.ask(talk, "GET", "/v1/status")[0], 200)
-        self.assertEqual(len(self.door.asked), 2)
+        self.assertEqual(len(self.door.asked), 4)
 
     def test_not_yours(self) -> None:
         """Who may not use the socket is refused, and nothing is asked."""

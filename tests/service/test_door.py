@@ -101,6 +101,71 @@ class LocalDoorTests(SynchronousTestCase):
         self.assertEqual(len(self.heard[1]["locks"]), 1)
 
 
+class FakeSuccessor:
+    """A door to another process."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.watches: list[Any] = []
+        self.stopped = 0
+
+    async def ask(self, *asked: Any, **more: Any) -> tuple[int, Any]:
+        self.asked.append((*asked, more))
+        return 200, {"of": "the successor"}
+
+    def watch(self, heard: Any) -> FakeSuccessor:
+        self.watches.append(heard)
+        return self
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+
+class HandOverTests(SynchronousTestCase):
+    """What becomes of the door when another process takes the auth service over."""
+
+    def setUp(self) -> None:
+        self.cluster = Cluster(self)
+        self.after = FakeSuccessor()
+        self.door = LocalDoor(NAME, "gw1", None, lambda: self.after)  # type: ignore[arg-type,return-value]
+        self.heard: list[Any] = []
+
+    def test_asked(self) -> None:
+        """Whoever asks then is answered there, and as whom is said there too."""
+        self.door.open(self.cluster.api)
+        self.door.hand_over()
+        self.door.close()  # what follows closes everything
+        said: dict[str, Any] = {"address": "192.0.2.1", "as_anyone": True}
+        found = self.cluster.run(self.door.ask("POST", "/v1/x", {"a": 1}, **said))
+        self.assertEqual(found, (200, {"of": "the successor"}))
+        self.assertEqual(self.after.asked, [("POST", "/v1/x", {"a": 1}, said)])
+
+    def test_watched(self) -> None:
+        """Locks that are made there are heard here, by who watched and by who begins to."""
+        self.door.open(self.cluster.api)
+        watch = self.door.watch(self.heard.append)
+        self.cluster.turn()
+        others = len(self.cluster.store.watches)
+        self.door.hand_over()
+        self.door.close()
+        self.assertEqual(len(self.cluster.store.watches), others - 1)
+        late = self.door.watch(self.heard.append)
+        self.assertEqual(len(self.after.watches), 2)
+        self.after.watches[0]({"kind": "event"})
+        self.assertEqual(self.heard[-1], {"kind": "event"})
+        self.assertEqual(self.after.stopped, 0)
+        for one in (watch, late):
+            one.stop()
+        self.assertEqual(self.after.stopped, 2)
+
+    def test_twice(self) -> None:
+        """There is one successor, however often it is said."""
+        self.door.watch(self.heard.append)
+        self.door.hand_over()
+        self.door.hand_over()
+        self.assertEqual(len(self.after.watches), 1)
+
+
 class ComingTests(SynchronousTestCase):
     """Tests for `Coming`: a gateway that serves before its auth service."""
 

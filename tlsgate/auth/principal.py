@@ -129,6 +129,24 @@ def on_behalf(principal: Principal, said: str | None) -> Principal:
     return principal if client is None else evolve(principal, address=client)
 
 
+def of_machine(us: Principal, uid: int, said: str | None) -> Principal:
+    """Who asks by a socket that is root's and the daemon's alone.
+
+    Our own processes ask by it too, and say so as `on_behalf` has it: "gateway ADDRESS",
+    "anyone ADDRESS". Anybody else is the user *uid*, who may do everything: nobody gains by
+    saying so.
+
+    Args:
+        us: what our own processes are.
+
+    Raises:
+        BadAsk: it cannot be read.
+    """
+    if (said or "").partition(" ")[0] in ("gateway", "anyone"):
+        return on_behalf(us, said)
+    return local(uid)
+
+
 def itself(cluster: str, name: str) -> Principal:
     """The process of the auth service, which may be dialled as such, and as a gateway."""
     claims = Claims(cluster=cluster, kind="host", name=name, system_roles=(GATEWAY, AUTH))

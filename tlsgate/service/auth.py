@@ -350,13 +350,13 @@ class AuthService:
         return made.revision, made.size_bytes
 
     async def finish(self) -> None:
-        """Take no more questions, answer those that have been asked, and close everything.
+        """Another process takes our place: answer what has been asked, and close everything.
 
         What takes too long is told that the store is closed.
         """
         if (api := self.api) is not None:
             api.end()
-            self._door.close()
+            self._door.hand_over()
             until = self._reactor.seconds() + _FINISH_SECONDS
             while api.running and self._reactor.seconds() < until:
                 await deferLater(self._reactor, _LOOK_SECONDS)

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.web.http import Request
 from zope.interface import implementer
 
-from tlsgate.auth.principal import AS_HEADER, Principal, itself, local, on_behalf
+from tlsgate.auth.principal import AS_HEADER, Principal, itself, local, of_machine
 from tlsgate.auth.web import ApiResource, ApiSite
 from tlsgate.cluster.view import ClusterView
 from tlsgate.config.settings import Listener, ProxyProtocol, Settings
@@ -210,13 +210,12 @@ class AuthCrew:
         uid = peer_uid(request)
         if uid not in (0, os.geteuid()):
             raise Forbidden(f"local:{uid}", "use this socket", "it is root's and the owner's")
+        us = itself(self._settings.cluster_name, self._settings.node_name)
         said = request.getHeader(AS_HEADER) or ""
         word, _, rest = said.partition(" ")
-        if word in ("gateway", "anyone"):
-            us = itself(self._settings.cluster_name, self._settings.node_name)
-            return on_behalf(us, said)
-        known = word == "local" and len(rest) <= 10 and rest.isascii() and rest.isdecimal()
-        return local(int(rest) if known else uid)
+        if word == "local" and len(rest) <= 10 and rest.isascii() and rest.isdecimal():
+            return local(int(rest))  # who has asked the supervisor
+        return of_machine(us, uid, said)
 
 
 def _inside(settings: Settings) -> Settings:

@@ -2,6 +2,9 @@
 
 Until the auth service is there for the first time it is `Coming`: a process that takes another
 one's place serves before it has the store. Whoever asks meanwhile waits, and is answered.
+
+Once another process has taken the auth service over, the door leads there: who is carried here
+still is cut by locks, and reported.
 """
 
 from __future__ import annotations
@@ -100,6 +103,10 @@ class _Watch:
     def begin(self, api: Api | Coming, me: Principal) -> None:
         self._inner = api.watch(me, None, self._heard)
 
+    def go_on(self, successor: IAuthDoor) -> None:
+        self.pause()
+        self._inner = successor.watch(self._heard)
+
     def pause(self) -> None:
         if self._inner is not None:
             self._inner.stop()
@@ -118,13 +125,23 @@ class LocalDoor:
         cluster: its name.
         name: of this gateway.
         clock: for waiting until the auth service is up; None: nobody waits.
+        successor: makes a door to the auth service of the process that takes this one's place;
+            None: there will be none.
     """
 
-    def __init__(self, cluster: str, name: str, clock: Any = None) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        name: str,
+        clock: Any = None,
+        successor: Callable[[], IAuthDoor] | None = None,
+    ) -> None:
         self._me = itself(cluster, name)
         self._watches: list[_Watch] = []
         self._coming = None if clock is None else Coming(clock)
         self.api: Api | Coming | None = self._coming
+        self._successor = successor
+        self._after: IAuthDoor | None = None
 
     def open(self, api: Api) -> None:
         """The auth service is up."""
@@ -141,8 +158,17 @@ class LocalDoor:
         if self._coming is not None:
             coming, self._coming = self._coming, None
             coming.came(None)
-        for watch in self._watches:
-            watch.pause()
+        if self._after is None:
+            for watch in self._watches:
+                watch.pause()
+
+    def hand_over(self) -> None:
+        """Close, because another process has the auth service: whoever asks now asks that one."""
+        self.close()
+        if self._successor is not None and self._after is None:
+            self._after = self._successor()
+            for watch in self._watches:
+                watch.go_on(self._after)
 
     async def ask(
         self,
@@ -154,6 +180,8 @@ class LocalDoor:
         as_anyone: bool = False,
     ) -> tuple[int, Any]:
         """See `IAuthDoor.ask`."""
+        if self._after is not None:
+            return await self._after.ask(method, path, body, address=address, as_anyone=as_anyone)
         if self.api is None:
             raise Unreachable("the auth service", "it is starting or stopping; try again")
         path, _, query = path.partition("?")
@@ -172,7 +200,9 @@ class LocalDoor:
         """See `IAuthDoor.watch`."""
         watch = _Watch(self, heard)
         self._watches.append(watch)
-        if self.api is not None and self._coming is None:
+        if self._after is not None:
+            watch.go_on(self._after)
+        elif self.api is not None and self._coming is None:
             watch.begin(self.api, self._me)
         return watch
 

@@ -12,7 +12,7 @@ from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import quoteStringArgument
 
-from tlsgate.config.adminsocket import lasting_name
+from tlsgate.config.adminsocket import admin_socket, lasting_name
 from tlsgate.config.settings import Join, Settings
 from tlsgate.service.acceptor import MOST_A_TURN, Descriptors
 from tlsgate.service.audit import AuditLog
@@ -133,6 +133,15 @@ class Base:
         path = lasting_name(path_of(settings.data_dir, API))
         return HttpDoor(self.reactor, UNIXClientEndpoint(self.reactor, path), "the auth service")
 
+    def _successors_door(self, settings: Settings) -> HttpDoor:
+        """To the auth service of the process that has taken our place: it has the admin socket."""
+        from twisted.internet.endpoints import UNIXClientEndpoint
+
+        from tlsgate.cluster.httpdoor import HttpDoor
+
+        path = lasting_name(admin_socket(settings.data_dir))
+        return HttpDoor(self.reactor, UNIXClientEndpoint(self.reactor, path), "the auth service")
+
     def _worker_membership(self, settings: Settings, index: int) -> Membership:
         """Of one of several workers, whose auth service is a process beside them."""
         from tlsgate.cluster.view import ClusterView
@@ -191,7 +200,9 @@ class Base:
         from tlsgate.service.jumpkey import JumpKey
         from tlsgate.service.membership import Membership
 
-        door = LocalDoor(now.cluster_name, now.node_name, self.reactor)
+        door = LocalDoor(
+            now.cluster_name, now.node_name, self.reactor, lambda: self._successors_door(now)
+        )
         view = ClusterView(now.cluster_name, door, self.reactor, time.time, mode=now.mode)
         auth = AuthService(settings, self.reactor, door, self.audit, self.in_thread)
         folder = now.data_dir / "gateway"
@@ -281,9 +292,14 @@ def daemon(
             auth, membership = ours.cluster(settings, lambda: made.settings)
             crew = ours.gateway(settings, 0, membership)
             if auth is not None:
+                from tlsgate.auth.principal import itself
                 from tlsgate.service.beside import Here
 
-                beside = Here(auth, ours.reactor)
+                beside = Here(
+                    auth,
+                    ours.reactor,
+                    lambda: itself(made.settings.cluster_name, made.settings.node_name),
+                )
         plan = process.sockets.plan(wanted(settings))
     except BaseException:
         if heritage is None:
