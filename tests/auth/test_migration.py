@@ -165,10 +165,10 @@ class SwitchTests(MigrationCase):
             [("web", "open"), ("ssh", "open"), ("tunnel", "refusing")],
         )
 
-    def test_leaves(self) -> None:
-        """Leaf clusters are known by the ledger."""
+    def test_ledger(self) -> None:
+        """Who came by which port is decided by, too."""
         said: GatewayReport = report(heard=self.cluster.clock.seconds())
-        rows = [row("west", "tunnel", kind="leaf"), row("bob")]
+        rows = [row("db1", "tunnel", kind="agent"), row("bob")]
         self.cluster.run(self.cluster.parts.reports.take(said, 1, rows))
-        self.assertEqual(self.migration.snapshot().leaves, ("west",))
-        self.assertEqual(len(self.migration.snapshot().ledger), 2)
+        names = {one.use.name for one in self.migration.snapshot().ledger}
+        self.assertEqual(names, {"db1", "bob"})

@@ -65,10 +65,10 @@ class GatewayReports(_Answer):
 class LedgerRow(_Answer):
     """Who uses a listener, and how."""
 
-    kind: Literal["user", "agent", "leaf", "unknown"]
+    kind: Literal["user", "agent", "unknown"]
     name: str = Field(description="the identity's; of unknown the address")
     listener: str
-    transport: Literal["raw", "tls-alpn", "tls", "upgraded", "plain-ssh"]
+    transport: Literal["raw", "tls-alpn", "tls", "plain-ssh"]
     version: str = Field(description="of the client, in its own words; empty: not known")
     first: float = Field(description="seconds since the epoch")
     last: float

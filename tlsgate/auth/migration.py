@@ -179,7 +179,6 @@ class Migration:
     def snapshot(self, quiet_seconds: float = QUIET_SECONDS) -> Snapshot:
         """What is known now."""
         now = self._now()
-        rows = self._reports.rows(now)
         return Snapshot(
             now=now,
             mode=self.mode,
@@ -189,9 +188,8 @@ class Migration:
             settle_seconds=self._settle_seconds(),
             quiet_seconds=quiet_seconds,
             gateways=tuple(self._at_once(one, None) for one in self._reports.all(now)),
-            ledger=rows,
+            ledger=self._reports.rows(now),
             agents=tuple(self.agents()),
-            leaves=tuple(dict.fromkeys(row.use.name for row in rows if row.use.kind == "leaf")),
         )
 
     def may_switch(self, old: str, new: str) -> Sequence[str]:

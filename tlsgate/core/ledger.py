@@ -24,11 +24,11 @@ BOOK: Final = 20_000
 #: Of a version; what is longer is cut.
 VERSION_CHARACTERS: Final = 64
 
-#: A person, a program of the cluster's own, a gateway of a leaf cluster, an address.
-Kind = Literal["user", "agent", "leaf", "unknown"]
+#: A person, a program of the cluster's own, an address.
+Kind = Literal["user", "agent", "unknown"]
 #: raw: no TLS, on a protocol's own port. tls-alpn, tls: with or without a token that was
-#: confirmed. upgraded: inside HTTP. plain-ssh: SSH without TLS on a port that others share.
-Transport = Literal["raw", "tls-alpn", "tls", "upgraded", "plain-ssh"]
+#: confirmed. plain-ssh: SSH without TLS on a port that others share.
+Transport = Literal["raw", "tls-alpn", "tls", "plain-ssh"]
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)

@@ -68,7 +68,6 @@ class Snapshot:
         settle_seconds: for so long clients may still act by what they were told before.
         quiet_seconds: who has not used a port for so long does not hold up its end.
         gateways: each worker's last report; those that are away too.
-        leaves: names of the leaf clusters.
         problems: what keeps auth from knowing more, a sentence each.
     """
 
@@ -82,7 +81,6 @@ class Snapshot:
     gateways: tuple[GatewayReport, ...] = ()
     ledger: tuple[Row, ...] = field(default=(), repr=False)
     agents: tuple[AgentRow, ...] = ()
-    leaves: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
     @property

