@@ -313,10 +313,39 @@ class AgentTests(SynchronousTestCase):
         dial = self.dial()
         self.assertEqual(self.asked_ways[-1], "second.example:443")
         self.assertEqual(dial.way, Way("second.example", 3024, alpn=False))
-        self.meet(gateway="gw2")
+        second = self.meet(gateway="gw2")
         self.assertEqual(self.places(), [("gw1", "0"), ("gw2", "0")])
         self.hear(side, Changed(ping_seconds=15, spares=0, workers=("0",), gateways=()))
+        self.assertEqual(self.places(), [("gw1", "0"), ("gw2", "0")])  # it is there
+        self.lose(second)
+        count = len(self.asked_ways)
+        self.clock.advance(100)
+        self.assertEqual(len(self.asked_ways), count)  # nobody names it
         self.assertEqual(self.places(), [("gw1", "0")])
+
+    def test_a_gateway_that_has_just_started(self) -> None:
+        """It knows of no other yet: the session with one that was there before goes on."""
+        self.agent.start()
+        first = self.meet(gateways=("second.example:443",))
+        second = self.meet(gateway="gw2", workers=("0", "1"))
+        self.meet(gateway="gw2", worker="1", workers=("0", "1"))
+        self.lose(first)
+        self.clock.advance(8.001)
+        self.meet(gateways=())
+        self.assertEqual(self.places(), [("gw1", "0"), ("gw2", "0"), ("gw2", "1")])
+        self.assertEqual(second[0].ended, "")
+
+    def test_a_worker_s_way_to_a_gateway_that_is_gone(self) -> None:
+        """With its last session all that leads there is looked for no more, if nobody names it."""
+        self.agent.start()
+        side = self.meet(gateways=("second.example:443",))
+        second = self.meet(gateway="gw2", workers=("0", "1"))
+        self.clock.advance(0)
+        self.hear(side, Changed(ping_seconds=15, spares=0, workers=("0",), gateways=()))
+        self.lose(second)
+        count = len(self.asked_ways)
+        self.clock.advance(100)
+        self.assertEqual(len(self.asked_ways), count)
 
     def test_the_auth_service_s_address(self) -> None:
         """Where the servers are no gateways, those that the auth service knows are tried."""

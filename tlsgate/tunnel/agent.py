@@ -212,18 +212,27 @@ class Agent:
             if key not in self._routes and len(self._routes) < _MOST_ROUTES:
                 self._routes[key] = made
                 made.begin()
-        self._forget_routes(route, tether)
+        for (server, number), one in list(self._routes.items()):
+            gone = number is not None and server == route.server and number not in tether.workers
+            if gone and one is not route:
+                self._forget(one)
+        self.forget_unnamed()
 
-    def _forget_routes(self, route: Route, tether: Tether) -> None:
-        """Stop what leads to workers and gateways that are no more."""
-        named = {one for other in self.tethers for one in other.gateways}
-        for key, one in list(self._routes.items()):
-            server, worker = key
-            gone = worker is not None and server == route.server and worker not in tether.workers
-            gone = gone or (one.learnt and worker is None and server not in named)
-            if gone and one is not route:  # what is there is there, whoever names it
-                del self._routes[key]
-                one.drain()
+    def forget_unnamed(self) -> None:
+        """Stop looking for gateways that nobody names any more, and that are not there.
+
+        What is there is there, whoever names it: a gateway that has just started does not know
+        of the others yet, and says so.
+        """
+        named = {one for tether in self.tethers for one in tether.gateways}
+        named |= {one.server for one in self._routes.values() if one.tether is not None}
+        for one in list(self._routes.values()):
+            if one.learnt and one.server not in named:
+                self._forget(one)
+
+    def _forget(self, route: Route) -> None:
+        self._routes = {key: one for key, one in self._routes.items() if one is not route}
+        route.drain()
 
     def ended(self, route: Route, tether: Tether) -> None:
         """A session of *route* is over."""
@@ -537,3 +546,4 @@ class Route:
                     why=why,
                 )
             self._reach.lost()
+            self._agent.forget_unnamed()
