@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.application.service import Application, IServiceMaker, Service
@@ -27,6 +29,18 @@ class Twistd(UsageOptions):
     """As much of twistd's own options as ours touch."""
 
     optParameters = [["pidfile", None, "twistd.pid", ""]]  # noqa: RUF012 -- Twisted's way
+
+
+class TimeTests(SynchronousTestCase):
+    """Tests for `keep_time`."""
+
+    def test_r16_a_clock_that_is_set_back(self) -> None:
+        """R16: timers are due when their time has passed, whatever the wall clock says."""
+        reactor = SimpleNamespace(seconds=time.time)
+        tap.keep_time(reactor)
+        before = reactor.seconds()
+        self.patch(time, "time", lambda: 0.0)
+        self.assertTrue(before <= reactor.seconds() < before + 60)
 
 
 class OptionsTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -106,6 +107,7 @@ def makeService(options: Options) -> IService:
 
     from tlsgate.service import start
 
+    keep_time(reactor)
     background = options.parent is not None and not options.parent.get("nodaemon")
     base = {
         "reactor": reactor,
@@ -133,6 +135,15 @@ def makeService(options: Options) -> IService:
     listen_for_signals(reactor, service)
     observer = None if _logs_itself(options) else Observer(log)
     return Root(service, observer)
+
+
+def keep_time(reactor: Any) -> None:
+    """Have timers count the time that has passed.
+
+    Twisted's own follow the wall clock: one that is set back by an hour would hold up every
+    timeout, ping and report for an hour (R16).
+    """
+    reactor.seconds = time.monotonic
 
 
 def _logs_itself(options: Options) -> bool:
