@@ -542,8 +542,9 @@ class IDaemon(Interface):
         """Say what runs.
 
         Returns:
-            version, pid, file, data_dir, mode, workers, started (epoch seconds), ready
-            (bool), connections (how many are open), warnings (a list of sentences).
+            version, pid, host (its name in the cluster), file, data_dir, mode, workers,
+            started (epoch seconds), ready (bool), connections (how many are open), warnings
+            (a list of sentences).
         """
 
     async def listeners() -> list[dict[str, Any]]:

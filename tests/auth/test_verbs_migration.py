@@ -28,6 +28,7 @@ class VerbsCase(MigrationCase):
         self.migration.stop()
         self.migration = self.cluster.parts.migration
         self.migration.file = lambda: "/etc/gate.yaml"
+        self.migration.host = lambda: "gw1"
         self.cluster.run(self.migration.start())
         self.addCleanup(self.migration.stop)
         self.edgar = self.cluster.user("edgar", "editor")
@@ -148,7 +149,7 @@ class StepTests(VerbsCase):
             told["files"],
             [
                 {
-                    "host": "auth",
+                    "host": "gw1",
                     "file": "/etc/gate.yaml",
                     "lines": [],
                     "changes": [
@@ -274,11 +275,14 @@ class BackTests(VerbsCase):
         self.cluster.turn()
         file = FilePlace(path="/etc/gate.yaml", version_line=1)
         self.come(names=("web",), mode_in_force="multiplex", file=file)
+        self.report("gw2", names=("web",), mode_in_force="multiplex", file=file)
         told = self.ask(BACK, {"dry_run": True})
         self.assertEqual((told["result"], self.migration.origin), ("would", "defaults"))
-        self.assertIn(
-            {"path": ["auth_service", "proxy_listener_mode"], "value": "multiplex"},
-            told["files"][0]["changes"],
+        mode = {"path": ["auth_service", "proxy_listener_mode"], "value": "multiplex"}
+        # A file of another host that is called the same is another one.
+        self.assertEqual(
+            [(one["host"], mode in one["changes"]) for one in told["files"]],
+            [("gw1", True), ("gw2", False)],
         )
         self.assertGreater(self.cluster.clock.seconds(), BEGIN)
 

@@ -104,7 +104,7 @@ class Migration:
         now: seconds since the epoch.
         version: of the auth service.
         settle_seconds: see `Snapshot`.
-        file: the auth service's own configuration file.
+        file: the auth service's own configuration file; host: where that is, by its name.
         own: the gateway of this process; None: there is none.
 
     Attributes:
@@ -124,6 +124,7 @@ class Migration:
         version: str = "",
         settle_seconds: Callable[[], float] = lambda: 60.0,
         file: Callable[[], str] = str,
+        host: Callable[[], str] = lambda: "auth",
         own: Callable[[], Own | None] = lambda: None,
     ) -> None:
         self._store = store
@@ -132,6 +133,7 @@ class Migration:
         self._version = version
         self._settle_seconds = settle_seconds
         self.file = file
+        self.host = host
         self._own = own
         self.agents: Callable[[], Sequence[AgentRow]] = tuple
         self.advise: Callable[[], Awaitable[None]] | None = None

@@ -213,7 +213,7 @@ def _files(
     if key == "mode" and by_file:
         mode = MULTIPLEX if direction == "there" else SEPARATE
         if snapshot.mode != mode:
-            found.append(_change("auth", mine.file(), [], [_set(_MODE_KEY, mode)]))
+            found.append(_change(mine.host(), mine.file(), [], [_set(_MODE_KEY, mode)]))
         return found
     if key not in ("close", "open"):
         return []
@@ -232,7 +232,8 @@ def _files(
             if "ssh" in open_now:
                 continue
             changes = [_set(["version"], "v1"), *_addresses(mine.ports_of(gateway))]
-            if file.path == mine.file() and snapshot.mode_origin == "defaults":
+            its = (gateway, file.path) == (mine.host(), mine.file())
+            if its and snapshot.mode_origin == "defaults":
                 # Else the file's new version would change the mode in the same reload.
                 changes.append(_set(_MODE_KEY, snapshot.mode))
         found.append(_change(gateway, file.path, lines, changes))

@@ -176,6 +176,7 @@ class AuthService:
             version=tlsgate.__version__,
             settle_seconds=lambda: self._settings().settle_seconds,
             file=lambda: str(self._settings().file),
+            host=lambda: self._settings().node_name,
             own=self._own,
         )
         moving.told = self._tell_step

@@ -247,6 +247,7 @@ class Daemon(Service):
         return {
             "version": tlsgate.__version__,
             "pid": os.getpid(),
+            "host": settings.node_name,
             "file": str(self.process.source.file),
             "data_dir": str(settings.data_dir),
             # Who joins learns the name there.

@@ -38,7 +38,7 @@ class MigrationCase(SynchronousTestCase):
         self.more: dict[str, Any] = {}
         self.answers: dict[str, Any] = {
             "GET /v1/migration": lambda query, body: self.status(),
-            "GET /v1/status": {"file": str(self.file)},
+            "GET /v1/status": {"host": "gw1", "file": str(self.file)},
         }
         self.door = TableDoor(self.answers)
 

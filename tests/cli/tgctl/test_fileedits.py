@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.commandline import TableDoor
-from tlsgate.cli.tgctl.fileedits import edits, own_file, put_in_force
+from tlsgate.cli.tgctl.fileedits import OwnFile, edits, own_file, put_in_force
 from tlsgate.errors import BadSettings, ReloadRefused
 from tlsgate.errors.closing import FileChanged
 
@@ -25,49 +25,59 @@ class EditsTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, folder)
         self.file = folder / "gate.yaml"
         self.file.write_text(TEXT)
-        self.door = TableDoor({"POST /v1/reload": {}, "GET /v1/status": {"file": str(self.file)}})
+        status = {"host": "gw1", "file": str(self.file)}
+        self.door = TableDoor({"POST /v1/reload": {}, "GET /v1/status": status})
+        self.own = OwnFile("gw1", self.file)
 
-    def change(self, file: str | None = None, value: str = "v2") -> dict[str, Any]:
+    def change(
+        self, file: str | None = None, value: str = "v2", host: str = "gw1"
+    ) -> dict[str, Any]:
         """As the API says it."""
         changes = [{"path": ["version"], "value": value}]
-        return {"host": "gw1", "file": file or str(self.file), "changes": changes}
+        return {"host": host, "file": file or str(self.file), "changes": changes}
 
     def test_whose(self) -> None:
         """Only the file of the daemon that was asked is edited here, and once."""
-        found = edits([self.change(), self.change("/etc/b.yaml"), self.change()], self.file)
+        found = edits([self.change(), self.change("/etc/b.yaml"), self.change()], self.own)
         self.assertEqual([one.is_here for one in found], [True, False, False])
         self.assertFalse(edits([self.change()], None)[0].is_here)
-        self.assertEqual(own_file(self.door), self.file)
+        self.assertEqual(own_file(self.door), self.own)
 
     def test_the_same_name_elsewhere(self) -> None:
         """Another host's changes are not made in our file because it is called the same."""
-        found = edits([self.change(value="v3"), self.change()], self.file)
-        self.assertEqual([one.is_here for one in found], [False, False])
+        found = edits([self.change(host="gw2"), self.change()], self.own)
+        self.assertEqual([one.is_here for one in found], [False, True])
+        self.assertFalse(edits([self.change(host="gw2")], self.own)[0].is_here)
+
+    def test_an_older_daemon(self) -> None:
+        """One that does not say whose host it is has no file edited."""
+        self.door.answers = {"GET /v1/status": {"file": str(self.file)}}
+        self.assertFalse(edits([self.change()], own_file(self.door))[0].is_here)
 
     def test_unreadable(self) -> None:
         """A file that is gone, or no text, is said with its name."""
         self.file.write_bytes(b"\xff")
         with self.assertRaises(BadSettings):
-            edits([self.change()], self.file)
+            edits([self.change()], self.own)
         self.file.unlink()
         with self.assertRaises(BadSettings) as caught:
-            edits([self.change()], self.file)
+            edits([self.change()], self.own)
         self.assertIn("No such file", str(caught.exception))
 
     def test_put_in_force(self) -> None:
         """The file is written, then read by the daemon; nothing to write is read all the same."""
-        (one,) = edits([self.change()], self.file)
+        (one,) = edits([self.change()], self.own)
         said = put_in_force(one, self.door, force=False)
         self.assertEqual(self.file.read_text(), TEXT.replace("v1", "v2"))
         self.assertIn("the old one is", said[0])
-        (again,) = edits([self.change()], self.file)
+        (again,) = edits([self.change()], self.own)
         self.assertEqual(put_in_force(again, self.door, force=True), ["reloaded"])
         self.assertEqual(self.door.asked[-1], ("POST /v1/reload", {"force": "1"}))
 
     def test_refused(self) -> None:
         """What the daemon does not take is not left on the disk for its next start."""
         self.door.answers = {"POST /v1/reload": ReloadRefused(["no"])}
-        (one,) = edits([self.change()], self.file)
+        (one,) = edits([self.change()], self.own)
         with self.assertRaises(ReloadRefused):
             put_in_force(one, self.door, force=False)
         self.assertEqual([path.name for path in self.file.parent.iterdir()], ["gate.yaml"])
@@ -75,7 +85,7 @@ class EditsTests(SynchronousTestCase):
 
     def test_changed_meanwhile(self) -> None:
         """Somebody else's change is not overwritten."""
-        (one,) = edits([self.change()], self.file)
+        (one,) = edits([self.change()], self.own)
         self.file.write_text("version: v3\n")
         with self.assertRaises(FileChanged):
             put_in_force(one, self.door, force=False)

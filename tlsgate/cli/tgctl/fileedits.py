@@ -22,12 +22,20 @@ from tlsgate.errors import BadSettings
 RELOAD_SECONDS: Final = 60.0
 
 
+@frozen
+class OwnFile:
+    """The configuration file of the daemon that was asked, and the name of its host."""
+
+    host: str
+    path: Path
+
+
 @frozen(kw_only=True)
 class FileEdit:
     """What changes in one file.
 
     Attributes:
-        host: the gateway that reads it; "auth": the auth service.
+        host: whose file it is, by the name in its certificate.
         made: the new text; None: the file is not on this host, or not this daemon's.
     """
 
@@ -57,27 +65,24 @@ class FileEdit:
         yield from self.made.diff().splitlines()
 
 
-def edits(files: Sequence[Mapping[str, Any]], own: Path | None) -> list[FileEdit]:
+def edits(files: Sequence[Mapping[str, Any]], own: OwnFile | None) -> list[FileEdit]:
     """What to change in each of *files*, as the API has said.
 
     Args:
-        own: the file of the daemon of this host that was asked; None: it is elsewhere.
+        own: None: the daemon that was asked is elsewhere. Hosts like to call their files the
+            same, so a file is ours where the host's name is ours too.
 
     Raises:
         BadSettings: our own file cannot be edited in place.
     """
-    if own is not None:
-        # Hosts like to call their files the same: which of several is ours, nobody can tell.
-        same = [one["changes"] for one in files if Path(str(one["file"])) == own]
-        own = own if all(one == same[0] for one in same) else None
     found: list[FileEdit] = []
-    seen: set[str] = set()
+    seen = False
     for one in files:
         host, file = str(one["host"]), str(one["file"])
         made = None
-        if own is not None and Path(file) == own and file not in seen:
-            seen.add(file)
-            made = edited(_text(own), list(map(_edit, one["changes"])), file)
+        if own is not None and not seen and (host, Path(file)) == (own.host, own.path):
+            seen = True
+            made = edited(_text(own.path), list(map(_edit, one["changes"])), file)
         found.append(FileEdit(host=host, file=file, changes=one["changes"], made=made))
     return found
 
@@ -107,9 +112,11 @@ def put_in_force(edit: FileEdit, door: Asks, *, force: bool) -> list[str]:
     return [*said, "reloaded"]
 
 
-def own_file(door: Asks) -> Path:
+def own_file(door: Asks) -> OwnFile:
     """The file of the daemon behind *door*."""
-    return Path(str(door.ask("GET", "/v1/status")["file"]))
+    said = door.ask("GET", "/v1/status")
+    # A daemon of an earlier version says no name: then no file is known to be its own.
+    return OwnFile(str(said.get("host", "")), Path(str(said["file"])))
 
 
 def _edit(change: Mapping[str, Any]) -> Put | Drop:
