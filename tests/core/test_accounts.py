@@ -59,12 +59,41 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(accounts.fair("gw/0", back), (row(BOB, 0), row(BOB, 0)))
 
     def test_taken_back_bound(self) -> None:
-        """What is remembered of a process has a bound; what is beyond it stays told."""
-        self.patch(limits, "BOOK", 1)
+        """What is remembered of a process has a bound; what was told long ago stays told."""
+        self.patch(limits, "TOLD", 2)
         accounts = Accounts()
-        accounts.noted("gw/0", [row(ALICE, 1), row(BOB, 1), row(ALICE, 1)])
+        accounts.noted("gw/0", [row(ALICE, 1), row(BOB, 1), row(ALICE, 1), row(SCAN, 1)])
+        back = [row(ALICE, -9), row(BOB, -9), row(SCAN, -9)]
+        self.assertEqual(accounts.fair("gw/0", back), (row(ALICE, -2), row(BOB, 0), row(SCAN, -1)))
+
+    def test_bound_of_a_gateway(self) -> None:
+        """However many processes it has, a gateway fills the memory with its own share only."""
+        self.patch(limits, "OF_ONE", 2)
+        accounts = Accounts()
+        accounts.noted("gw/0", [row(ALICE, 1)])
+        accounts.connected("gw/1", [row(ALICE, now=1)])
+        accounts.connected("gw/2", [row(BOB, now=1)])
+        accounts.noted("gw/2", [row(BOB, 1)])
+        self.assertEqual(accounts.open(), {ALICE: 1})
+        self.assertEqual(accounts.fair("gw/2", [row(BOB, -1)]), (row(BOB, 0),))
+        accounts.connected("other/0", [row(BOB, now=1)])
+        self.assertEqual(accounts.open(), {ALICE: 1, BOB: 1})
+        accounts.gone("gw/1")
+        accounts.connected("gw/2", [row(BOB, now=2)])
+        self.assertEqual(accounts.open(), {BOB: 3})
+
+    def test_connected_before_it_was_known(self) -> None:
+        """Whoever is connected has a row, also where the accounts are younger than that."""
+        accounts = Accounts([row(BOB, 5)])
+        self.take(accounts, row(ALICE, 0, 2), row(BOB, 0, 1))
+        self.assertEqual({one.use: one.count for one in accounts.rows()}, {ALICE: 2, BOB: 5})
+
+    def test_a_clock_that_was_ahead(self) -> None:
+        """Nobody stays the newest because a clock has once been years ahead."""
+        accounts = Accounts([row(ALICE, first=9.0, last=9.0), row(BOB, last=4.0)])
+        accounts.settle(5.0)
         self.assertEqual(
-            accounts.fair("gw/0", [row(ALICE, -9), row(BOB, -9)]), (row(ALICE, -2), row(BOB, 0))
+            set(accounts.rows()), {row(ALICE, first=5.0, last=5.0), row(BOB, last=4.0)}
         )
 
     def test_told_twice(self) -> None:
@@ -91,6 +120,26 @@ class AccountsTests(SynchronousTestCase):
         self.assertEqual(known[0], ALICE)
         self.assertEqual([one.version for one in known[1:]], [f"v{n}" for n in range(12, 20)])
         self.assertEqual(accounts.lost, 13)
+
+    def test_many_programs_of_which_one_is_connected(self) -> None:
+        """A program by which somebody is connected stays, however long ago it came."""
+        accounts = Accounts([row(ALICE, last=1.0)])
+        accounts.connected("gw/0", [row(ALICE, now=1)])
+        for number in range(20):
+            self.take(accounts, row(evolve(ALICE, version=f"v{number:02}"), last=10.0 + number))
+        self.assertIn(ALICE, {one.use for one in accounts.rows()})
+        self.assertEqual(len(list(accounts.rows())), limits.MOST_VERSIONS)
+
+    def test_moves_within_a_full_share(self) -> None:
+        """A connection that turns out to be somebody's makes room for its own row."""
+        accounts = Accounts([row(ALICE, last=1.0), row(SCAN, last=2.0)], most=2, most_unknown=1)
+        self.take(accounts, row(SCAN, -1), row(BOB, 1, last=3.0))
+        self.assertEqual({one.use for one in accounts.rows()}, {ALICE, BOB})
+        self.assertEqual(accounts.lost, 0)
+        carol, dave = evolve(BOB, name="carol"), evolve(BOB, name="dave")
+        self.take(accounts, row(BOB, -1), row(carol, last=4.0), row(dave, last=5.0))
+        self.assertEqual({one.use for one in accounts.rows()}, {carol, dave})
+        self.assertEqual(accounts.lost, 1)
 
     def test_unknown_out_first(self) -> None:
         """Addresses without an identity have a share of their own."""

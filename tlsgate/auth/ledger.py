@@ -64,7 +64,7 @@ class Ledger:
 
     def rows(self) -> tuple[Row, ...]:
         """Every row, with how many are connected; by use."""
-        return tuple(sorted(self.accounts.rows(), key=lambda row: row.use))
+        return tuple(sorted(self.accounts.rows(), key=_place))
 
     def changes(self, changed: Changed) -> list[Change]:
         """What to write so that *changed* is kept."""
@@ -77,6 +77,11 @@ class Ledger:
     def merged(self, rows: Sequence[Row]) -> Changed:
         """See `Accounts.merged`."""
         return self.accounts.merged(rows)
+
+
+def _place(row: Row) -> tuple[str, ...]:
+    use = row.use  # its own order says the same, and takes ten times as long
+    return use.kind, use.name, use.listener, use.transport, use.version
 
 
 def key_of(use: Use) -> str:

@@ -5,11 +5,13 @@
 3. Nobody can push out others: addresses without an identity have a share of their own, and one
    name so many programs.
 4. A process takes back no more than it has told itself.
+5. A part costs what it has in it, and not what is known, while there is room.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from heapq import nsmallest
 from typing import Final
 
 from attrs import evolve, frozen
@@ -22,6 +24,10 @@ MOST: Final = 10_000
 MOST_UNKNOWN: Final = 2_500
 #: Of one name, listener and transport: clients call themselves as they like.
 MOST_VERSIONS: Final = 8
+#: Uses that are remembered of all processes of one gateway.
+OF_ONE: Final = 100_000
+#: Of one process, those of which it may take something back.
+TOLD: Final = 2_000
 #: Rows that make room at once; a commit has a bound (`core.keeping.CHANGES`).
 MOST_OUT: Final = 60
 
@@ -44,6 +50,9 @@ class Changed:
 class Accounts:
     """The cluster's rows, and who is connected, by process.
 
+    A process is called "GATEWAY/…": what is remembered of all processes of one gateway has a
+    bound, too.
+
     Args:
         rows: that are known; what they say of open connections does not count.
         most, most_unknown: how many there may be.
@@ -60,33 +69,38 @@ class Accounts:
         most: int = MOST,
         most_unknown: int = MOST_UNKNOWN,
     ) -> None:
-        self._rows = {row.use: evolve(row, open=0) for row in rows}
+        self._rows: dict[Use, Row] = {}
+        #: Those of them that are about addresses.
+        self._unknown: dict[Use, Row] = {}
         self._versions: dict[Use, set[Use]] = {}
-        for use in self._rows:
-            self._versions.setdefault(evolve(use, version=""), set()).add(use)
         self._most, self._most_unknown = most, most_unknown
+        #: Who is connected, and what each process has told less what it has taken back.
         self._open: dict[str, dict[Use, int]] = {}
-        #: What each process has told, less what it has taken back.
         self._told: dict[str, dict[Use, int]] = {}
+        self._total: dict[Use, int] = {}
+        self._sizes: dict[str, int] = {}
         self.lost = lost
+        for row in rows:
+            self._put(evolve(row, open=0))
 
     def rows(self) -> Iterator[Row]:
         """Every row, in no order."""
-        totals = self.open()
         for use, row in self._rows.items():
-            yield evolve(row, open=totals.get(use, 0))
+            count = self._total.get(use, 0)
+            yield evolve(row, open=count) if count else row
 
     def open(self) -> Mapping[Use, int]:
         """How many connections there are, of each use that has any."""
-        totals: dict[Use, int] = {}
-        for uses in self._open.values():
-            for use, count in uses.items():
-                totals[use] = totals.get(use, 0) + count
-        return totals
+        return dict(self._total)
+
+    def settle(self, now: float) -> None:
+        """Take nobody for seen later than *now*: a clock that was ahead is not any more."""
+        for row in [one for one in self._rows.values() if one.last > now]:
+            self._put(evolve(row, first=min(row.first, now), last=now))
 
     def fair(self, process: str, told: Sequence[Row]) -> tuple[Row, ...]:
         """What of *told* counts: nobody takes back what is others'; nothing is changed yet."""
-        own = dict(self._told.get(process, ()))
+        own = dict(self._told.get(process, ())) if told else {}
         rows = []
         for row in told:
             left = own.get(row.use, 0)
@@ -100,10 +114,11 @@ class Accounts:
         own = self._told.setdefault(process, {})
         for row in told:
             count = own.get(row.use, 0) + row.count
-            if count <= 0:
-                own.pop(row.use, None)
-            elif row.use in own or len(own) < BOOK:  # an honest one has no more than it knows
-                own[row.use] = count
+            self._set(process, own, row.use, 0)
+            if count > 0:
+                if len(own) >= TOLD:  # what is taken back is taken back soon
+                    self._set(process, own, next(iter(own)), 0)
+                self._set(process, own, row.use, count)
 
     def merged(self, told: Sequence[Row]) -> Changed:
         """What becomes of the rows when a part is added; nothing is changed yet."""
@@ -118,19 +133,14 @@ class Accounts:
                     last=max(old.last, one.last),
                     count=old.count + one.count,
                 )
-            after[one.use] = row
+            # Whoever is connected has come: the accounts may be younger than that.
+            after[one.use] = evolve(row, count=max(row.count, one.open))
         # A connection that has turned out to be somebody's leaves nothing where it was.
         none = [use for use, row in after.items() if row.count <= 0]
-        busy = self.open()
         for use in none:
             del after[use]
-        both = {**self._rows, **after}
-        for use in none:
-            both.pop(use, None)
-        out = self._oldest_versions(after, both)
-        out |= self._oldest({use: row for use, row in both.items() if use not in out}, busy)
-        # No more than one commit takes; the next part goes on with it.
-        out = dict.fromkeys(list(out)[:MOST_OUT])
+        gone = {use for use in none if use in self._rows}
+        out = self._too_many(after, gone)
         rows = tuple(row for use, row in after.items() if use not in out)
         dropped = tuple(use for use in (*none, *out) if use in self._rows)
         return Changed(rows, dropped, len(out))
@@ -139,52 +149,104 @@ class Accounts:
         """Make what `merged` gave the rows."""
         for use in changed.dropped:
             del self._rows[use]
+            self._unknown.pop(use, None)
             base = evolve(use, version="")
             self._versions[base].discard(use)
             if not self._versions[base]:
                 del self._versions[base]
         for row in changed.rows:
-            self._rows[row.use] = row
-            self._versions.setdefault(evolve(row.use, version=""), set()).add(row.use)
+            self._put(row)
         self.lost += changed.lost
 
     def connected(self, process: str, told: Sequence[Row]) -> None:
         """Take how many connections *process* has of each of these uses."""
         uses = self._open.setdefault(process, {})
         for row in told:
-            if row.open <= 0:
-                uses.pop(row.use, None)
-            elif row.use in uses or len(uses) < BOOK:  # an honest one has no more than it knows
-                uses[row.use] = row.open
+            before = uses.get(row.use, 0)
+            if row.use in uses or len(uses) < BOOK:  # an honest one has no more than it knows
+                self._set(process, uses, row.use, max(0, row.open))
+            self._add(row.use, uses.get(row.use, 0) - before)
 
     def gone(self, process: str) -> None:
         """Nobody is connected to *process* any more, and it takes nothing back."""
-        self._open.pop(process, None)
-        self._told.pop(process, None)
+        for use, count in self._open.get(process, {}).items():
+            self._add(use, -count)
+        size = len(self._open.pop(process, ())) + len(self._told.pop(process, ()))
+        self._resize(process, -size)
 
     # -- inside --
 
-    def _oldest_versions(self, after: Iterable[Use], rows: Mapping[Use, Row]) -> dict[Use, None]:
+    def _put(self, row: Row) -> None:
+        self._rows[row.use] = row
+        if row.use.kind == "unknown":
+            self._unknown[row.use] = row
+        self._versions.setdefault(evolve(row.use, version=""), set()).add(row.use)
+
+    def _add(self, use: Use, count: int) -> None:
+        total = self._total.get(use, 0) + count
+        if total:
+            self._total[use] = total
+        else:
+            self._total.pop(use, None)
+
+    def _set(self, process: str, uses: dict[Use, int], use: Use, count: int) -> None:
+        """Remember *count* in *uses*, a book of *process*, where there is room."""
+        if use in uses:
+            if count:
+                uses[use] = count
+            else:
+                del uses[use]
+                self._resize(process, -1)
+        elif count and self._sizes.get(_gateway(process), 0) < OF_ONE:
+            uses[use] = count
+            self._resize(process, 1)
+
+    def _resize(self, process: str, step: int) -> None:
+        gateway = _gateway(process)
+        size = self._sizes.pop(gateway, 0) + step
+        if size:
+            self._sizes[gateway] = size
+
+    def _too_many(self, after: Mapping[Use, Row], gone: Collection[Use]) -> dict[Use, None]:
+        """Which rows have to go once *after* are there and *gone* are not.
+
+        No more than one commit takes; the next part goes on with it.
+        """
+        out = self._oldest_versions(after, gone)
+        unknown = {use: row for use, row in after.items() if use.kind == "unknown"}
+        for kept, new, most in (
+            (self._unknown, unknown, self._most_unknown),
+            (self._rows, after, self._most),
+        ):
+            left = out.keys() | gone
+            number = len(kept) + sum(use not in kept for use in new)
+            number -= sum(use in kept or use in new for use in left)
+            if number > most:
+                there = {**kept, **new}
+                for use in left:
+                    there.pop(use, None)
+                oldest = nsmallest(min(number - most, MOST_OUT), there.values(), key=self._age)
+                out.update(dict.fromkeys(row.use for row in oldest))
+        return dict.fromkeys(list(out)[:MOST_OUT])
+
+    def _age(self, row: Row) -> tuple[bool, float]:
+        """By which the first ones go first."""
+        return row.use in self._total, row.last
+
+    def _oldest_versions(self, after: Mapping[Use, Row], gone: Collection[Use]) -> dict[Use, None]:
         """Which rows have to go, because one name comes by too many programs."""
         out: dict[Use, None] = {}
         fresh: dict[Use, set[Use]] = {}
         for use in after:
             fresh.setdefault(evolve(use, version=""), set()).add(use)
         for base, uses in fresh.items():
-            known = [rows[use] for use in uses | self._versions.get(base, set()) if use in rows]
-            known.sort(key=lambda row: (row.last, row.use))
-            out.update(
-                dict.fromkeys(row.use for row in known[: max(0, len(known) - MOST_VERSIONS)])
-            )
+            known = (uses | self._versions.get(base, set())) - set(gone)
+            if len(known) > MOST_VERSIONS:
+                rows = [after.get(use) or self._rows[use] for use in known]
+                rows.sort(key=lambda row: (*self._age(row), row.use))
+                out.update(dict.fromkeys(row.use for row in rows[: len(rows) - MOST_VERSIONS]))
         return out
 
-    def _oldest(self, rows: Mapping[Use, Row], busy: Mapping[Use, int]) -> dict[Use, None]:
-        """Which of *rows* have to go."""
-        unknown = [row for row in rows.values() if row.use.kind == "unknown"]
-        out: dict[Use, None] = {}
-        for some, most in ((unknown, self._most_unknown), (list(rows.values()), self._most)):
-            left = [row for row in some if row.use not in out]
-            if len(left) > most:
-                left.sort(key=lambda one: (busy.get(one.use, 0) > 0, one.last))
-                out.update(dict.fromkeys(row.use for row in left[: len(left) - most]))
-        return out
+
+def _gateway(process: str) -> str:
+    return process.partition("/")[0]

@@ -37,7 +37,7 @@ TRANSPORTS: Final[tuple[Transport, ...]] = get_args(Transport)
 _BROWSERS: Final = ("Edg/", "OPR/", "Firefox/", "HeadlessChrome/", "Chrome/", "Safari/")
 
 
-@frozen(order=True)
+@frozen(order=True, cache_hash=True)
 class Use:
     """One way of using the cluster; what a row is about."""
 
