@@ -30,6 +30,7 @@ def report(gateway: str = "gw1", names: tuple[str, ...] = V1, **more: Any) -> Ga
                 name=name,
                 address=f"127.0.0.1:{3000 + at}",
                 state="open" if state == "open" else "refusing",
+                since=0.0 if state == "open" else NOW - 20,
                 until=None if state == "open" else NOW + 7200,
             )
             for at, (name, state) in enumerate(states)

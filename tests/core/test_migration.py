@@ -97,6 +97,11 @@ class MaySwitchTests(SynchronousTestCase):
         self.assertEqual(may_switch(told, SEPARATE), ())
         self.assertEqual(told.away, ("b",))
 
+    def test_a_worker_is_away(self) -> None:
+        """A gateway of which one process is not heard is away: who is connected is not known."""
+        told = snapshot(report("a"), report("a", worker="1", heard=NOW - 150))
+        self.assertEqual(told.away, ("a",))
+
     def test_an_auth_service_alone(self) -> None:
         """Whoever has no port for clients tells them nothing."""
         told = snapshot(report("a"), report("auth", ("auth",)), report("b", ("auth",), heard=0))
@@ -136,6 +141,24 @@ class BrokenTests(SynchronousTestCase):
         )
         again = evolve(early, listeners=(*early.listeners, *report().listeners))
         self.assertEqual(broken(snapshot(again, mode=MULTIPLEX, mode_since=NOW - 50)), ())
+
+    def test_closed_while_it_was_told(self) -> None:
+        """A port that was closed by force, before any switch, is said as long as clients come."""
+        early = report(names=V2, refusing=("ssh",), mode_in_force=MULTIPLEX)
+        for since in (None, NOW - 20, NOW - 900):
+            (why,) = broken(snapshot(early, mode_since=since))
+            self.assertIn("told to use it until 20 s ago", why)
+        self.assertEqual(broken(evolve(snapshot(early), now=NOW + 40)), ())
+        (why,) = broken(snapshot(early, mode=MULTIPLEX, mode_since=NOW - 5))
+        self.assertIn("told to use it until 20 s ago", why)
+
+    def test_closed_long_before(self) -> None:
+        """A switch says nothing of a port that had been closed before it, or was never told."""
+        early = report(names=V2, refusing=("ssh",), mode_in_force=MULTIPLEX)
+        old = evolve(snapshot(early, mode=MULTIPLEX, mode_since=NOW + 50), now=NOW + 60)
+        self.assertEqual(broken(old), ())
+        self.assertEqual(broken(snapshot(early, mode=MULTIPLEX)), ())
+        self.assertEqual(broken(snapshot(early, mode_since=NOW - 10)), ())
 
     def test_contradicts(self) -> None:
         """A gateway that tells another mode than the cluster's is named."""

@@ -95,10 +95,13 @@ class Snapshot:
 
     @property
     def away(self) -> tuple[str, ...]:
-        """The gateways that have not said that they leave, and of which nothing is known now."""
-        here = {one.gateway for one in self.present}
-        gone = {one.gateway for one in self.gateways if not one.leaving and _serves(one)}
-        return tuple(sorted(gone - here))
+        """The gateways with a process of which nothing is known now, and that has not left."""
+        gone = {
+            one.gateway
+            for one in self.gateways
+            if not one.leaving and one.is_away(self.now) and _serves(one)
+        }
+        return tuple(sorted(gone))
 
     @property
     def unsettled_seconds(self) -> float:
@@ -207,17 +210,19 @@ def may_switch(snapshot: Snapshot, mode: str) -> tuple[str, ...]:
 def broken(snapshot: Snapshot) -> tuple[str, ...]:
     """Where the invariant does not hold now, a sentence each."""
     found: dict[str, None] = {}
-    left = snapshot.unsettled_seconds
     for report in snapshot.present:
         who = f"gateway {report.gateway}"
         for why in _not_served(report.mode_in_force, serving(report), who, before_it_is_told=False):
             found[why] = None
         for port in report.listeners:
-            if port.state == "refusing" and port.name not in serving(report) and left:
-                found[
-                    f"{who} has closed {port.name} ({port.address}), and clients were told to use "
-                    f"it until {snapshot.settle_seconds - left:.0f} s ago"
-                ] = None
+            if port.state == "refusing" and port.name not in serving(report):
+                told_until = _told_until(snapshot, port)
+                if unsettled(told_until, snapshot.now, snapshot.settle_seconds):
+                    assert told_until is not None
+                    found[
+                        f"{who} has closed {port.name} ({port.address}), and clients were told to "
+                        f"use it until {max(0.0, snapshot.now - told_until):.0f} s ago"
+                    ] = None
     return tuple(found)
 
 
@@ -231,6 +236,17 @@ def contradicts(snapshot: Snapshot) -> tuple[str, ...]:
                 f"and the cluster is {snapshot.mode}"
             ] = None
     return tuple(found)
+
+
+def _told_until(snapshot: Snapshot, port: Listening) -> float | None:
+    """When clients were told last of a separate port that is closed; None: they never were.
+
+    No gateway tells of a port that it has closed, and none of separate ports in the other mode.
+    """
+    since = snapshot.mode_since
+    if snapshot.mode == MULTIPLEX:
+        return None if since is None else min(since, port.since)
+    return port.since if since is None or port.since >= since else None
 
 
 def _serves(report: GatewayReport) -> bool:
