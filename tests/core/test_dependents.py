@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.core.migrations import NOW, row, snapshot
+from tests.core.migrations import NOW, report, row, snapshot
 from tlsgate.core.dependents import (
     ago,
     breaks,
@@ -12,6 +12,7 @@ from tlsgate.core.dependents import (
     each,
     is_openssh,
     major_of,
+    not_known,
     old_ways,
     people,
 )
@@ -65,8 +66,15 @@ class WordsTests(SynchronousTestCase):
         """Programs of ours have a major release; others are not judged by theirs."""
         said = {"tgsh/1.2.3": 1, "2.0.0": 2, "tlsgate 0.9.1": 0, "OpenSSH_9.2p1": None, "": None}
         self.assertEqual({version: major_of(version) for version in said}, said)
+        named = [major_of(one, bare=False) for one in ("2.3.4", "v2.3.4", "tgsh/2.3.4")]
+        self.assertEqual(named, [None, None, 2])
         self.assertTrue(is_openssh(row("bob", version="SSH-2.0-OpenSSH_9.2")))
         self.assertFalse(is_openssh(row("bob", version="tgsh/1.0.0")))
+
+    def test_not_known(self) -> None:
+        """A gateway that is away, and what auth cannot know, is said."""
+        told = snapshot(report(), report("b", heard=NOW - 500), problems=("why",))
+        self.assertEqual(not_known(told), ("gateway b is away: who uses it is not known", "why"))
 
     def test_counts(self) -> None:
         """One is one, and each word comes once."""

@@ -113,6 +113,23 @@ class StepsTests(SynchronousTestCase):
         self.assertEqual(self.step(4, moved(ledger=rows)).names, ("agent n4",))
         self.assertEqual(self.step(4, moved(agents=old[1:])).state, "done")
 
+    def test_agents_unknown(self) -> None:
+        """Agents have moved when all gateways have said which ones they have, not before."""
+        gone = report("b", names=V2, heard=NOW - 500)
+        away = "gateway b is away: who uses it is not known"
+        told = snapshot(report(mode_in_force=MULTIPLEX), gone, mode=MULTIPLEX, problems=("why",))
+        self.assertEqual(
+            (self.step(4, told).state, self.step(4, told).names), ("go", (away, "why"))
+        )
+        back_told = snapshot(report(), gone)
+        self.assertEqual((back(back_told)[2].state, back(back_told)[2].names), ("go", (away,)))
+
+    def test_no_program_of_ours(self) -> None:
+        """A user's program that calls itself by a number only is none that we have to upgrade."""
+        rows = (row("bob", version="0.9.1"), row("n1", kind="agent", version="3.0.0"))
+        told = Snapshot(now=NOW, mode="separate", version="3.0.0", ledger=rows)
+        self.assertEqual(self.step(1, told).names, ())
+
     def test_users(self) -> None:
         """Users of tgsh and of OpenSSH are told apart; they are no matter before step 2."""
         rows = (row("bob", version="OpenSSH_9.2"), row("ann", "postgres"))
@@ -188,6 +205,8 @@ class PlacesTests(SynchronousTestCase):
         """Each gateway's file once, and where it says what."""
         told = snapshot(report(), report(worker="1"), report("b", file=FILE))
         self.assertEqual([name for name, _ in files(told)], ["gw1", "b"])
+        midway = snapshot(report(), report(worker="1", file=FILE))
+        self.assertEqual(files(midway), (("gw1", FILE),))
         self.assertEqual(place_of(told, "mode"), "/etc/gate.yaml:7")
         self.assertIsNone(place_of(snapshot(), "mode"))
         alone = report("auth", ("auth",), file=FILE)

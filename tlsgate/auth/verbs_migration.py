@@ -16,7 +16,7 @@ from tlsgate.auth.calls import Call, Verb
 from tlsgate.auth.migration import QUIET_SECONDS, Direction, Migration, Run, step_of
 from tlsgate.auth.migrationanswers import MigrationAsked, PreflightAsked, RollbackBody, StepBody
 from tlsgate.auth.verbs_ledger import may_read
-from tlsgate.core.dependents import breaks, people
+from tlsgate.core.dependents import breaks, not_known, people
 from tlsgate.core.ledger import Row, told
 from tlsgate.core.migration import (
     MULTIPLEX,
@@ -105,8 +105,7 @@ def _against(snapshot: Snapshot) -> list[str]:
         why.append("clients are told to use the separate ports (the mode is separate)")
     elif left := snapshot.unsettled_seconds:
         why.append(f"clients may act by what they were told before for another {left:.0f} s")
-    why += [f"gateway {one} is away: who uses it is not known" for one in snapshot.away]
-    return why
+    return [*why, *not_known(snapshot)]
 
 
 async def _take(call: Call) -> Any:

@@ -1,6 +1,6 @@
 """Who depends on which port, by the ledger; and the words for it.
 
-1. `breaks` names who would be cut off if ports closed now.
+1. `breaks` names who would be cut off if ports closed now, `not_known` what it cannot know.
 2. `people` says it in a line for each.
 """
 
@@ -14,7 +14,7 @@ from tlsgate.core.ledger import Row
 from tlsgate.core.migration import SEPARATE_PORTS, Snapshot
 
 #: Of a program of ours: "tgsh/1.2.3", "tlsgate 1.2.3", and an agent's bare "1.2.3".
-_OURS: Final = re.compile(r"(?:(?:tgsh|tlsgate)[/_ -]?)?v?(\d{1,6})\.\d{1,6}\.\d{1,6}")
+_OURS: Final = re.compile(r"((?:tgsh|tlsgate)[/_ -]?)?v?(\d{1,6})\.\d{1,6}\.\d{1,6}")
 _OPENSSH: Final = re.compile(r"(?:SSH-[\d.]+-)?OpenSSH", re.IGNORECASE)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -43,6 +43,12 @@ def old_ways(snapshot: Snapshot) -> tuple[Row, ...]:
     return tuple(row for row in rows if row.use.kind == "user")
 
 
+def not_known(snapshot: Snapshot) -> tuple[str, ...]:
+    """Of which gateways nobody knows who is connected, a sentence each."""
+    away = (f"gateway {one} is away: who uses it is not known" for one in snapshot.away)
+    return (*away, *snapshot.problems)
+
+
 def people(rows: Iterable[Row], now: float) -> tuple[str, ...]:
     """A line for each of *rows*: who, by which port, with what, and when."""
     return tuple(
@@ -61,10 +67,14 @@ def ago(seconds: float) -> str:
     return f"{max(0.0, seconds):.0f} s"
 
 
-def major_of(version: str) -> int | None:
-    """The major release of a program of ours; None: it is another one, or unknown."""
+def major_of(version: str, *, bare: bool = True) -> int | None:
+    """The major release of a program of ours; None: it is another one, or unknown.
+
+    Args:
+        bare: it may be a number without a name, which users' programs call themselves, too.
+    """
     found = _OURS.match(version)
-    return None if found is None else int(found[1])
+    return None if found is None or not (bare or found[1]) else int(found[2])
 
 
 def count_of(number: int, one: str, many: str = "") -> str:

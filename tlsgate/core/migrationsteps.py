@@ -19,6 +19,7 @@ from tlsgate.core.dependents import (
     each,
     is_openssh,
     major_of,
+    not_known,
     old_ways,
     people,
 )
@@ -92,7 +93,7 @@ def place_of(snapshot: Snapshot, what: Literal["mode", "version"]) -> str | None
 
 def files(snapshot: Snapshot) -> tuple[tuple[str, FilePlace], ...]:
     """The gateways that are there, each with its configuration file."""
-    return tuple(dict.fromkeys((one.gateway, one.file) for one in snapshot.present))
+    return tuple({one.gateway: one.file for one in snapshot.present}.items())
 
 
 # -- there --
@@ -114,7 +115,7 @@ def _upgrade(snapshot: Snapshot) -> Step:
     old, behind = [], []
     if ours is not None:
         for row in snapshot.ledger:
-            major = major_of(row.use.version)
+            major = major_of(row.use.version, bare=row.use.kind == "agent")
             if major is None or (row.last < since and not row.open):
                 continue
             who = f"{row.use.kind} {row.use.name} ({row.use.version})"
@@ -189,6 +190,7 @@ def _agents(snapshot: Snapshot) -> Step:
             *(f"agent {one.name}: {one.why or 'it cannot move'}" for one in stuck),
             *(f"agent {one.name}" for one in old),
             *(f"agent {one}" for one in on_tunnel),
+            *not_known(snapshot),
         )
     )
     if snapshot.mode != MULTIPLEX:
@@ -252,9 +254,8 @@ def _close_ports(snapshot: Snapshot) -> Step:
     left = snapshot.unsettled_seconds
     stopping = [
         *([f"clients may use them for another {left:.0f} s"] if left else ()),
-        *(f"gateway {one} is away: who uses it is not known" for one in snapshot.away),
         *([] if snapshot.present else ["no gateway has reported"]),
-        *snapshot.problems,
+        *not_known(snapshot),
         *people(who, snapshot.now),
     ]
     evidence.append(
@@ -302,8 +303,9 @@ def _mode_back(snapshot: Snapshot) -> Step:
 
 def _agents_back(snapshot: Snapshot) -> Step:
     title = "agents' tunnels follow"
-    left = each(f"agent {one.name}" for one in snapshot.agents if one.state != "moved")
-    evidence = [f"{count_of(len(left), 'agent')} not where the mode wants them"]
+    agents = each(f"agent {one.name}" for one in snapshot.agents if one.state != "moved")
+    evidence = [f"{count_of(len(agents), 'agent')} not where the mode wants them"]
+    left = (*agents, *not_known(snapshot))
     if snapshot.mode != SEPARATE:
         return _step(3, "agents", title, LATER, evidence, (), "first step 2")
     if left:
