@@ -23,6 +23,8 @@ class MigrationCase(SynchronousTestCase):
         self.cluster = Cluster(self)
         self.ended: list[tuple[dict[str, object], bool]] = []
         self.own: Own | None = None
+        #: How far the wall clock has been set forward.
+        self.jump = 0.0
         self.migration = self.restart()
 
     def restart(self) -> Migration:
@@ -31,8 +33,9 @@ class MigrationCase(SynchronousTestCase):
         made = Migration(
             parts.store,
             parts.reports,
-            parts.now,
+            lambda: parts.now() + self.jump,
             version="1.0.0",
+            seconds=self.cluster.clock.seconds,
             settle_seconds=lambda: 60.0,
             file=lambda: "/etc/gate.yaml",
             own=lambda: self.own,
@@ -70,6 +73,19 @@ class KeptTests(MigrationCase):
         self.assertEqual(self.migration.snapshot().unsettled_seconds, 30)
         again = self.restart()
         self.assertEqual((again.mode, again.mode_since), ("multiplex", BEGIN))
+
+    def test_the_clock_jumps(self) -> None:
+        """Ports wait as long as they are to, wherever the wall clock is set meanwhile."""
+        self.switch(1)
+        self.cluster.clock.advance(20)
+        for jump in (86400.0, -86400.0, 0.0):
+            self.jump = jump
+            snapshot = self.migration.snapshot()
+            self.assertEqual(snapshot.unsettled_seconds, 40)
+            self.assertEqual(snapshot.mode_since, BEGIN + jump)
+        self.jump = -86400.0
+        # Over a restart there is the wall clock alone: at most, the wait begins anew.
+        self.assertEqual(self.restart().snapshot().unsettled_seconds, 60)
 
     def test_a_change_that_was_not_seen(self) -> None:
         """A mode that changed as the process ended counts from the next start on, not earlier."""

@@ -8,7 +8,9 @@
    and ends; one that is not there was never told to anybody, and is rolled back.
 
 Since when the mode is what it is, is kept too: ports may not close for a while after a switch,
-whether the auth service has been restarted in between or not.
+whether the auth service has been restarted in between or not. Within one process that time is
+counted by a clock that never jumps; over a restart by the wall clock, and at most the whole wait
+begins anew.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ class Migration:
         store: where it is kept.
         reports: of the gateways.
         now: seconds since the epoch.
+        seconds: of a clock that never jumps; as *now* where there is none.
         version: of the auth service.
         settle_seconds: see `Snapshot`.
         file: the auth service's own configuration file; host: where that is, by its name.
@@ -125,11 +128,13 @@ class Migration:
         settle_seconds: Callable[[], float] = lambda: 60.0,
         file: Callable[[], str] = str,
         host: Callable[[], str] = lambda: "auth",
+        seconds: Callable[[], float] | None = None,
         own: Callable[[], Own | None] = lambda: None,
     ) -> None:
         self._store = store
         self._reports = reports
         self._now = now
+        self._seconds = now if seconds is None else seconds
         self._version = version
         self._settle_seconds = settle_seconds
         self.file = file
@@ -141,8 +146,8 @@ class Migration:
         self._watch: IWatch | None = None
         self.mode = migration.SEPARATE
         self.origin = "defaults"
-        #: See `Snapshot.mode_since`.
-        self.mode_since: float | None = None
+        #: By the clock that never jumps.
+        self._mode_at: float | None = None
         self.run: Run | None = None
         self._ports: dict[str, dict[str, str]] = {}
 
@@ -160,7 +165,9 @@ class Migration:
             await self._keep(_MODE, {"mode": self.mode, "since": None})
         elif kept.get("mode") == self.mode:
             since = kept.get("since")
-            self.mode_since = None if since is None else float(since)
+            if since is not None:
+                # One that is to come was written before the clock was set back.
+                self._mode_at = self._seconds() - max(0.0, self._now() - float(since))
         else:
             await self._changed_mode(self.mode)
         for item in await self._store.scan(_PORTS):
@@ -171,6 +178,17 @@ class Migration:
             key_of(networking.NETWORKING, ""), revision, self._networking_changed
         )
         self._reports.on_change(self._reported)
+
+    @property
+    def mode_age(self) -> float | None:
+        """For how many seconds the mode is what it is; None: it has never been another one."""
+        return None if self._mode_at is None else max(0.0, self._seconds() - self._mode_at)
+
+    @property
+    def mode_since(self) -> float | None:
+        """See `Snapshot.mode_since`: by the clock as it is now."""
+        age = self.mode_age
+        return None if age is None else self._now() - age
 
     def stop(self) -> None:
         """Follow no more."""
@@ -287,8 +305,8 @@ class Migration:
             await self._changed_mode(mode)
 
     async def _changed_mode(self, mode: str) -> None:
-        self.mode, self.mode_since = mode, self._now()
-        await self._keep(_MODE, {"mode": mode, "since": self.mode_since})
+        self.mode, self._mode_at = mode, self._seconds()
+        await self._keep(_MODE, {"mode": mode, "since": self._now()})
 
     def _reported(self) -> None:
         if self._watch is not None:

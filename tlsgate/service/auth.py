@@ -178,6 +178,7 @@ class AuthService:
             file=lambda: str(self._settings().file),
             host=lambda: self._settings().node_name,
             own=self._own,
+            seconds=self._reactor.seconds,
         )
         moving.told = self._tell_step
         await moving.start()
