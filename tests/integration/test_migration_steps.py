@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 from typing import Any
+
+import yaml
 
 from tests.integration.test_separate import SeparateCase
 from tests.integration.test_tgctl import tgctl
@@ -14,6 +17,7 @@ from tests.support.harness import Gate, GateCase
 from tests.support.ports import free_port
 
 SETTLE_SECONDS = 1
+NETWORKING = "/v1/resources/cluster_networking_config/cluster-networking-config"
 
 
 class MigrationCase(GateCase):
@@ -44,12 +48,11 @@ class StepsTests(MigrationCase):
         made.until_ready()
         return made
 
-    def routed(self, gate: Gate) -> bool:
-        """What clients are told."""
+    def routed(self, gate: Gate, document: str = "ping") -> bool:
+        """What clients are told by one of the two documents."""
         with gate.dial() as connection:
-            connection.sendall(
-                b"GET /webapi/ping HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
-            )
+            head = f"GET /webapi/{document} HTTP/1.1\r\nHost: gw.test\r\nConnection: close\r\n\r\n"
+            connection.sendall(head.encode())
             said = b""
             while more := connection.recv(65536):
                 said += more
@@ -112,6 +115,37 @@ class StepsTests(MigrationCase):
         answers = self.take(gate, "rollback", "--write")
         self.assertEqual(answers[0]["result"], "done")
         self.assertFalse(self.routed(gate))
+
+    def test_clients_hear_of_the_mode_within_a_second(self) -> None:
+        """By the resource and by the file, there and back; who is connected stays so."""
+        gate = self.begin()
+        host, _, port = gate.address("ssh").rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=5) as held:
+            banner = held.recv(64)
+            until(lambda: self.states(gate)[1] == "go", "go")
+            for mode in ("multiplex", "separate"):
+                resource = gate.admin("GET", NETWORKING)
+                resource["spec"]["proxy_listener_mode"] = mode
+                began = time.monotonic()
+                gate.admin("PUT", NETWORKING, resource)
+                self.heard(gate, mode, began)
+            keys = yaml.safe_load(gate.file.read_text())
+            for mode in ("multiplex", "separate"):
+                time.sleep(SETTLE_SECONDS)
+                keys["auth_service"]["proxy_listener_mode"] = mode
+                began = time.monotonic()
+                gate.reload(keys)
+                self.heard(gate, mode, began)
+            held.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+            self.assertTrue(banner.startswith(b"SSH-2.0-"))
+            self.assertTrue(held.recv(64))  # its KEXINIT
+
+    def heard(self, gate: Gate, mode: str, began: float) -> None:
+        """Both documents say *mode*, no later than a second after *began*."""
+        for document in ("ping", "find"):
+            routed = mode == "multiplex"
+            until(lambda: self.routed(gate, document) == routed, mode)  # noqa: B023
+            self.assertLess(time.monotonic() - began, 1.0, (mode, document))
 
 
 class TwoGatewaysTests(SeparateCase, MigrationCase):

@@ -45,8 +45,6 @@ class Walk(WalkCase):
     def walk(self) -> None:
         """Steps one to seven and all the way back: by hand first, then with `tgctl migration`."""
         self.start()
-        # An upgrade has agents dial anew, and idle sessions of PostgreSQL end: nobody is held yet.
-        self.follow("Step 1: upgrade")
         self.until_agent_at("tunnel")
         self.until_database()
         with (
@@ -56,6 +54,9 @@ class Walk(WalkCase):
                 self, self.alice, self.regulars_of(), lambda: self.dialler.document
             ) as self.regulars,
         ):
+            self.pause()
+            self.follow("Step 1: upgrade")
+            self.until_agent_at("tunnel")
             self.pause()
             self.forward(" by hand")
             self.back(" by hand")

@@ -122,7 +122,8 @@ class WalkCase(LocalCase):
     workers = 1
     #: More lines below auth_service and proxy_service.
     auth_more: Sequence[str] = (f"settle_seconds: {SETTLE_SECONDS}",)
-    proxy_more: Sequence[str] = ()
+    #: What is held when the walk begins is held to its end, on a slow machine too.
+    proxy_more: Sequence[str] = ("drain_seconds: 900",)
 
     db1: Node
     alice: Person
