@@ -8,12 +8,19 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.auth import gatewayreports
-from tlsgate.auth.gatewayreports import LEFT_SECONDS, LIFE_SECONDS, PREFIX, USAGE, Reports
+from tlsgate.auth.gatewayreports import (
+    LEFT_SECONDS,
+    LIFE_SECONDS,
+    PREFIX,
+    SILENT_SECONDS,
+    USAGE,
+    Reports,
+)
 from tlsgate.auth.ledger import Ledger
 from tlsgate.core.gatewayreports import AWAY_SECONDS, GatewayReport, Listening
 from tlsgate.core.keeping import Put
 from tlsgate.core.ledger import Row, Use
-from tlsgate.errors import BadAsk
+from tlsgate.errors import TooMany
 from tlsgate.store.memory import MemoryStore
 
 ALICE = Use("user", "alice", "ssh", "raw", "OpenSSH_9.2")
@@ -65,7 +72,7 @@ class ReportsTests(SynchronousTestCase):
         self.patch(gatewayreports, "MOST_OF_ONE", 1)
         self.take(GATEWAY)
         told = self.reports.take(evolve(GATEWAY, worker="1", boot="b1"), 0, (), 2)
-        self.failureResultOf(Deferred.fromCoroutine(told), BadAsk)
+        self.failureResultOf(Deferred.fromCoroutine(told), TooMany)
         self.take(evolve(GATEWAY, boot="b2", started=2.0))
         self.take(evolve(GATEWAY, gateway="gw2"))
         self.assertEqual([one.gateway for one in self.reports.all(100.0)], ["gw1", "gw2"])
@@ -149,6 +156,38 @@ class ReportsTests(SynchronousTestCase):
         self.take(evolve(new, heard=100.0 + LEFT_SECONDS))
         self.assertEqual(self.counted(100.0 + LEFT_SECONDS), [(1, 0)])
 
+    def test_r16_a_gateways_clock_is_set_back(self) -> None:
+        """A process whose clock was ahead does not outlive the one that has taken its place."""
+        self.take(evolve(GATEWAY, started=90.0), 1, row(1, 1))
+        new = evolve(GATEWAY, boot="b1", started=5.0, heard=105.0)
+        self.take(new)
+        self.assertEqual([one.boot for one in self.reports.all(105.0)], ["b0"])
+        later = 100.0 + SILENT_SECONDS
+        self.take(evolve(new, heard=later))
+        self.assertEqual([one.boot for one in self.reports.all(later)], ["b1"])
+        self.assertEqual(self.counted(later), [(1, 0)])
+
+    def test_one_that_leaves_replaces_nobody(self) -> None:
+        """A process that leaves is not the newer one, whatever its clock says."""
+        self.take(GATEWAY)
+        self.take(evolve(GATEWAY, boot="b1", started=9.0, leaving=True))
+        self.assertEqual([one.boot for one in self.reports.all(100.0)], ["b0"])
+
+    def test_r16_our_clock_is_set_back(self) -> None:
+        """Who was heard by a clock that was ahead is away as soon as anybody else."""
+        ahead = 100.0 + 86400
+        self.take(evolve(GATEWAY, heard=ahead), 1, evolve(row(1, 1), first=ahead, last=ahead))
+        self.assertEqual(self.counted(100.0), [(1, 1)])
+        (seen,) = self.reports.all(100.0)
+        self.assertEqual(seen.heard, 100.0)
+        self.assertEqual([one.last for one in self.reports.rows(100.0)], [100.0])
+        later = 100.0 + AWAY_SECONDS
+        self.assertEqual(self.counted(later), [(1, 0)])
+        self.reports = self.begun()  # what was kept is of the future still
+        (seen,) = self.reports.all(later)
+        self.assertEqual(seen.heard, later)
+        self.assertEqual([one.last for one in self.reports.rows(later)], [later])
+
     def test_fewer_workers(self) -> None:
         """Places that a gateway has no more are not away but gone; others stay."""
         self.take(evolve(GATEWAY, worker="1", boot="b1"), workers=2)
@@ -163,7 +202,9 @@ class ReportsTests(SynchronousTestCase):
         self.take(GATEWAY)
         self.take(GATEWAY)
         told = self.reports.take(evolve(GATEWAY, gateway="gw2"), 0, ())
-        self.failureResultOf(Deferred.fromCoroutine(told), BadAsk)
+        self.failureResultOf(Deferred.fromCoroutine(told), TooMany)
+        self.take(evolve(GATEWAY, boot="b1", started=2.0))  # it takes the place of the first
+        self.assertEqual([one.boot for one in self.reports.all(100.0)], ["b1"])
 
     def test_usage(self) -> None:
         """Connections of each listener, by the minute, are there again after a start."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.auth.cluster import BEGIN, NAME, Cluster
-from tlsgate.auth import ledgeranswers, ledgerbodies
+from tlsgate.auth import gatewayreports, ledgeranswers, ledgerbodies
 from tlsgate.auth.principal import Principal, gateway
 from tlsgate.core.claims import Claims
 
@@ -71,6 +71,24 @@ class ReportTests(LedgerCase):
         self.assertEqual((row["first"], row["last"]), (now, now))
         (shown,) = self.ask(self.edgar, "GET", "/v1/gateways/reports")["items"]
         self.assertEqual(shown["started"], now)
+
+    def test_another_clock(self) -> None:
+        """Who was there just now was there just now, by whatever clock the gateway has."""
+        now = self.cluster.clock.seconds()
+        for number, step in enumerate((-3 * 86400.0, 3 * 86400.0), 1):
+            row = {**ROW, "first": now + step - 20, "last": now + step - 10, "version": str(step)}
+            body = {**BODY, "now": now + step, "number": number, "started": now + step - 30}
+            self.ask(self.gateway, "POST", REPORT, {**body, "ledger": [row]})
+            rows = self.ask(self.edgar, "GET", "/v1/ledger")["items"]
+            (seen,) = [one for one in rows if one["version"] == str(step)]
+            self.assertEqual((seen["first"], seen["last"]), (now - 20, now - 10))
+            (shown,) = self.ask(self.edgar, "GET", "/v1/gateways/reports")["items"]
+            self.assertEqual(shown["started"], now - 30)
+
+    def test_full(self) -> None:
+        """Where there is no room for a process it is told to come again: its rows are kept."""
+        self.patch(gatewayreports, "MOST", 0)
+        self.assertEqual(self.status(self.gateway, REPORT, BODY), 429)
 
     def test_report(self) -> None:
         """A gateway is known by its certificate's name, whatever it says."""

@@ -9,6 +9,9 @@ from tlsgate.core.gatewayreports import (
     FilePlace,
     GatewayReport,
     Listening,
+    behind,
+    by_our_clock,
+    moved,
     read_report,
     told_report,
 )
@@ -44,6 +47,19 @@ class ReportTests(SynchronousTestCase):
         """A gateway that is not heard for a while is away."""
         self.assertFalse(REPORT.is_away(100.0 + AWAY_SECONDS - 1))
         self.assertTrue(REPORT.is_away(100.0 + AWAY_SECONDS))
+
+    def test_clocks(self) -> None:
+        """What a clock says that is hours behind, or ahead, is told by ours."""
+        self.assertEqual([behind(said, 50.0) for said in (None, 45.0, 55.0)], [0.0] * 3)
+        self.assertEqual([behind(said, 50.0) for said in (40.0, 90.0)], [10.0, -40.0])
+        for at, seconds, want in ((0.0, 10.0, 0.0), (3.0, -10.0, 0.0), (3.0, 4.0, 7.0)):
+            self.assertEqual(moved(at, seconds, 50.0), want)
+        self.assertEqual(moved(90.0, 0.0, 50.0), 50.0)
+        late = by_our_clock(REPORT, 5.0)
+        web, ssh = late.listeners
+        self.assertEqual((late.started, web.since), (10.0, 0.0))
+        self.assertEqual((web.until, ssh.since, ssh.until), (None, 95.0, 205.0))
+        self.assertEqual(by_our_clock(REPORT, 0.0), REPORT)
 
     def test_other_versions(self) -> None:
         """What another version has written is refused, not guessed."""

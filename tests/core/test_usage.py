@@ -28,6 +28,14 @@ class UsageTests(SynchronousTestCase):
         self.assertEqual(usage.series(3, 130.0)["ssh"], [3, 3, 0])
         self.assertEqual(usage.series(1, 60.0), {"ssh": [3]})
 
+    def test_a_clock_that_was_ahead(self) -> None:
+        """Minutes that are to come again are forgotten."""
+        usage = Usage()
+        usage.note([came(7)], {"ssh": 7}, 86400.0)
+        usage.note([came(1)], {"ssh": 1}, 60.0)
+        self.assertEqual(usage.told(24), {})
+        self.assertEqual(usage.series(1, 60.0), {"ssh": [1]})
+
     def test_kept(self) -> None:
         """An hour comes back as it was; what another version has written is left out."""
         usage = Usage()

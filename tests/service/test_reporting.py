@@ -68,6 +68,7 @@ class ReportingTests(SynchronousTestCase):
         self.clock.advance(SOON_SECONDS)
         (body,) = self.door.bodies
         self.assertEqual((body["worker"], body["started"], body["leaving"]), ("0", 7.0, False))
+        self.assertEqual(body["now"], 7.0)
         self.assertEqual(self.told(), [(1, 1, 1)])
         self.clock.advance(EACH_SECONDS)
         self.assertEqual(len(self.door.bodies), 2)
@@ -118,6 +119,16 @@ class ReportingTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.clock.advance(EACH_SECONDS)
         self.assertEqual((self.door.bodies[-1]["number"], len(self.told())), (2, 4))
+
+    def test_leaves_unheard(self) -> None:
+        """Who leaves and is not heard says it again soon: one that is silent is taken for gone."""
+        self.reporting.start()
+        self.clock.advance(SOON_SECONDS)
+        self.door.answers = [Unreachable("auth", "away")] * 9
+        self.reporting.leave()
+        for seconds in (1.0, 2.0, 4.0, EACH_SECONDS, EACH_SECONDS):
+            self.clock.advance(seconds)
+        self.assertEqual(len(self.door.bodies), 7)
 
     def test_never_taken(self) -> None:
         """Rows that are not understood do not keep the next ones back."""

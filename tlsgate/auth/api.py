@@ -81,6 +81,7 @@ STATUS: Final[Mapping[type[GateError], int]] = {
     errors.StepRuns: 409,
     errors.NeedsConfirm: 409,
     errors.LockedOut: 429,
+    errors.TooMany: 429,
     errors.StoreFailed: 503,
     errors.Unreachable: 503,
     errors.AuditFailed: 503,

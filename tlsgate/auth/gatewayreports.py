@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -19,11 +20,16 @@ from twisted.internet.defer import DeferredLock
 
 from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.opaque import pack, unpack
-from tlsgate.core.gatewayreports import GatewayReport, read_report, told_report
+from tlsgate.core.gatewayreports import (
+    SAME_CLOCK_SECONDS,
+    GatewayReport,
+    read_report,
+    told_report,
+)
 from tlsgate.core.keeping import ANY, Change, Delete, Put
 from tlsgate.core.ledger import Row
 from tlsgate.core.usage import Usage, minute_of
-from tlsgate.errors import BadAsk, GateError
+from tlsgate.errors import GateError, TooMany
 from tlsgate.interfaces import IStore
 
 PREFIX: Final = "gateway-reports/"
@@ -33,6 +39,9 @@ USAGE: Final = "gateway-usage/"
 LIFE_SECONDS: Final = 7 * 86400.0
 #: A process that drains is not away, it is gone, when it has said nothing for so long.
 LEFT_SECONDS: Final = 30.0
+#: A process speaks every few seconds: one that has not for so long, and whose place another one
+#: has, is gone whatever clocks say of which is the newer one.
+SILENT_SECONDS: Final = 20.0
 #: How old what is kept may be, of one who says the same again and again.
 KEEP_SECONDS: Final = 60.0
 #: How long an hour of the picture is kept.
@@ -69,6 +78,8 @@ class Reports:
         self.usage = Usage()
         #: The minute up to which it is kept.
         self._usage_kept = 0
+        #: The latest moment that we have been asked at; before the first one, any may be kept.
+        self._latest = math.inf
 
     async def start(self) -> None:
         """Read what is kept; before the first report.
@@ -119,7 +130,7 @@ class Reports:
             workers: processes that the gateway has.
 
         Raises:
-            BadAsk: there are too many processes.
+            TooMany: there are too many processes.
             StoreFailed: it cannot be kept; nothing was taken.
         """
         await self._turn.acquire()
@@ -138,12 +149,12 @@ class Reports:
         old = self._said.get(key)
         if old is not None:  # the same run began when it was first said to have
             report = evolve(report, started=old.report.started)
-        if old is None and len(self._said) >= MOST:
-            raise BadAsk(f"there are {MOST} processes of gateways already")
         gone = [one for one in self._said if one != key and self._is_replaced(one, report, workers)]
         own = sum(said.report.gateway == report.gateway for said in self._said.values())
+        if old is None and len(self._said) - len(gone) >= MOST:
+            raise TooMany("processes of gateways", MOST)
         if old is None and own - len(gone) >= MOST_OF_ONE:
-            raise BadAsk(f"{report.gateway} has {MOST_OF_ONE} processes already")
+            raise TooMany("processes of one gateway", MOST_OF_ONE)
         new = rows if old is None or number > old.number else ()
         fresh = self._ledger.accounts.fair(key, new)
         changed = self._ledger.merged(fresh)
@@ -195,14 +206,20 @@ class Reports:
     def _is_replaced(self, key: str, by: GatewayReport, workers: int) -> bool:
         """Whether the process *key* cannot be there any more, now that *by* is heard."""
         one = self._said[key].report
-        if one.gateway != by.gateway:
+        if one.gateway != by.gateway or by.leaving:
             return False
-        if one.worker == by.worker and one.started <= by.started:
-            return not one.leaving
+        if one.worker == by.worker:
+            # By a clock that was set back the newer one seems to be the older.
+            earlier = one.started <= by.started or by.heard - one.heard >= SILENT_SECONDS
+            return earlier and not one.leaving
         return one.worker.isdigit() and int(one.worker) >= workers and one.is_away(by.heard)
 
     def _forget(self, now: float) -> None:
         """Nobody is connected any more to those who are not heard."""
+        if now < self._latest - SAME_CLOCK_SECONDS:
+            self._set_back(now)
+            self._latest = now
+        self._latest = max(self._latest, now)
         for key in list(self._present):
             report = self._said[key].report
             if report.is_away(now):
@@ -212,6 +229,14 @@ class Reports:
             silent = now - said.report.heard
             if silent >= LIFE_SECONDS or (said.report.leaving and silent >= LEFT_SECONDS):
                 self._drop(key)
+
+    def _set_back(self, now: float) -> None:
+        """Our clock was ahead: nobody was heard or seen later than now, or it would stay so."""
+        self._ledger.accounts.settle(now)
+        for key, said in self._said.items():
+            if said.report.heard > now:
+                report = evolve(said.report, heard=now)
+                self._said[key] = evolve(said, report=report, kept=min(said.kept, now))
 
     def _drop(self, key: str) -> None:
         del self._said[key]

@@ -59,6 +59,7 @@ class ReportBody(Body):
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
     boot: Annotated[str, Field(pattern=r"^[0-9a-f]{8,32}$")]
     started: Seconds
+    now: Seconds | None = Field(None, description="by the clock that all its times are of")
     leaving: bool = False
     number: Annotated[int, Field(ge=0)] = Field(0, description="of the part of the ledger")
     version: Line = ""

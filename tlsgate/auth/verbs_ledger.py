@@ -11,7 +11,14 @@ from tlsgate.auth.ledger import key_of
 from tlsgate.auth.ledgerbodies import LedgerAsked, ReportBody
 from tlsgate.auth.networking import NETWORKING
 from tlsgate.auth.principal import GATEWAY
-from tlsgate.core.gatewayreports import GatewayReport, read_report, told_report
+from tlsgate.core.gatewayreports import (
+    GatewayReport,
+    behind,
+    by_our_clock,
+    moved,
+    read_report,
+    told_report,
+)
 from tlsgate.core.ledger import KINDS, TRANSPORTS, Wish, read_row, told
 from tlsgate.errors import BadAsk, Forbidden
 
@@ -21,14 +28,14 @@ async def _report(call: Call) -> Any:
     principal, parts = call.principal, call.parts
     if principal.kind != "host" or GATEWAY not in principal.system_roles:
         raise Forbidden(str(principal), "report a gateway", "only a gateway speaks for itself")
-    said = body.model_dump(exclude={"ledger", "number", "workers"})
+    said = body.model_dump(exclude={"ledger", "number", "workers", "now"})
     now = parts.now()
-    # Nobody was seen, and nothing has started, later than now: what a gateway's clock says of
-    # the future would stay the newest, and push out what others tell.
-    started = min(body.started, now)
-    report = read_report({**said, "gateway": principal.name, "heard": now, "started": started})
+    # By a clock that is behind, somebody who was just there would have been gone for days; by
+    # one that is ahead he would stay the newest, and push out what others tell.
+    late = behind(body.now, now)
+    report = by_our_clock(read_report({**said, "gateway": principal.name, "heard": now}), late)
     rows = [
-        evolve(row, first=min(row.first, now), last=min(row.last, now))
+        evolve(row, first=moved(row.first, late, now), last=moved(row.last, late, now))
         for row in (read_row(one.model_dump()) for one in body.ledger)
     ]
     known = await parts.reports.take(report, body.number, rows, body.workers)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, cast
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from tlsgate.errors import BadBytes
 
+#: Clocks that differ by no more are taken for one: a report takes a while to come.
+SAME_CLOCK_SECONDS: Final = 5.0
 #: Who has said nothing for so long is away.
 AWAY_SECONDS: Final = 150.0
 
@@ -84,6 +86,32 @@ class GatewayReport:
     def is_away(self, now: float) -> bool:
         """Whether it has said nothing for too long."""
         return not now - self.heard < AWAY_SECONDS
+
+
+def behind(said: float | None, now: float) -> float:
+    """By how many seconds the clock of one who says that it is *said* has to be put forward."""
+    if said is None or abs(now - said) <= SAME_CLOCK_SECONDS:
+        return 0.0
+    return now - said
+
+
+def moved(at: float, seconds: float, now: float) -> float:
+    """A moment of a clock that is behind, by ours; 0 is none, and nothing was after *now*."""
+    return min(max(0.0, at + seconds), now) if at else 0.0
+
+
+def by_our_clock(report: GatewayReport, seconds: float) -> GatewayReport:
+    """*report* of a process whose clock is behind by *seconds*."""
+    listeners = [
+        evolve(
+            one,
+            since=moved(one.since, seconds, report.heard),
+            until=None if one.until is None else max(0.0, one.until + seconds),
+        )
+        for one in report.listeners
+    ]
+    started = moved(report.started, seconds, report.heard)
+    return evolve(report, started=started, listeners=tuple(listeners))
 
 
 def told_report(report: GatewayReport) -> dict[str, Any]:

@@ -47,7 +47,8 @@ class Usage:
         # Who has gone has left: a listener that is not named has nobody.
         for name in {*there, *minute}:
             self._put(minute, name, 0, there.get(name, 0))
-        for old in [one for one in self._minutes if one <= number - MINUTES]:
+        # What is to come was counted by a clock that was ahead.
+        for old in [one for one in self._minutes if not number - MINUTES < one <= number]:
             del self._minutes[old]
 
     def series(self, minutes: int, now: float) -> dict[str, list[int]]:

@@ -58,6 +58,7 @@ class Reporting:
         self._facts = facts
         self._clock = clock
         self._look = look
+        self._now = now
         self._boot = secrets.token_hex(8)
         self._started = now()
         self._call: IDelayedCall | None = None
@@ -129,6 +130,7 @@ class Reporting:
                 **self._facts(),
                 "boot": self._boot,
                 "started": self._started,
+                "now": self._now(),
                 "leaving": self._leaving,
                 "number": part.number,
                 "ledger": [told(row) for row in part.rows],
@@ -158,6 +160,8 @@ class Reporting:
             self.log.error(
                 "the auth service does not hear what this gateway serves: {why}", why=why
             )
-        wait, longest = self._wait_seconds, _LONGEST_WAIT_SECONDS
+        # Who leaves and is not heard for long is taken for gone.
+        longest = EACH_SECONDS if self._leaving else _LONGEST_WAIT_SECONDS
+        wait = min(self._wait_seconds, longest)
         self._wait_seconds = min(2 * wait, longest)
         return wait
