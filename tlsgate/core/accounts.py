@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from heapq import nsmallest
 from typing import Final
 
 from attrs import evolve, frozen
@@ -225,7 +224,7 @@ class Accounts:
                 there = {**kept, **new}
                 for use in left:
                     there.pop(use, None)
-                oldest = nsmallest(min(number - most, MOST_OUT), there.values(), key=self._age)
+                oldest = sorted(there.values(), key=self._age)[: number - most]
                 out.update(dict.fromkeys(row.use for row in oldest))
         return dict.fromkeys(list(out)[:MOST_OUT])
 
