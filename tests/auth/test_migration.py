@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred, fail
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.auth.cluster import BEGIN, Cluster
@@ -12,6 +13,7 @@ from tests.core.migrations import report, row
 from tlsgate.auth.migration import Migration, Own, Run
 from tlsgate.core.gatewayreports import GatewayReport
 from tlsgate.core.keeping import Put
+from tlsgate.errors import StepRuns, StoreFailed
 
 NETWORKING = "cluster_networking_config"
 
@@ -127,6 +129,27 @@ class RunTests(MigrationCase):
         self.assertEqual(
             self.ended, [({"step": 2, "direction": "there", "rolled_back": True}, False)]
         )
+
+    def test_two_at_once(self) -> None:
+        """Of two operators, the second one hears that a step is under way, however slow a disk."""
+        written: Deferred[None] = Deferred()
+        self.patch(self.migration, "_keep", lambda key, value: written)
+        first = Deferred.fromCoroutine(self.migration.begin(self.SWITCH))
+        back = evolve(self.SWITCH, direction="back", mode="separate")
+        second = Deferred.fromCoroutine(self.migration.begin(back))
+        self.failureResultOf(second, StepRuns)
+        written.callback(None)
+        self.successResultOf(first)
+        self.assertEqual(self.migration.run, self.SWITCH)
+
+    def test_not_noted(self) -> None:
+        """A step that cannot be noted has not begun, and the one before it is waited for on."""
+        closing = Run(step=7, direction="there", stage="file")
+        self.cluster.run(self.migration.begin(closing))
+        self.patch(self.migration, "_keep", lambda key, value: fail(StoreFailed("full")))
+        begun = Deferred.fromCoroutine(self.migration.begin(self.SWITCH))
+        self.failureResultOf(begun, StoreFailed)
+        self.assertEqual(self.migration.run, closing)
 
     def test_a_file_is_awaited(self) -> None:
         """A step that a file decides is waited for, over a crash, until it is reported done."""

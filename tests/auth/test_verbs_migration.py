@@ -187,6 +187,18 @@ class StepTests(VerbsCase):
         self.assertIn({"path": ["proxy_service", "listen_addr"], "value": None}, file["changes"])
         self.assertEqual(self.ask(STEP, {"step": 3})["result"], "nothing")
 
+    def test_close_of_a_newer_file(self) -> None:
+        """A file of version v3 that names separate ports loses them, and stays of its version."""
+        self.switch(1)
+        self.cluster.clock.advance(61)
+        self.come(mode_in_force="multiplex", config_version="v3")
+        (file,) = self.ask(STEP, {"step": 7, "dry_run": True})["files"]
+        keys = ["listen_addr", "tunnel_listen_addr"]
+        self.assertEqual(
+            [one for one in file["changes"] if one["path"][-1] in ("version", *keys)],
+            [{"path": ["proxy_service", key], "value": None} for key in keys],
+        )
+
     def test_under_way(self) -> None:
         """A switch that is under way lets no other step begin."""
         self.come()

@@ -31,7 +31,7 @@ from tlsgate.core.gatewayreports import GatewayReport, Listening
 from tlsgate.core.keeping import Delete, Event, Put
 from tlsgate.core.migration import AgentRow, Snapshot, separate_listeners
 from tlsgate.core.migrationsteps import DONE, Step, back, steps
-from tlsgate.errors import GateError
+from tlsgate.errors import GateError, StepRuns
 from tlsgate.interfaces import IStore, IWatch
 
 #: Below it: "mode", "run", and "ports/GATEWAY".
@@ -228,10 +228,18 @@ class Migration:
         """Note that a step has begun; another one that waits for a file is given up.
 
         Raises:
+            StepRuns: somebody else's is under way at this moment.
             StoreFailed: it cannot be noted, so the step must not be done.
         """
-        await self._keep(_RUN, run.told())
+        before = self.run
+        if before is not None and before.stage == "switching":
+            raise StepRuns(before.words)
         self.run = run
+        try:
+            await self._keep(_RUN, run.told())
+        except BaseException:
+            self.run = before
+            raise
 
     async def end(self, success: bool = True, **more: object) -> None:
         """The step that had begun has ended.

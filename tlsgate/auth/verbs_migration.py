@@ -223,7 +223,9 @@ def _files(
         if key == "close":
             if not open_now:
                 continue
-            changes = [_set(["version"], "v2")]
+            # One that has no separate ports of its own stays of the version that it is.
+            is_new = here[0].config_version in ("v2", "v3")
+            changes = [] if is_new else [_set(["version"], "v2")]
             changes += [
                 _drop(["proxy_service", KEYS[name]]) for name in SEPARATE_PORTS if name in open_now
             ]
