@@ -19,7 +19,7 @@ from tlsgate.auth.gatewayreports import (
 from tlsgate.auth.ledger import Ledger
 from tlsgate.core.gatewayreports import AWAY_SECONDS, GatewayReport, Listening
 from tlsgate.core.keeping import Put
-from tlsgate.core.ledger import Row, Use
+from tlsgate.core.ledger import PART, Row, Use
 from tlsgate.errors import TooMany
 from tlsgate.store.memory import MemoryStore
 
@@ -86,7 +86,7 @@ class ReportsTests(SynchronousTestCase):
     def test_taken_once(self) -> None:
         """A part whose answer got lost counts once, be it another auth service that hears it."""
         self.assertFalse(self.take(GATEWAY, 1, row(2, 2)))
-        self.assertTrue(self.take(GATEWAY, 1, row(2, 1)))
+        self.assertFalse(self.take(GATEWAY, 1, row(2, 1)))
         self.assertEqual(self.counted(), [(2, 1)])
         self.reports = self.begun()
         self.assertEqual(self.counted(), [(2, 0)])
@@ -95,6 +95,37 @@ class ReportsTests(SynchronousTestCase):
         self.assertTrue(self.take(GATEWAY, 2, row(1, 0)))
         self.assertEqual(self.counted(), [(3, 0)])
         self.assertEqual(self.reports.all(100.0), (GATEWAY,))
+
+    def test_lost_answer(self) -> None:
+        """Whoever has not heard that it has to say anew who is connected, is told again."""
+        self.take(GATEWAY, 1, row(1, 1))
+        self.reports = self.begun()
+        self.assertFalse(self.take(GATEWAY, 2))
+        self.assertFalse(self.take(GATEWAY, 2))
+        self.assertTrue(self.take(GATEWAY, 3, row(0, 1)))
+        self.assertEqual(self.counted(), [(1, 1)])
+
+    def test_unheard(self) -> None:
+        """After a restart nobody knows who is connected, until each process has said it all."""
+        self.take(GATEWAY, 1, row(1, 1))
+        self.take(evolve(GATEWAY, gateway="gw2"), 1)
+        self.assertEqual(self.reports.unheard(100.0), ())
+        self.reports = self.begun()
+        self.assertEqual(self.reports.unheard(100.0), ("gw1", "gw2"))
+        self.take(evolve(GATEWAY, gateway="gw2"), 2)
+        self.take(GATEWAY, 2)
+        self.assertEqual(self.reports.unheard(100.0), ("gw1", "gw2"))
+        self.take(evolve(GATEWAY, gateway="gw2"), 3)
+        full = [evolve(row(1, 1), use=evolve(ALICE, name=f"u{at}")) for at in range(PART)]
+        self.take(GATEWAY, 3, *full)
+        self.assertEqual(self.reports.unheard(100.0), ("gw1",))
+        self.take(GATEWAY, 4, row(1, 1))
+        self.assertEqual(self.reports.unheard(100.0), ())
+        self.take(evolve(GATEWAY, gateway="gw3"), 1, *full)
+        self.assertEqual(self.reports.unheard(100.0), ("gw3",))
+        self.assertEqual(self.reports.unheard(100.0 + AWAY_SECONDS), ())
+        self.take(evolve(GATEWAY, heard=100.0 + AWAY_SECONDS), 5)
+        self.assertEqual(self.reports.unheard(100.0 + AWAY_SECONDS), ("gw1",))
 
     def test_taken_back(self) -> None:
         """A gateway takes back its own counts, and none of another's."""

@@ -10,6 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.auth.cluster import BEGIN, Cluster
 from tests.core.migrations import report, row
+from tlsgate.auth.gatewayreports import Reports
+from tlsgate.auth.ledger import Ledger
 from tlsgate.auth.migration import Migration, Own, Run
 from tlsgate.core.gatewayreports import GatewayReport
 from tlsgate.core.keeping import Put
@@ -104,6 +106,18 @@ class KeptTests(MigrationCase):
         self.assertEqual(self.migration.ports_of("gw1"), had)
         self.assertEqual(self.restart().ports_of("gw1"), had)
         self.assertEqual(self.migration.ports_of("gw2"), {})
+
+    def test_who_is_connected(self) -> None:
+        """An auth service that has just started does not know it, and says so."""
+        self.report()
+        self.assertEqual(self.migration.snapshot().problems, ())
+        again = Reports(self.cluster.parts.store, Ledger())
+        self.cluster.run(again.start())
+        self.cluster.parts = evolve(self.cluster.parts, reports=again)
+        self.assertEqual(
+            self.restart().snapshot().problems,
+            ("gateway gw1 has not said yet who is connected to it",),
+        )
 
 
 class RunTests(MigrationCase):

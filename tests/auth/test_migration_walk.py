@@ -150,6 +150,8 @@ class World:
             self.start()
             self.case.assertIsNone(self.migration.run)
             self.follow()
+        elif self.migration.run is not None:
+            self.run(self.migration.end())
         self.a.hear(self.migration.mode, self.now)
 
     async def write(self, mode: str, run: Run) -> None:

@@ -27,7 +27,7 @@ from tlsgate.core.gatewayreports import (
     told_report,
 )
 from tlsgate.core.keeping import ANY, Change, Delete, Put
-from tlsgate.core.ledger import Row
+from tlsgate.core.ledger import PART, Row
 from tlsgate.core.usage import Usage, minute_of
 from tlsgate.errors import GateError, TooMany
 from tlsgate.interfaces import IStore
@@ -71,8 +71,10 @@ class Reports:
         self._ledger = ledger
         self._store = store
         self._said: dict[str, _Said] = {}
-        #: Whose connections are known.
-        self._present: set[str] = set()
+        #: Whose connections are known, from the part on with which they were told to say all.
+        self._present: dict[str, int] = {}
+        #: Of these, who has said all.
+        self._whole: set[str] = set()
         self._turn = DeferredLock()
         self._listeners: list[Callable[[], None]] = []
         self.usage = Usage()
@@ -118,6 +120,16 @@ class Reports:
         """The ledger, with who is connected to a process that is heard."""
         self._forget(now)
         return self._ledger.rows()
+
+    def unheard(self, now: float) -> tuple[str, ...]:
+        """The gateways that are there, and have not said yet who is connected to them."""
+        self._forget(now)
+        found = {
+            said.report.gateway
+            for key, said in self._said.items()
+            if key not in self._whole and not said.report.is_away(now)
+        }
+        return tuple(sorted(found))
 
     async def take(
         self, report: GatewayReport, number: int, rows: Sequence[Row], workers: int = 1
@@ -171,8 +183,10 @@ class Reports:
         self._said[key] = _Said(report=report, number=number, kept=kept)
         for one in gone:
             self._drop(one)
-        known = key in self._present
-        self._present.add(key)
+        # Until another part comes, our word that it has to say all may have got lost.
+        known = number > self._present.setdefault(key, number)
+        if len(rows) < PART and (known or (old is None and number <= 1)):
+            self._whole.add(key)
         self._ledger.accounts.connected(key, rows)
         self._ledger.accounts.noted(key, fresh)
         self.usage.note(fresh, self._open(now), now)
@@ -223,8 +237,7 @@ class Reports:
         for key in list(self._present):
             report = self._said[key].report
             if report.is_away(now):
-                self._present.discard(key)
-                self._ledger.accounts.gone(key)
+                self._nobody_at(key)
         for key, said in list(self._said.items()):
             silent = now - said.report.heard
             if silent >= LIFE_SECONDS or (said.report.leaving and silent >= LEFT_SECONDS):
@@ -240,7 +253,11 @@ class Reports:
 
     def _drop(self, key: str) -> None:
         del self._said[key]
-        self._present.discard(key)
+        self._nobody_at(key)
+
+    def _nobody_at(self, key: str) -> None:
+        self._present.pop(key, None)
+        self._whole.discard(key)
         self._ledger.accounts.gone(key)
 
 

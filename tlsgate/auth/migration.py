@@ -210,6 +210,10 @@ class Migration:
             gateways=tuple(self._at_once(one, None) for one in self._reports.all(now)),
             ledger=self._reports.rows(now),
             agents=tuple(self.agents()),
+            problems=tuple(
+                f"gateway {one} has not said yet who is connected to it"
+                for one in self._reports.unheard(now)
+            ),
         )
 
     def may_switch(self, old: str, new: str) -> Sequence[str]:
