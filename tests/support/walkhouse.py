@@ -123,7 +123,7 @@ class WalkCase(LocalCase):
     #: More lines below auth_service and proxy_service.
     auth_more: Sequence[str] = (f"settle_seconds: {SETTLE_SECONDS}",)
     #: What is held when the walk begins is held to its end, on a slow machine too.
-    proxy_more: Sequence[str] = ("drain_seconds: 900",)
+    proxy_more: Sequence[str] = ("timeouts: {drain_seconds: 900}",)
 
     db1: Node
     alice: Person
