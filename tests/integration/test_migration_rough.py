@@ -20,9 +20,8 @@ from tests.support.walkpair import Pair
 SLOW_ONLY = "each walk takes minutes"
 #: Dead for so long, a gateway is looked for by its agents as seldom as ever.
 LONG_SECONDS = 9.0
-#: What goes on to the auth service: its API, and agents' certificates for databases. And the
-#: other gateway has said "no_agent" for an application once, just when the auth service came back.
-BY_AUTH = ("api", "app", "direct", "postgres")
+#: What goes on to the auth service: its API, and agents' certificates for databases.
+BY_AUTH = ("api", "direct", "postgres")
 
 
 class WorkersTests(Walk):
