@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tlsgate.config.settings import Settings
 from tlsgate.net.tally import Tally
 from tlsgate.service import counts
 from tlsgate.service.crew import ICrew, Orders
@@ -77,6 +78,7 @@ class FakeCrew:
         self.drained: Deferred[int] = Deferred()
         self.remarks: list[str] = []
         self.in_cluster: dict[str, Any] | None = None
+        self.foreseen: dict[str, Any] | None = None
 
     async def begin(self, orders: Orders) -> None:
         """See `ICrew.begin`."""
@@ -142,6 +144,10 @@ class FakeCrew:
     async def cluster(self) -> dict[str, Any] | None:
         """See `ICrew.cluster`."""
         return self.in_cluster
+
+    async def foresee(self, text: str, settings: Settings) -> dict[str, Any] | None:
+        """See `ICrew.foresee`."""
+        return self.foreseen
 
 
 class FakeChannel:

@@ -363,6 +363,27 @@ class SettingsTests(AuthServiceCase):
         """A reload before there is a store changes nothing."""
         self.successResultOf(Deferred.fromCoroutine(self.service.follow()))
         self.assertEqual(self.stores, [])
+        asked = Deferred.fromCoroutine(self.service.foresee(self.settings))
+        self.assertIsNone(self.successResultOf(asked))
+
+    def test_foresee(self) -> None:
+        """What a file would make of the mode is known before, and what speaks against it."""
+        self.successResultOf(self.start())
+        both = (listener("web", "tcp:1"), listener("ssh", "tcp:2", "ssh"))
+        spec = {"proxy_listener_mode": "separate"}
+        for listeners, why in ((self.settings.listeners, 1), (both, 0)):
+            new = evolve(self.settings, listeners=listeners, networking=spec)
+            told = self.foresee(new)
+            self.assertEqual((told["next_mode"], told["mode_age_seconds"]), ("separate", None))
+            self.assertEqual(len(told["why"]), why)
+        told = self.foresee(self.settings)
+        self.assertEqual((told["next_mode"], told["why"]), ("multiplex", []))
+
+    def foresee(self, new: Settings) -> dict[str, Any]:
+        """What the service says of *new*."""
+        told = self.successResultOf(Deferred.fromCoroutine(self.service.foresee(new)))
+        assert told is not None
+        return told
 
     def test_backup(self) -> None:
         """The operator gets a copy of the store that opens."""

@@ -54,6 +54,9 @@ class FakeAuth:
     async def follow(self) -> None:
         self.told.append("follow")
 
+    async def foresee(self, settings: Any) -> Any:
+        return None if self.api is None else {"next_mode": settings.mode}
+
     def stop(self) -> None:
         self.told.append("stop")
         self.api = None
@@ -230,6 +233,17 @@ class ReloadTests(AuthCrewCase):
         self.assertEqual(self.current().node_name, "n2")
         self.assertEqual(self.inner.told[-2:], [("prepare", "two"), "commit"])
         self.assertEqual(self.auth.told[-1], "follow")
+
+    def test_foresee(self) -> None:
+        """It says what would become of the mode; who is just starting is waited for."""
+        self.auth.errors = [StoreFailed("in use")]
+        self.auth.waits = Deferred()
+        self.begin()
+        asked = Deferred.fromCoroutine(self.crew.foresee("two", settings(mode="multiplex")))
+        self.assertNoResult(asked)
+        self.auth.waits.callback(None)
+        self.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(asked), {"next_mode": "multiplex"})
 
     def test_abort(self) -> None:
         """What was prepared is forgotten."""

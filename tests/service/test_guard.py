@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config.read import read_text
 from tlsgate.config.settings import Settings
 from tlsgate.service.guard import contradiction, why_not
-
-NOW = 1_000_000.0
 
 
 def _settings(version: str, *, auth: str = "{}", proxy: str = "") -> Settings:
@@ -21,23 +18,9 @@ def _settings(version: str, *, auth: str = "{}", proxy: str = "") -> Settings:
     )
 
 
-class FakeAuth:
-    """An auth service that knows more."""
-
-    api: object | None = object()
-    mode_since: float | None = None
-
-    def __init__(self, mode: str, *why: str) -> None:
-        self.mode = mode
-        self.why = why
-
-    async def next_mode(self, settings: Settings) -> str:
-        """The mode that comes."""
-        return self.mode
-
-    async def may_follow(self, settings: Settings) -> tuple[str, ...]:
-        """Why it may not come."""
-        return self.why
+def foreseen(mode: str, *why: str, age: float | None = None) -> dict[str, Any]:
+    """What an auth service says that knows more."""
+    return {"next_mode": mode, "mode_age_seconds": age, "why": list(why)}
 
 
 class WhyNotTests(SynchronousTestCase):
@@ -48,13 +31,12 @@ class WhyNotTests(SynchronousTestCase):
         self.before, self.after = _settings("v1"), _settings("v2")
 
     def why(
-        self, mode: str | None, *, since: float | None = None, auth: Any = None, **more: Settings
+        self, mode: str | None, *, age: float | None = None, auth: Any = None, **more: Settings
     ) -> str:
         """The sentences, for a cluster that has that mode."""
-        cluster = None if mode is None else {"mode": mode, "mode_since": since}
+        cluster = None if mode is None else {"mode": mode, "mode_age_seconds": age}
         settings = {"before": self.before, "after": self.after, **more}
-        asked = why_not(settings["before"], settings["after"], cluster, auth, NOW)
-        return " / ".join(self.successResultOf(Deferred.fromCoroutine(asked)))
+        return " / ".join(why_not(settings["before"], settings["after"], cluster, auth))
 
     def test_separate(self) -> None:
         """Ports that clients are told to use do not close, whatever the file says of the mode."""
@@ -65,10 +47,10 @@ class WhyNotTests(SynchronousTestCase):
     def test_multiplex(self) -> None:
         """Clients have to have had the time to hear that they need them no more."""
         self.assertEqual(self.why("multiplex"), "")
-        self.assertEqual(self.why("multiplex", since=NOW - 60), "")
-        self.assertIn("wait another 20 s", self.why("multiplex", since=NOW - 40))
+        self.assertEqual(self.why("multiplex", age=60), "")
+        self.assertIn("wait another 20 s", self.why("multiplex", age=40))
         short = _settings("v2", auth="{settle_seconds: 0}")
-        self.assertEqual(self.why("multiplex", since=NOW, after=short), "")
+        self.assertEqual(self.why("multiplex", age=0, after=short), "")
 
     def test_opening(self) -> None:
         """Ports may always open."""
@@ -76,23 +58,21 @@ class WhyNotTests(SynchronousTestCase):
 
     def test_the_auth_service_knows(self) -> None:
         """Where it is in this process, what the mode will be and was since is its word."""
-        self.assertEqual(self.why("multiplex", auth=FakeAuth("multiplex")), "")
-        late = FakeAuth("multiplex", "another gateway opens nothing")
-        late.mode_since = NOW
-        said = self.why("multiplex", auth=late)
-        self.assertIn("wait another 60 s / another gateway opens nothing", said)
-        self.assertIn("ssh", self.why("multiplex", auth=FakeAuth("separate")))
-        starts = FakeAuth("separate")
-        starts.api = None  # it is not up
-        self.assertEqual(self.why("multiplex", auth=starts), "")
+        self.assertEqual(self.why("multiplex", auth=foreseen("multiplex")), "")
+        late = foreseen("multiplex", "another gateway opens nothing", age=0)
+        for age in (None, 70.0):
+            said = self.why("multiplex", auth=late, age=age)
+            self.assertIn("wait another 60 s / another gateway opens nothing", said)
+        # What this gateway's own clients were told counts as well.
+        self.assertIn("another 50 s", self.why("multiplex", auth=foreseen("multiplex"), age=10))
+        self.assertIn("ssh", self.why("multiplex", auth=foreseen("separate")))
 
     def test_nobody_is_told(self) -> None:
         """A gateway alone, and a process that is no gateway, close what they like."""
         self.assertEqual(self.why(None), "")
         off = read_text("version: v2\nproxy_service: {enabled: no}\n")
         self.assertEqual(self.why("separate", before=off, after=off), "")
-        asked = why_not(self.before, self.after, {"name": "x"}, None, NOW)
-        self.assertEqual(self.successResultOf(Deferred.fromCoroutine(asked)), ())
+        self.assertEqual(why_not(self.before, self.after, {"name": "x"}, None), ())
 
 
 class ContradictionTests(SynchronousTestCase):

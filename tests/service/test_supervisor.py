@@ -438,15 +438,26 @@ class AskTests(SupervisorCase):
         """The worker that knows least says how well the daemon knows its cluster."""
         one, two = self.begin()
         said = {"name": "c", "away": False, "age_seconds": 1.0, "limit_seconds": 9, "strict": True}
-        said["mode_since"] = 5.0
+        said["mode_age_seconds"] = 5.0
         for first, second, wanted in (
             (None, None, None),
             (said, None, said),
             (said, {**said, "age_seconds": 7.0}, {**said, "age_seconds": 7.0}),
             (
                 said,
-                {**said, "age_seconds": None, "away": True, "strict": False, "mode_since": None},
+                {
+                    **said,
+                    "age_seconds": None,
+                    "away": True,
+                    "strict": False,
+                    "mode_age_seconds": None,
+                },
                 {**said, "age_seconds": None, "away": True},
+            ),
+            (
+                said,
+                {**said, "mode_age_seconds": 3.0},
+                {**said, "mode_age_seconds": 3.0},
             ),
         ):
             asked = Deferred.fromCoroutine(self.crew.cluster())

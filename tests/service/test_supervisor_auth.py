@@ -150,6 +150,24 @@ class AuthMemberTests(SupervisorCase):
         one.answer({"outcome": "x"})
         self.assertEqual(self.successResultOf(asked), {"outcome": "x"})
 
+    def test_foresee(self) -> None:
+        """It alone knows what a file makes of the mode; one that is away is not waited for."""
+        auth, one, _ = self.serving()
+        settings: Any = None
+        asked = Deferred.fromCoroutine(self.crew.foresee("two", settings))
+        self.assertEqual((auth.asked[0][:2], one.asked), (("foresee", {"text": "two"}), []))
+        auth.answer({"next_mode": "separate"})
+        self.assertEqual(self.successResultOf(asked), {"next_mode": "separate"})
+        late = Deferred.fromCoroutine(self.crew.foresee("two", settings))
+        self.clock.advance(60)
+        self.assertIsNone(self.successResultOf(late))
+        auth.asked.clear()
+        gone = Deferred.fromCoroutine(self.crew.foresee("two", settings))
+        auth.end(-9)
+        self.assertIsNone(self.successResultOf(gone))
+        again = Deferred.fromCoroutine(self.crew.foresee("two", settings))
+        self.assertIsNone(self.successResultOf(again))
+
     def test_end(self) -> None:
         """It is told to stop and drained with the others, and its end is waited for."""
         everybody = self.serving()

@@ -150,6 +150,10 @@ class WorkerTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.channel.say("cluster")), {"name": "c"})
         asked = self.channel.say("explain", listener="web", sni=None, alpn=["h2"], cert_pem=None)
         self.assertEqual(self.successResultOf(asked), {"listener": "web", "alpn": ["h2"]})
+        self.crew.foreseen = {"next_mode": "multiplex"}
+        asked = self.channel.say("foresee", text="two")
+        self.assertEqual(self.successResultOf(asked), self.crew.foreseen)
+        self.failureResultOf(self.channel.say("foresee", text="bad"), BadSettings)
         self.channel.say("cut")
         self.assertEqual(self.crew.told, ["cut"])
 

@@ -266,6 +266,9 @@ class AgentCrew:
     async def cluster(self) -> dict[str, Any] | None:
         return {**self.enrolment.told(), "tunnels": self.tunnels.told()}
 
+    async def foresee(self, text: str, settings: Settings) -> dict[str, Any] | None:
+        return None
+
     # -- inside ----------------------------------------------------------------------------
 
     def offers(self) -> tuple[Offer, ...]:

@@ -287,10 +287,23 @@ class AuthService:
         told = {"cluster_name": self._settings().cluster_name, "success": success, **fields}
         self._audit.emit("migration.end", told)
 
-    @property
-    def mode_since(self) -> float | None:
-        """See `auth.migration.Migration.mode_since`."""
-        return None if self._migration is None else self._migration.mode_since
+    async def foresee(self, settings: Settings) -> dict[str, Any] | None:
+        """What *settings* would make of the cluster's mode, in JSON types; None: not started.
+
+        Returns:
+            next_mode; mode_age_seconds, of the mode as it is (None: never another one); why, the
+            sentences of `may_follow`.
+
+        Raises:
+            StoreFailed: nobody can know.
+        """
+        if self.api is None or self._migration is None:
+            return None
+        return {
+            "next_mode": await self.next_mode(settings),
+            "mode_age_seconds": self._migration.mode_age,
+            "why": list(await self.may_follow(settings)),
+        }
 
     async def may_follow(self, settings: Settings) -> tuple[str, ...]:
         """Why the cluster may not be told the mode of *settings*, a sentence each; (): it may.

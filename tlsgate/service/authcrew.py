@@ -146,14 +146,22 @@ class AuthCrew:
         self._serves = True
 
     async def prepare(self, orders: Orders) -> Sequence[str]:
-        until = self._reactor.seconds() + _RELOAD_SECONDS
-        while not self._serves and not self._stopped and self._reactor.seconds() < until:
-            await deferLater(self._reactor, _LOOK_SECONDS)
+        await self._wait()
         if not self._serves:
             raise ReloadRefused(["the auth service has not started yet; try again"])
         self._next = orders
         remarks = await self._inner.prepare(_inside_orders(orders))
         return (*remarks, *self._auth.remarks)
+
+    async def foresee(self, text: str, settings: Settings) -> dict[str, Any] | None:
+        await self._wait()
+        return await self._auth.foresee(settings)
+
+    async def _wait(self) -> None:
+        """Until it serves, for a while."""
+        until = self._reactor.seconds() + _RELOAD_SECONDS
+        while not self._serves and not self._stopped and self._reactor.seconds() < until:
+            await deferLater(self._reactor, _LOOK_SECONDS)
 
     async def commit(self) -> None:
         self._settings = self._next.settings

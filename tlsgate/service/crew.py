@@ -97,5 +97,19 @@ class ICrew(Interface):
         Returns:
             name, away (the auth service is not heard), age_seconds (of what is known; None:
             nothing was heard), limit_seconds (of that age, where locks are strict), strict;
-            uncovered, sentences about applications whose names no certificate is for.
+            uncovered, sentences about applications whose names no certificate is for; mode,
+            that clients are told; mode_age_seconds, for how long (None: never another one).
+        """
+
+    async def foresee(text: str, settings: Settings) -> dict[str, Any] | None:
+        """What the auth service among the crew makes of new settings, were they taken.
+
+        Args:
+            text: of the configuration file; *settings* is what it means.
+
+        Returns:
+            as `AuthService.foresee`; None: the crew has none that could be asked.
+
+        Raises:
+            GateError: nobody can know.
         """

@@ -47,6 +47,7 @@ from tlsgate.service.facts import facts, file_facts, told_ports
 from tlsgate.service.listeners import Bound
 from tlsgate.service.membership import Membership
 from tlsgate.service.memory import Trimmer
+from tlsgate.service.modeclock import ModeClock
 from tlsgate.service.reporting import Reporting
 from tlsgate.service.tunnels import OwnTunnels
 
@@ -157,10 +158,9 @@ class LocalGateway:
             self.reporting = Reporting(
                 membership.view.door, self.ledger.book, self._facts, reactor, self.ledger.look
             )
-        #: What clients are told, and when this process saw it become another.
-        self._mode: str | None = None
-        self._mode_since: float | None = None
+        self._told: ModeClock | None = None
         if membership is not None:
+            self._told = ModeClock(membership.folder, reactor.seconds, time.time)
             membership.view.on_change(self._mode_changed)
         if built.gate.settings.workers > 1:
             folder = built.gate.settings.data_dir / "gateway" / "passing"
@@ -302,9 +302,12 @@ class LocalGateway:
         return {
             **self._membership.told(),
             "mode": self._membership.view.mode,
-            "mode_since": self._mode_since,
+            "mode_age_seconds": None if self._told is None else self._told.age,
             "uncovered": found,
         }
+
+    async def foresee(self, text: str, settings: Settings) -> dict[str, Any] | None:
+        return None  # an auth service of this process is not the crew's
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -366,11 +369,8 @@ class LocalGateway:
             self.reporting.at_once()
 
     def _mode_changed(self, what: frozenset[str]) -> None:
-        assert self._membership is not None
-        mode = self._membership.view.mode
-        if self._mode not in (None, mode):
-            self._mode_since = time.time()
-        self._mode = mode
+        assert self._membership is not None and self._told is not None
+        self._told.told(self._membership.view.mode)
         if self.reporting is not None and "cluster_networking_config" in what:
             self.reporting.at_once()
 

@@ -18,12 +18,14 @@ from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as DeferTimeout
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsgate.config.closing import fields
+from tlsgate.config.settings import Settings
 from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
 from tlsgate.service.authsockets import API, TLS
@@ -229,14 +231,26 @@ class Supervisor:
             return None
         ages = [one["age_seconds"] for one in said]
         # The worker that knows least says how well the daemon serves.
+        told = [one.get("mode_age_seconds") for one in said]
         return {
             **said[0],
             "away": any(one["away"] for one in said),
             "age_seconds": None if None in ages else max(ages),
             "strict": any(one["strict"] for one in said),
-            # The newest knows least of the past.
-            "mode_since": max((one.get("mode_since") or 0.0 for one in said), default=0.0) or None,
+            # Of all clients those count that were told the other one last.
+            "mode_age_seconds": min((age for age in told if age is not None), default=None),
         }
+
+    async def foresee(self, text: str, settings: Settings) -> dict[str, Any] | None:
+        member = self._members.get(AUTH)
+        if member is None or not member.serves:
+            return None
+        asked = member.channel.ask("foresee", text=text).addTimeout(READY_SECONDS, self._reactor)
+        try:
+            said: dict[str, Any] | None = await asked
+        except (DeferTimeout, ProcessGone):
+            return None  # it may be what an upgrade is to heal; a reload waits for it
+        return said
 
     def members(self) -> list[dict[str, Any]]:
         return [

@@ -291,14 +291,19 @@ class Daemon(Service):
         finally:
             self._turn.release()
 
-    async def _may_take(self, settings: Settings, force: bool) -> None:
+    async def _may_take(self, text: str, settings: Settings, force: bool) -> None:
         """Look whether clients would be told to use what nobody serves.
 
         Raises:
             ReloadRefused: they would, and nobody forces it.
         """
-        cluster = await self.crew.cluster()
-        why = await why_not(self.settings, settings, cluster, self.auth, time.time())
+        cluster, auth = await self.crew.cluster(), self.auth
+        foreseen = (
+            await self.crew.foresee(text, settings)
+            if auth is None
+            else await auth.foresee(settings)
+        )
+        why = why_not(self.settings, settings, cluster, foreseen)
         if why and not force:
             raise ReloadRefused([*why, "`tgctl reload --force` does it all the same"])
         for sentence in why:
@@ -312,7 +317,7 @@ class Daemon(Service):
             text, settings = await self.process.in_thread(self.process.source.load)
             if why := unchangeable(self.settings, settings):
                 raise ReloadRefused(why)
-            await self._may_take(settings, force)
+            await self._may_take(text, settings, force)
             now = time.time()
             gone = closing(self.settings.listeners, self.settings.closing, settings, now)
             settings = evolve(settings, closing=gone)
@@ -415,8 +420,8 @@ class Daemon(Service):
                     "such an endpoint cannot be handed to a new process; restart instead",
                 )
             with suppress(BadSettings):  # the new process tells what is wrong with the file
-                _, settings = await process.in_thread(process.source.load)
-                await self._may_take(settings, False)
+                text, settings = await process.in_thread(process.source.load)
+                await self._may_take(text, settings, False)
             self.logger.info("upgrade: starting a new process")
             try:
                 said = await succeed(

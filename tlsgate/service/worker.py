@@ -195,6 +195,8 @@ class Worker(Service):
                 return await crew.tally()
             case "cluster":
                 return await crew.cluster()
+            case "foresee":
+                return await crew.foresee(fields["text"], self._source.parse(fields["text"]))
             case "explain":
                 return await crew.explain(**fields)
             case "prepare":
