@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -88,6 +89,8 @@ class LedgerTests(SshCase):
                 (row["listener"], row["transport"], row["version"], row["count"])
                 for row in self.rows(kind="unknown")
                 if (row["listener"], row["transport"]) in ways
+                # Agents ask for the way before they dial.
+                and not row["version"].startswith("tlsgate/")
             )
 
         before = unknown()
@@ -100,6 +103,31 @@ class LedgerTests(SshCase):
         self.ssh("true")
         self.until(lambda: self.total(name="alice") > was)
         self.assertEqual(unknown(), before)
+
+    def test_scanners_are_no_users(self) -> None:
+        """Whoever tries every port with every protocol is one address, and no user or agent."""
+
+        def known() -> set[tuple[str, str, str]]:
+            return {
+                (row["kind"], row["name"], row["listener"])
+                for kind in ("user", "agent")
+                for row in self.rows(kind=kind)
+            }
+
+        before, was = known(), self.total(kind="unknown", listener="ssh")
+        probes = (b"\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n", b"SSH-2.0-scan\r\n", bytes(range(256)))
+        for port in (self.web_port, self.ssh_port, self.tunnel_port):
+            for probe in probes:
+                with socket.create_connection(("127.0.0.1", port), 10) as scan:
+                    scan.sendall(probe)
+                    scan.shutdown(socket.SHUT_WR)
+                    with contextlib.suppress(OSError):
+                        while scan.recv(4096):
+                            pass
+        self.until(lambda: self.total(kind="unknown", listener="ssh") >= was + len(probes))
+        self.assertEqual(known(), before)
+        names = {row["name"] for row in self.rows(kind="unknown")}
+        self.assertEqual(names, {"127.0.0.1"})
 
     def test_two_workers_are_heard(self) -> None:
         """Each process of the gateway says what it has open, and what mode it tells."""

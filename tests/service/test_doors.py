@@ -9,6 +9,7 @@ from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.net.rig import Rig
 from tlsgate.core.access import Decision, Identity, Kind, Rule
 from tlsgate.core.claims import Claims
 from tlsgate.core.ledger import Row, Use
@@ -16,6 +17,32 @@ from tlsgate.core.routing import Route
 from tlsgate.interfaces import IAuthorizer
 from tlsgate.net.noting import ILedger
 from tlsgate.service.doors import ProcessLedger, StaticRules
+
+#: What scanners send to see what a port speaks; nmap's probes are among them.
+PROBES = (
+    b"",
+    b"\r\n\r\n",
+    b"GET / HTTP/1.0\r\n\r\n",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\nUser-Agent: kube-probe/1.29\r\n\r\n",
+    b"OPTIONS / RTSP/1.0\r\n\r\n",
+    b"\x80\0\0\x28\x72\xfe\x1d\x13\0\0\0\0\0\0\0\2\0\1\x86\xa0",
+    b"\0\x1e\0\6\1\0\0\1\0\0\0\0\0\0\7version\4bind\0\0\x10\0\3",
+    b"\0\0\0\xa4\xff\x53\x4d\x42\x72\0\0\0\0\x08\x01\x40",
+    b"\x16\3\0\0\x69\1\0\0\x65\3\3U\x1c\xa7\xe4random1random2random3",
+    b"\0\0\0\x08\x04\xd2\x16\x2f",
+    b"PROXY TCP4 192.0.2.1 192.0.2.2 4711 443\r\n",
+    b"SSH-2.0-scan\r\n",
+    bytes(range(256)),
+)
+#: Every port that a gateway can have.
+PORTS = """
+  listen_addr: "127.0.0.1:3023"
+  tunnel_listen_addr: "127.0.0.1:3024"
+  kube_listen_addr: "127.0.0.1:3026"
+  mysql_listen_addr: "127.0.0.1:3036"
+  postgres_listen_addr: "127.0.0.1:5432"
+  mongo_listen_addr: "127.0.0.1:27017"
+"""
 
 ALICE = Identity(claims=Claims(cluster="c", kind="user", name="alice"))
 
@@ -49,6 +76,56 @@ class FakeConnection:
     def carried(self) -> tuple[int, int]:
         """As a connection has it."""
         return self.received, 0
+
+
+class ProbesTests(SynchronousTestCase):
+    """Health checks and scanners on every port."""
+
+    def setUp(self) -> None:
+        self.rig = Rig(version="v1", extra=PORTS)
+        self.addCleanup(self.rig.close)
+        self.ledger = ProcessLedger()
+        self.rig.gateway.ledger = self.ledger
+
+    def rows(self) -> list[Row]:
+        """What the auth service would be told once they are gone."""
+        self.ledger.look()
+        self.rig.advance(20)
+        self.ledger.look()
+        self.assertEqual(self.rig.gateway.connections(), [])
+        return list(self.ledger.book.news().rows)
+
+    def test_bytes(self) -> None:
+        """Whoever sends what no client would is no user, and nobody at all."""
+        listeners = sorted(self.rig.gateway.gate.entrances)
+        self.assertEqual(len(listeners), 7)
+        for listener in listeners:
+            for probe in PROBES:
+                with self.rig.connect(listener) as client:
+                    client.send(probe)
+                    self.rig.settle()
+        self.assertEqual(self.rows(), [])
+
+    def test_tls(self) -> None:
+        """A handshake and no more is nobody, with any token and by any name."""
+        for alpn in ((), (b"http/1.1",), (b"h2",)):
+            for name in ("gw.test", None, "other.test"):
+                client = self.rig.secure(alpn=alpn, name=name, cert=None).shake()
+                client.sock.close()
+                self.rig.settle()
+        self.assertEqual(self.rows(), [])
+
+    def test_health_path(self) -> None:
+        """Who asks for a page without any identity is one row, of an address: no user."""
+        for _ in range(3):
+            client = self.rig.secure(alpn=(b"http/1.1",), cert=None).shake()
+            client.write(PROBES[3].replace(b"Host: x", b"Host: gw.test"))
+            self.rig.settle()
+            client.sock.close()
+            self.rig.settle()
+        (row,) = self.rows()
+        use = Use("unknown", "192.0.2.7", "web", "tls-alpn", "kube-probe/1.29")
+        self.assertEqual((row.use, row.count, row.open), (use, 3, 0))
 
 
 class LedgerTests(SynchronousTestCase):

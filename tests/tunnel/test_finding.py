@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from tlsgate import __version__
 from tlsgate.errors import BadBytes, Unreachable
 from tlsgate.tls.dialing import Signpost
 from tlsgate.tunnel import finding
@@ -67,8 +68,34 @@ class ReadTests(SynchronousTestCase):
         self.failureResultOf(reading)
 
 
+class FakeAgent:
+    """Remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, bytes, list[str]]] = []
+
+    def usingEndpointFactory(self, *_: object) -> FakeAgent:
+        """It is asked itself."""
+        return self
+
+    def request(self, method: bytes, url: bytes, headers: Any) -> Deferred[Any]:
+        """Nobody answers."""
+        self.asked.append((method, url, headers.getRawHeaders("user-agent")))
+        return Deferred()
+
+
 class FindTests(SynchronousTestCase):
     """Tests for `find`."""
+
+    def test_asked(self) -> None:
+        """The gateway is told by what program, so that its ledger knows whom it has seen."""
+        agent = FakeAgent()
+        self.patch(finding, "Agent", agent)
+        reactor: Any = MemoryReactorClock()
+        Deferred.fromCoroutine(finding.find(reactor, "gate.test:443", {})).addErrback(lambda _: 0)
+        program = [f"tlsgate/{__version__}"]
+        self.assertEqual(agent.asked, [(b"GET", b"https://gate.test:443/webapi/find", program)])
+        reactor.advance(60)
 
     def test_nobody_answers(self) -> None:
         """After a while it says so, with the address."""

@@ -18,8 +18,10 @@ from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import Agent
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
+import tlsgate
 from tlsgate.core.addresses import whole
 from tlsgate.errors import GateError, Unreachable
 from tlsgate.net.asking import FAILURES, Always
@@ -42,7 +44,9 @@ async def find(reactor: Any, server: str, environ: Mapping[str, str]) -> Mapping
     host, port = whole(server)
     tcp = way_out(reactor, host, port, CONNECT_SECONDS, environ=environ)
     agent = Agent.usingEndpointFactory(reactor, Always(wrapClientTLS(Signpost(host), tcp)))
-    asked = agent.request(b"GET", f"https://{server}/webapi/find".encode("ascii"))
+    # The gateway's ledger would have it for a stranger's else.
+    headers = Headers({"User-Agent": [f"tlsgate/{tlsgate.__version__}"]})
+    asked = agent.request(b"GET", f"https://{server}/webapi/find".encode("ascii"), headers)
     asked.addTimeout(ANSWER_SECONDS, reactor)
     try:
         return await read(reactor, server, await asked)
