@@ -49,3 +49,22 @@ class TgshTests(SharedSshCase):
         """`tgsh proxy ssh` alone gives sshd's banner, with the token that has pings."""
         said = self.says(self.alice, "tgsh", "proxy", "ssh", "root@db1:22")
         self.assertTrue(said.startswith("SSH-2.0-OpenSSH"))
+
+    def test_identity_file(self) -> None:
+        """An identity file does in both modes, where nobody is logged in; nothing of it is left."""
+        alice = self.alice
+        signed = ("auth", "sign", "--user=alice", f"--out={alice.home}/me")
+        self.program_says("tgctl", *signed, f"--data-dir={self.hub.data_dir}")
+        home, folder = alice.home / "nobody", alice.home / "memory"
+        home.mkdir()
+        folder.mkdir(mode=0o700)
+        words = ("env", f"HOME={home}", f"TGSH_HOME={home}", f"XDG_RUNTIME_DIR={folder}")
+        command = ("tgsh", "-i", str(alice.home / "me"), f"--proxy=localhost:{self.web_port}")
+        for mode in ("multiplex", "separate"):
+            self.mode(mode)
+            done = self.do(alice, *words, *command, "ssh", "root@db1", "echo in; exit 7")
+            self.assertEqual((done.returncode, done.stdout), (7, b"in\n"), done.stderr)
+            file = home / f"copied-{mode}"
+            self.says(alice, *words, *command, "scp", "root@db1:/etc/hostname", str(file))
+            self.assertTrue(file.exists())
+        self.assertEqual(list(folder.iterdir()), [])

@@ -85,7 +85,7 @@ class SshTests(WrappedCase):
             (("ssh", "a b"), "cannot be the name of a node"),
             (("ssh", "root@-oProxyCommand=x"), "no node has the labels"),
             (("ssh", "--cluster=leaf", "db1"), "is the gateway of example, not of leaf"),
-            (("-i", "me", "ssh", "db1"), "ssh cannot read an identity file"),
+            (("-i", "me", "ssh", "db1"), "me cannot be read"),
         ):
             result = self.terminal.run(*words)
             self.assertEqual((result.exit_code, self.terminal.ran), (2, []), words)

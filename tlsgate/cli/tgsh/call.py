@@ -37,6 +37,12 @@ def _execute(program: str, words: Sequence[str]) -> None:
     os.execvp(program, [program, *words])  # noqa: S606  # a word each, nothing for a shell
 
 
+def _attend(program: str, words: Sequence[str]) -> int:
+    from tlsgate.cli.tgsh.attended import attended
+
+    return attended(program, words)
+
+
 def _ask_secret(question: str) -> str:
     return str(click.prompt(question, hide_input=True, err=True))
 
@@ -58,6 +64,8 @@ class Call:
     #: Asks for /webapi/ping without a library; None: as `way` does it.
     ask_ping: Callable[[Place], bytes] | None = field(default=None, repr=False)
     execute: Callable[[str, Sequence[str]], None] = field(default=_execute, repr=False)
+    #: Runs a program beside this one, and gives its exit code.
+    attend: Callable[[str, Sequence[str]], int] = field(default=_attend, repr=False)
 
     def profiles(self) -> Home:
         """The folder of the user's profiles."""
@@ -75,11 +83,16 @@ class Call:
     def run(self, program: str, words: Sequence[str]) -> None:
         """Have the system's *program* take this one's place.
 
+        What an identity file was laid out as has to go afterwards: there it runs beside this.
+
         Raises:
             BadAsk: there is none.
+            SystemExit: with its exit code, where it ran beside this one.
         """
         self.trace(f"running {program} {' '.join(map(shlex.quote, words))}")
         try:
+            if self.identity is not None:
+                raise SystemExit(self.attend(program, words))
             self.execute(program, words)
         except OSError as e:
             raise BadAsk(f"{program} cannot be run: {e.strerror}: install OpenSSH") from e

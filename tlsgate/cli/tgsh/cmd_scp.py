@@ -6,8 +6,9 @@ import click
 
 from tlsgate.cli.tgsh.call import Call, with_call
 from tlsgate.cli.tgsh.flat import Place
-from tlsgate.cli.tgsh.nodes import node_name, place_for
+from tlsgate.cli.tgsh.nodes import node_name
 from tlsgate.cli.tgsh.sshconf import options
+from tlsgate.cli.tgsh.unpacked import place_with_files
 from tlsgate.cli.tgsh.wrapped import given, passed_on
 
 #: Options of scp's that are passed on: with a value, and without.
@@ -38,9 +39,9 @@ def command(call: Call, cluster: str | None, paths: tuple[str, ...], **signs: ob
     """
     if len(paths) < 2:
         raise click.UsageError("name what to copy, and where to")
-    place = place_for(call, cluster)
-    words = [_path(call, path, place) for path in paths]
-    call.run("scp", [*given(signs, _VALUES, _FLAGS), *options(place), "--", *words])
+    with place_with_files(call, cluster) as place:
+        words = [_path(call, path, place) for path in paths]
+        call.run("scp", [*given(signs, _VALUES, _FLAGS), *options(place), "--", *words])
 
 
 def _path(call: Call, path: str, place: Place) -> str:

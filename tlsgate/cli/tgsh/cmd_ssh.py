@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from tlsgate.cli.tgsh.call import Call, with_call
-from tlsgate.cli.tgsh.nodes import node_name, place_for
+from tlsgate.cli.tgsh.nodes import node_name
 from tlsgate.cli.tgsh.sshconf import options
+from tlsgate.cli.tgsh.unpacked import place_with_files
 from tlsgate.cli.tgsh.wrapped import given, passed_on
 from tlsgate.errors import BadAsk
 
@@ -49,10 +50,10 @@ def command(
 
     The exit code is that of ssh: of the remote command, or 255.
     """
-    place = place_for(call, cluster)
     login, at, host = target.rpartition("@")
     if not host or login.startswith("-"):
         raise BadAsk(f"{target!r} is no [LOGIN@]HOST")
-    name = node_name(call, host, place)
     chosen = given(signs, _VALUES, _FLAGS)
-    call.run("ssh", [*chosen, *options(place), "--", f"{login}{at}{name}", *words])
+    with place_with_files(call, cluster) as place:
+        name = node_name(call, host, place)
+        call.run("ssh", [*chosen, *options(place), "--", f"{login}{at}{name}", *words])

@@ -14,7 +14,10 @@ from tlsgate.core.sshway import SshWay
 from tlsgate.errors import BadAsk, Unreachable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tlsgate.cli.door import Asks
+    from tlsgate.cli.tgsh.home import Profile
 
 
 def place_for(call: Call, cluster: str | None = None) -> Place:
@@ -22,22 +25,26 @@ def place_for(call: Call, cluster: str | None = None) -> Place:
 
     Raises:
         NotLoggedIn: nobody is logged in there.
-        BadAsk: an identity file has no files for ssh; *cluster* is another.
+        BadAsk: an identity file is no login; *cluster* is another.
     """
     if call.identity is not None:
         raise BadAsk(
-            "ssh cannot read an identity file: log in, or use `tgsh login --out=NAME "
-            "--format=openssh`"
+            "this command needs the files of a login, and an identity file is one for itself: "
+            "log in; `tgsh ssh` and `tgsh scp` take an identity file"
         )
     profile = call.logged_in().profile
     if cluster is not None and cluster != profile.cluster:
         raise BadAsk(
             f"{profile.web_proxy_addr} is the gateway of {profile.cluster}, not of {cluster}"
         )
+    return place_in(call.profiles().folder, profile)
+
+
+def place_in(folder: Path, profile: Profile) -> Place:
+    """The files of *profile* among the profiles in *folder*."""
     routing = "multiplex" if profile.tls_routing_enabled else profile.ssh_proxy_addr
     port = int(profile.web_proxy_addr.rpartition(":")[2])
-    folder = str(call.profiles().folder)
-    return Place(folder, profile.host, port, profile.user, profile.cluster, routing)
+    return Place(str(folder), profile.host, port, profile.user, profile.cluster, routing)
 
 
 def way_for(call: Call, place: Place) -> SshWay:

@@ -27,7 +27,7 @@ from tlsgate.cli.tgsh.gateway import PORTS, Found, find, is_loopback, parse_prox
 from tlsgate.errors import BadAsk, GateError, Untrusted
 
 if TYPE_CHECKING:
-    from tlsgate.cli.api import Way
+    from tlsgate.cli.api import Address, Way
     from tlsgate.cli.tgsh.call import Call
 
 #: All public authorities together have a quarter of it.
@@ -105,7 +105,7 @@ def web_authorities(call: Call, found: Found, way: Way, roots: str, cluster: str
 
     if not found.way.anyone:
         return (found.way.roots or _machines() or "system\n").encode()
-    if way.door == JOIN and (told := _told(call, way, roots, cluster)):
+    if way.door == JOIN and (told := told_chains(call, way.address, roots, cluster)):
         return told.encode()
     # Believed once and only here; from anywhere else it could be anybody's.
     if is_loopback(way.address.host) and found.presented:
@@ -113,7 +113,7 @@ def web_authorities(call: Call, found: Found, way: Way, roots: str, cluster: str
     return roots.encode() if way.door == JOIN else b"system\n"
 
 
-def _told(call: Call, way: Way, roots: str, cluster: str) -> str:
+def told_chains(call: Call, address: Address, roots: str, cluster: str) -> str:
     """The authorities of the web certificates as the gateway itself names them, PEM.
 
     Asked where the cluster's own certificate vouches for it. "" where it does not say, as
@@ -122,7 +122,7 @@ def _told(call: Call, way: Way, roots: str, cluster: str) -> str:
     from tlsgate.cli.api import WEBCERT, Way
     from tlsgate.cli.certfile import pem_blocks, to_pem
 
-    asked = Way(way.address, WEBCERT, roots=roots, cluster=cluster)
+    asked = Way(address, WEBCERT, roots=roots, cluster=cluster)
     try:
         answer = call.open_way(asked).ask("GET", "/webapi/certificates")
         chains = [pem_blocks(str(one["chain"])) for one in answer["certificates"][:_MOST_CHAINS]]
