@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import hashlib
 import os
+import pwd
 import re
 import sys
 from pathlib import Path
@@ -101,6 +102,40 @@ class SshProgramsTests(SharedSshCase):
                 alice, "ssh", "-F", config, "-J", jump, "root@db1.localhost", "echo in", env=env
             )
             self.assertEqual((done.returncode, done.stdout), (0, b"in\n"), done.stderr)
+        finally:
+            self.do(alice, "ssh-agent", "-k", env=env)
+
+    def test_literal_known_hosts(self) -> None:
+        """The same with no file but known_hosts: authorities, or the keys that ssh-keyscan saw.
+
+        ssh looks for it in the home of /etc/passwd, so each gets a ~/.ssh of its own there.
+        """
+        alice = self.alice
+        files = self._files(alice)
+        folder = alice.home / "dot-ssh"
+        folder.mkdir(mode=0o700)
+        node = (self.db1.agent.data_dir / "agent/ssh/host_key.pub").read_text()
+        seen = self.says(alice, "ssh-keyscan", "-t", "ed25519", "-p", self.ssh_port, "localhost")
+        lines = {
+            "authorities": (alice.home / ".tgsh/known_hosts").read_text(),
+            "keys": f"{seen}db1.localhost {node}",
+            "others": f"[localhost]:{self.ssh_port} {node}db1.localhost {node}",
+        }
+        started = self.says(alice, "ssh-agent", "-s")
+        env = dict(re.findall(r"(SSH_\w+)=([^;]+);", started))
+        dot_ssh = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh"
+        dot_ssh.mkdir(mode=0o700, exist_ok=True)
+        mounted = f'mount --bind "{folder}" "{dot_ssh}" && exec "$@"'
+        alone = (program("unshare", "util-linux"), "-m", "sh", "-c", mounted, "sh")
+        jump = f"alice@localhost:{self.ssh_port}"
+        words = ("ssh", "-o", "BatchMode=yes", "-J", jump, "root@db1.localhost", "echo in")
+        try:
+            self.says(alice, "ssh-add", "-q", files["key"], env=env)
+            for name, text in lines.items():
+                (folder / "known_hosts").write_text(text)
+                done = self.do(alice, *alone, *words, env=env)
+                wanted = (255, b"") if name == "others" else (0, b"in\n")
+                self.assertEqual((done.returncode, done.stdout), wanted, (name, done.stderr))
         finally:
             self.do(alice, "ssh-agent", "-k", env=env)
 
