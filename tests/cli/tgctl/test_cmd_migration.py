@@ -270,6 +270,9 @@ class StepTests(MigrationCase):
         self.answer(self.taken(self.steps[4], "waits", said=["tgsh heals its profile"]))
         said = self.run_it("step", "5", code=4).stdout
         self.assertIn("  - user bob", said)
+        self.answer(self.taken(self.steps[4], "waits"))
+        self.run_it("step", "5", "--quiet", "1h", code=4)
+        self.assertEqual(self.door.asked[-1], ("GET /v1/migration", {"quiet": "3600"}))
 
 
 class RollbackTests(MigrationCase):

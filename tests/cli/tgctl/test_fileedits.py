@@ -83,6 +83,30 @@ class EditsTests(SynchronousTestCase):
         self.assertEqual([path.name for path in self.file.parent.iterdir()], ["gate.yaml"])
         self.assertEqual(self.file.read_text(), TEXT)
 
+    def test_refused_behind_a_link(self) -> None:
+        """A file that is a link is put back where it points to, and stays a link."""
+        link = self.file.with_name("link.yaml")
+        link.symlink_to(self.file)
+        self.door.answers = {"POST /v1/reload": ReloadRefused(["no"])}
+        (one,) = edits([self.change(str(link))], OwnFile("gw1", link))
+        with self.assertRaises(ReloadRefused):
+            put_in_force(one, self.door, force=False)
+        self.assertTrue(link.is_symlink())
+        self.assertEqual(self.file.read_text(), TEXT)
+
+    def test_refused_and_changed(self) -> None:
+        """What somebody else has written while the daemon read ours is not put back."""
+        (one,) = edits([self.change()], self.own)
+
+        def reload(*_: object) -> ReloadRefused:
+            self.file.write_text("version: v3\n")
+            return ReloadRefused(["no"])
+
+        self.door.answers = {"POST /v1/reload": reload}
+        with self.assertRaises(ReloadRefused):
+            put_in_force(one, self.door, force=False)
+        self.assertEqual(self.file.read_text(), "version: v3\n")
+
     def test_changed_meanwhile(self) -> None:
         """Somebody else's change is not overwritten."""
         (one,) = edits([self.change()], self.own)

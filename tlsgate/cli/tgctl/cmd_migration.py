@@ -102,7 +102,8 @@ def step(
     """
     body = {"step": number, "dry_run": dry_run, "force": force, **_quiet_body(quiet)}
     answer = _asked(call.api(), _STEP, body)
-    code = _acted(call, answer, write=write and not dry_run, force=force, wait=wait)
+    written = write and not dry_run
+    code = _acted(call, answer, write=written, force=force, wait=wait, quiet=quiet)
     call.show(answer, lambda _: "\n".join(_answer_lines(answer)))
     _exit(code)
 
@@ -161,7 +162,13 @@ def _asked(api: Asks, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _acted(
-    call: Call, answer: dict[str, Any], *, write: bool, force: bool, wait: int | None
+    call: Call,
+    answer: dict[str, Any],
+    *,
+    write: bool,
+    force: bool,
+    wait: int | None,
+    quiet: int | None = None,
 ) -> int:
     """Write files where that is wanted, wait for the step; gives the exit code.
 
@@ -189,20 +196,20 @@ def _acted(
             seconds = 0
     elif answer["result"] == "waits" and wait is None:
         seconds = 0
-    _wait(call.api(), answer, seconds)
+    _wait(call.api(), answer, seconds, quiet)
     if answer["step"]["state"] == "done":
         answer["result"] = "done"
         return 0
     return WAITS
 
 
-def _wait(api: Asks, answer: dict[str, Any], seconds: float) -> None:
+def _wait(api: Asks, answer: dict[str, Any], seconds: float, quiet: int | None) -> None:
     """Look at the step until it is done, for so long at most."""
     until = time.monotonic() + seconds
     number = answer["step"]["number"]
     side = "steps" if answer["direction"] == "there" else "back"
     while True:
-        told = api.ask("GET", "/v1/migration")
+        told = api.ask("GET", "/v1/migration", _query(quiet))
         answer["step"] = told[side][number - 1]
         if answer["step"]["state"] == "done" or time.monotonic() >= until:
             return

@@ -92,11 +92,12 @@ def put_in_force(edit: FileEdit, door: Asks, *, force: bool) -> list[str]:
 
     Raises:
         FileChanged: somebody else has changed it meanwhile.
-        GateError: the daemon does not take it. The file is as it was before, then.
+        GateError: the daemon does not take it. The file is as it was before, then, but where
+            somebody else has changed it meanwhile.
     """
     assert edit.made is not None
     said = []
-    file = Path(edit.file)
+    file = Path(edit.file).resolve()  # a link stays one
     copy = None
     if edit.made.changes:
         copy = write(file, edit.made, time.strftime("%Y%m%d-%H%M%S"))
@@ -105,7 +106,7 @@ def put_in_force(edit: FileEdit, door: Asks, *, force: bool) -> list[str]:
         query = {"force": "1"} if force else None
         door.ask("POST", "/v1/reload", query, seconds=RELOAD_SECONDS)
     except BaseException:
-        if copy is not None:
+        if copy is not None and _text(file) == edit.made.after:
             # What is on the disk would count at the next start.
             copy.replace(file)
         raise
