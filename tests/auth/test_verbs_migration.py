@@ -98,6 +98,14 @@ class StatusTests(VerbsCase):
         self.assertEqual(self.ask(PREFLIGHT, close="tunnel, ssh")["close"], ["tunnel", "ssh"])
         self.assertEqual(self.cluster.ask(self.edgar, "GET", PREFLIGHT, close="sh").status, 400)
 
+    def test_preflight_of_others(self) -> None:
+        """The web port is told in every mode; a listener of one's own may close in each."""
+        self.come(names=("web", "ssh", "mine"))
+        told = self.ask(PREFLIGHT, close="web")
+        said = ["clients of every mode are told to use the web port"]
+        self.assertEqual((told["go"], told["why"]), (False, said))
+        self.assertTrue(self.ask(PREFLIGHT, close="mine")["go"])
+
     def test_preflight_is_clean(self) -> None:
         """Nobody there, and clients have settled: go."""
         self.switch(1)

@@ -6,7 +6,7 @@ configuration file decides is answered as changes of that file, and waits for th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve
@@ -83,7 +83,7 @@ async def _preflight(call: Call) -> Any:
             raise BadAsk(f"no gateway has a listener {name[:64]!r}")
     close = close or list(separate_ports(snapshot))
     rows = breaks(snapshot, close)
-    why = _against(snapshot)
+    why = _against(snapshot, close)
     return {
         "close": close,
         "go": not rows and not why,
@@ -98,13 +98,16 @@ async def _preflight(call: Call) -> Any:
     }
 
 
-def _against(snapshot: Snapshot) -> list[str]:
-    """Why no separate port may close now, whoever uses it."""
+def _against(snapshot: Snapshot, close: Collection[str]) -> list[str]:
+    """Why these listeners may not close now, whoever uses them."""
     why = []
-    if snapshot.mode == SEPARATE:
-        why.append("clients are told to use the separate ports (the mode is separate)")
-    elif left := snapshot.unsettled_seconds:
-        why.append(f"clients may act by what they were told before for another {left:.0f} s")
+    if "web" in close:
+        why.append("clients of every mode are told to use the web port")
+    if any(name in SEPARATE_PORTS for name in close):
+        if snapshot.mode == SEPARATE:
+            why.append("clients are told to use the separate ports (the mode is separate)")
+        elif left := snapshot.unsettled_seconds:
+            why.append(f"clients may act by what they were told before for another {left:.0f} s")
     return [*why, *not_known(snapshot)]
 
 
