@@ -241,6 +241,9 @@ class StepTests(MigrationCase):
         self.answer(self.taken(step(7, "no-go"), "waits", **more))
         said = self.run_it("step", "7", "--write", "--force").stdout
         self.assertIn("forced; who breaks:\n  user bob by ssh\n", said)
+        self.answer(self.taken(step(7, "no-go"), "waits", forced=True))
+        said = self.run_it("step", "7", "--force").stdout
+        self.assertIn("forced; who breaks: nobody, by the ledger\n", said)
         self.assertIn(("POST /v1/reload", {"force": "1"}), self.door.asked)
 
     def test_not_taken(self) -> None:

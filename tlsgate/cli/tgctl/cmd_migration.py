@@ -302,7 +302,8 @@ def _answer_lines(answer: Mapping[str, Any]) -> Iterable[str]:
     yield plain(f"{side} {one['number']}: {one['title']}: {_RESULTS[answer['result']](one)}")
     yield from map(plain, answer["said"])
     if answer["forced"]:
-        yield "forced; who breaks:"
+        nobody = "nobody, by the ledger" if not answer["breaks"] else ""
+        yield f"forced; who breaks: {nobody}".rstrip()
         yield from (
             plain(f"  {row['kind']} {row['name']} by {row['listener']}") for row in answer["breaks"]
         )
