@@ -9,7 +9,6 @@ from tests.auth.test_migration import NETWORKING, MigrationCase
 from tests.core.migrations import report, row
 from tlsgate.auth import migrationanswers as answers
 from tlsgate.auth.principal import Principal
-from tlsgate.auth.verbs_migration import _addresses
 from tlsgate.core.gatewayreports import FilePlace
 from tlsgate.core.ledger import Row
 from tlsgate.core.migration import AgentRow
@@ -262,21 +261,6 @@ class BackTests(VerbsCase):
         self.cluster.clock.advance(1)
         self.come()
         self.assertEqual(self.ask(BACK, {})["result"], "nothing")
-
-    def test_addresses(self) -> None:
-        """Ports that version v1 opens by itself need no word; a socket's path is an endpoint."""
-        ports = {
-            "ssh": "0.0.0.0:3023",
-            "tunnel": "0.0.0.0:3025",
-            "mysql": "/run/mysql.sock",
-            "mongo": "",
-            "mine": "0.0.0.0:1",
-        }
-        made = {change["path"][-1]: change["value"] for change in _addresses(ports)}
-        self.assertEqual(
-            made,
-            {"tunnel_listen_addr": "0.0.0.0:3025", "mysql_listen_addr": "unix:/run/mysql.sock"},
-        )
 
     def test_only_where_it_is_needed(self) -> None:
         """A gateway that is there already is left alone."""

@@ -82,6 +82,19 @@ class PutTests(EditCase):
         listed = self.after(TEXT, Put(("proxy_service", "postgres_listen_addr"), "127.0.0.1:5432"))
         self.assertIn("    - gw2.test:3023\n  postgres_listen_addr: 127.0.0.1:5432\n\n#", listed)
 
+    def test_several_values(self) -> None:
+        """A list goes on one line, in the place of what was there; the same one stays as it is."""
+        path = ("proxy_service", "ssh_public_addr")
+        same = ("gw.test:3023", "gw2.test:3023")
+        self.assertEqual(self.after(TEXT, Put(path, same)), TEXT)
+        text = self.after(TEXT, Put(path, ("a:1", "b: 2")))
+        self.assertIn('  ssh_public_addr: [a:1, "b: 2"]\n', text)
+        self.assertNotIn("gw.test", text)
+        self.assertEqual(self.after(TEXT, Drop(path), Put(path, same)).count("gw2.test"), 1)
+        self.assertIn("  ssh_public_addr: a:1\n", self.after(TEXT, Put(path, ("a:1",))))
+        self.assertEqual(self.after("a: {b: c}\n", Put(("a", "b"), ("c",))), "a: {b: c}\n")
+        self.assertEqual(self.after("a: {b: c}\n", Put(("a", "b"), ("d",))), "a: {b: d}\n")
+
     def test_a_block_that_lacks(self) -> None:
         """It is made, at the end; a block without a value gets one."""
         self.assertEqual(

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from tlsgate.auth import networking
 from tlsgate.auth.gatewayreports import Reports
+from tlsgate.auth.migrationfiles import closing_public
 from tlsgate.auth.opaque import pack, unpack
 from tlsgate.auth.resources import key_of
 from tlsgate.core import migration
@@ -34,11 +35,12 @@ from tlsgate.core.migrationsteps import DONE, Step, back, steps
 from tlsgate.errors import GateError, StepRuns
 from tlsgate.interfaces import IStore, IWatch
 
-#: Below it: "mode", "run", and "ports/GATEWAY".
+#: Below it: "mode", "run", "ports/GATEWAY", and "public/GATEWAY".
 PREFIX: Final = "migration/"
 _MODE: Final = PREFIX + "mode"
 _RUN: Final = PREFIX + "run"
 _PORTS: Final = PREFIX + "ports/"
+_PUBLIC: Final = PREFIX + "public/"
 
 #: Where somebody who gives no time stands: see `Snapshot.quiet_seconds`.
 QUIET_SECONDS: Final = 86400.0
@@ -150,6 +152,7 @@ class Migration:
         self._mode_at: float | None = None
         self.run: Run | None = None
         self._ports: dict[str, dict[str, str]] = {}
+        self._public: dict[str, dict[str, list[str]]] = {}
 
     async def start(self) -> None:
         """Read what is kept, end or undo what was begun, and follow.
@@ -172,6 +175,8 @@ class Migration:
             await self._changed_mode(self.mode)
         for item in await self._store.scan(_PORTS):
             self._ports[item.key.removeprefix(_PORTS)] = dict(unpack(item.key, item.value))
+        for item in await self._store.scan(_PUBLIC):
+            self._public[item.key.removeprefix(_PUBLIC)] = dict(unpack(item.key, item.value))
         self.run = _run(await self._read(_RUN))
         await self._resume()
         self._watch = self._store.watch(
@@ -227,6 +232,10 @@ class Migration:
     def ports_of(self, gateway: str) -> Mapping[str, str]:
         """Name to address of the separate ports that a gateway had open last."""
         return self._ports.get(gateway, {})
+
+    def public_of(self, gateway: str) -> Mapping[str, Sequence[str]]:
+        """What its clients were told of those, where that went with them."""
+        return self._public.get(gateway, {})
 
     async def begin(self, run: Run) -> None:
         """Note that a step has begun; another one that waits for a file is given up.
@@ -331,6 +340,10 @@ class Migration:
             if ports and ports != self._ports.get(report.gateway):
                 self._ports[report.gateway] = ports
                 await self._keep(_PORTS + report.gateway, ports)
+            public = {name: list(told) for name, told in closing_public(report).items()}
+            if ports and public != self._public.get(report.gateway, {}):
+                self._public[report.gateway] = public
+                await self._keep(_PUBLIC + report.gateway, public)
         if self.run is not None and self.run.stage == "file" and self.settled():
             await self.end()
 

@@ -87,7 +87,7 @@ class FileChange(_Answer):
     """A key of a file: its new value, or null where it goes."""
 
     path: list[str]
-    value: str | None
+    value: str | list[str] | None
 
 
 class FileChanges(_Answer):

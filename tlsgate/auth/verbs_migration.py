@@ -6,15 +6,16 @@ configuration file decides is answered as changes of that file, and waits for th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve
 
 from tlsgate.auth import networking
 from tlsgate.auth.calls import Call, Verb
-from tlsgate.auth.migration import QUIET_SECONDS, Direction, Migration, Run, step_of
+from tlsgate.auth.migration import QUIET_SECONDS, Direction, Run, step_of
 from tlsgate.auth.migrationanswers import MigrationAsked, PreflightAsked, RollbackBody, StepBody
+from tlsgate.auth.migrationfiles import changed_files
 from tlsgate.auth.verbs_ledger import may_read
 from tlsgate.core.dependents import breaks, not_known, people
 from tlsgate.core.ledger import Row, told
@@ -26,7 +27,6 @@ from tlsgate.core.migration import (
     broken,
     contradicts,
     may_switch,
-    separate_listeners,
 )
 from tlsgate.core.migrationsteps import (
     DONE,
@@ -35,20 +35,10 @@ from tlsgate.core.migrationsteps import (
     NO_GO,
     Step,
     back,
-    files,
     separate_ports,
     steps,
 )
 from tlsgate.errors import BadAsk, StepNotSafe, StepRuns
-
-#: The key of each separate port's address in a configuration file.
-KEYS: Final[Mapping[str, str]] = {
-    name: "listen_addr" if name == "ssh" else f"{name}_listen_addr" for name in SEPARATE_PORTS
-}
-#: What version v1 opens where its file names none, on every interface.
-_DEFAULTS: Final = {"ssh": "3023", "tunnel": "3024"}
-_MODE_KEY: Final = ["auth_service", "proxy_listener_mode"]
-_CONFIG_FILE: Final = "config-file"
 
 
 async def status(call: Call) -> Any:
@@ -139,7 +129,7 @@ async def _go(
     snapshot = mine.snapshot(quiet)
     step = step_of(snapshot, number, direction)
     key = step.key
-    changes = _files(mine, snapshot, key, direction)
+    changes = changed_files(mine, snapshot, key, direction)
     closing = separate_ports(snapshot) if key == "close" else ()
     who = breaks(snapshot, closing)
     if mine.run is not None and mine.run.stage == "switching":
@@ -204,69 +194,6 @@ async def _switch(call: Call, run: Run, *, force: bool) -> None:
     await mine.look_again()
     if change.changed:
         call.emit("networking.update", networking.audited(change), name=new.name)
-
-
-def _files(
-    mine: Migration, snapshot: Snapshot, key: str, direction: Direction
-) -> list[dict[str, Any]]:
-    """What a step changes in which files; []: it changes none."""
-    by_file = snapshot.mode_origin == _CONFIG_FILE
-    found: list[dict[str, Any]] = []
-    if key == "mode" and by_file:
-        mode = MULTIPLEX if direction == "there" else SEPARATE
-        if snapshot.mode != mode:
-            found.append(_change(mine.host(), mine.file(), [], [_set(_MODE_KEY, mode)]))
-        return found
-    if key not in ("close", "open"):
-        return []
-    for gateway, file in files(snapshot):
-        here = [one for one in snapshot.present if one.gateway == gateway]
-        open_now = {port.name for one in here for port in separate_listeners(one)}
-        lines = [line for line in (file.version_line,) if line is not None]
-        if key == "close":
-            if not open_now:
-                continue
-            # One that has no separate ports of its own stays of the version that it is.
-            is_new = here[0].config_version in ("v2", "v3")
-            changes = [] if is_new else [_set(["version"], "v2")]
-            changes += [
-                _drop(["proxy_service", KEYS[name]]) for name in SEPARATE_PORTS if name in open_now
-            ]
-        else:
-            if "ssh" in open_now:
-                continue
-            changes = [_set(["version"], "v1"), *_addresses(mine.ports_of(gateway))]
-            its = (gateway, file.path) == (mine.host(), mine.file())
-            if its and snapshot.mode_origin == "defaults":
-                # Else the file's new version would change the mode in the same reload.
-                changes.append(_set(_MODE_KEY, snapshot.mode))
-        found.append(_change(gateway, file.path, lines, changes))
-    return found
-
-
-def _addresses(ports: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """The separate ports that a gateway had; those of version v1 need no word."""
-    for name, address in ports.items():
-        host, _, port = address.rpartition(":")
-        everywhere = host in ("", "0.0.0.0", "::", "[::]") and not address.startswith("/")
-        if name not in KEYS or not address or (everywhere and _DEFAULTS.get(name) == port):
-            continue
-        written = f"unix:{address}" if address.startswith("/") else address
-        yield _set(["proxy_service", KEYS[name]], written)
-
-
-def _change(
-    host: str, file: str, lines: Sequence[int], changes: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    return {"host": host, "file": file, "lines": list(lines), "changes": list(changes)}
-
-
-def _set(path: list[str], value: str) -> dict[str, Any]:
-    return {"path": path, "value": value}
-
-
-def _drop(path: list[str]) -> dict[str, Any]:
-    return {"path": path, "value": None}
 
 
 def _answer(

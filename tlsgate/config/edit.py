@@ -34,12 +34,16 @@ _MOST_COPIES = 100
 _NOTHING = object()
 
 
+#: A scalar, or a list; one of a single scalar is written as that, and is the same.
+Value = str | tuple[str, ...]
+
+
 @frozen
 class Put:
-    """Set a key to a scalar; blocks above it that lack are made."""
+    """Set a key to a scalar, or to several; blocks above it that lack are made."""
 
     path: tuple[str, ...]
-    value: str
+    value: Value
 
 
 @frozen
@@ -97,9 +101,13 @@ def edited(text: str, changes: Sequence[Put | Drop], file: str = "tlsgate.yaml")
     for change in changes:
         tree = _tree(after, file)
         path = _named(change.path, tree)
+        wanted = change.value if isinstance(change, Put) else _NOTHING
+        if _is(_value(tree, path), wanted):
+            continue
+        if isinstance(wanted, tuple):  # what is there may stand on several lines
+            after = _Editor(after, file).change(Drop(change.path), path)
         after = _Editor(after, file).change(change, path)
-        found = _value(_tree(after, file), path)
-        if found != (change.value if isinstance(change, Put) else _NOTHING):
+        if not _is(_value(_tree(after, file), path), wanted):
             raise _refused(file, 1, path, "cannot be changed here by a program; edit it by hand")
     return Edited(file, text, after)
 
@@ -184,14 +192,24 @@ def _value(tree: Tree, path: tuple[str, ...]) -> object:
         if not isinstance(tree, dict) or key not in tree:
             return _NOTHING
         tree = tree[key]
+    if isinstance(tree, list) and all(isinstance(one, Scalar) for one in tree):
+        return tuple(map(str, tree))
     return str(tree) if isinstance(tree, Scalar) else tree
+
+
+def _is(found: object, wanted: object) -> bool:
+    return found == wanted or (isinstance(wanted, tuple) and (found,) == wanted)
 
 
 def _refused(file: str, line: int, path: tuple[str, ...], why: str) -> BadSettings:
     return BadSettings([Problem(Place(file, line, 1), dotted(path), why)])
 
 
-def _spelt(value: str) -> str:
+def _spelt(value: Value) -> str:
+    if isinstance(value, tuple):
+        if len(value) == 1:
+            return _spelt(value[0])
+        return f"[{', '.join(map(_spelt, value))}]"
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)
 
 
@@ -217,7 +235,7 @@ class _Editor:
             return self._drop(path)
         return self._put(path, change.value)
 
-    def _put(self, path: tuple[str, ...], value: str) -> str:
+    def _put(self, path: tuple[str, ...], value: Value) -> str:
         node = self._root
         for depth, key in enumerate(path):
             if not isinstance(node, yaml.MappingNode):
@@ -233,7 +251,7 @@ class _Editor:
             node = below
         raise AssertionError("a path has a key")  # pragma: no cover
 
-    def _set(self, name: Any, node: Any, path: tuple[str, ...], value: str) -> str:
+    def _set(self, name: Any, node: Any, path: tuple[str, ...], value: Value) -> str:
         if not isinstance(node, yaml.ScalarNode) or node.style in ("|", ">"):
             raise self._odd(node, path, "is no single value")
         start, end = node.start_mark.index, node.end_mark.index
@@ -242,7 +260,7 @@ class _Editor:
             return f"{self._text[:start]} {_spelt(value)}{self._text[end:]}"
         return self._text[:start] + _spelt(value) + self._text[end:]
 
-    def _fill(self, name: Any, nothing: Any, rest: tuple[str, ...], value: str) -> str:
+    def _fill(self, name: Any, nothing: Any, rest: tuple[str, ...], value: Value) -> str:
         """Put a block in the place of *nothing*, or of a word for it."""
         lines = self._block(rest, value, _column(name) * " " + _INDENT)
         start, end = nothing.start_mark.index, nothing.end_mark.index
@@ -251,7 +269,7 @@ class _Editor:
             self._text = self._text[:start] + self._text[end:]
         return self._after_line(name.end_mark.line, lines)
 
-    def _add(self, node: Any, path: tuple[str, ...], depth: int, value: str) -> str:
+    def _add(self, node: Any, path: tuple[str, ...], depth: int, value: Value) -> str:
         """Add what lacks from *depth* on, to the mapping *node*."""
         rest = path[depth:]
         if node.flow_style:
@@ -300,7 +318,7 @@ class _Editor:
 
     # -- lines --
 
-    def _block(self, keys: Sequence[str], value: str, indent: str) -> list[str]:
+    def _block(self, keys: Sequence[str], value: Value, indent: str) -> list[str]:
         """Lines for a value below *keys*."""
         lines = []
         for key in keys[:-1]:

@@ -43,6 +43,15 @@ class EditsTests(SynchronousTestCase):
         self.assertFalse(edits([self.change()], None)[0].is_here)
         self.assertEqual(own_file(self.door), self.own)
 
+    def test_several_values(self) -> None:
+        """What clients are told may be several addresses."""
+        changes = [{"path": ["proxy_service", "ssh_public_addr"], "value": ["a:1", "b:2"]}]
+        told = {"host": "gw1", "file": str(self.file), "changes": changes}
+        (here,) = edits([told], self.own)
+        self.assertIn("+  ssh_public_addr: [a:1, b:2]", "\n".join(here.lines()))
+        (there,) = edits([{**told, "host": "gw2"}], self.own)
+        self.assertIn("  proxy_service.ssh_public_addr: [a:1, b:2]", list(there.lines()))
+
     def test_the_same_name_elsewhere(self) -> None:
         """Another host's changes are not made in our file because it is called the same."""
         found = edits([self.change(host="gw2"), self.change()], self.own)

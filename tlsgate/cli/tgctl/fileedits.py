@@ -54,8 +54,9 @@ class FileEdit:
         if self.made is None:
             yield f"on the host of {self.host}, in {self.file or 'its configuration file'}:"
             for change in self.changes:
-                key = ".".join(change["path"])
-                yield f"  {key}: {change['value']}" if change["value"] else f"  remove {key}"
+                key, value = ".".join(change["path"]), change["value"]
+                words = "[" + ", ".join(value) + "]" if isinstance(value, list) else value
+                yield f"  {key}: {words}" if value else f"  remove {key}"
             yield "  and there: tgctl reload"
             return
         if not self.made.changes:
@@ -123,6 +124,8 @@ def own_file(door: Asks) -> OwnFile:
 def _edit(change: Mapping[str, Any]) -> Put | Drop:
     path = tuple(str(word) for word in change["path"])
     value = change["value"]
+    if isinstance(value, list):
+        return Put(path, tuple(map(str, value)))
     return Drop(path) if value is None else Put(path, str(value))
 
 
