@@ -6,7 +6,7 @@ import resource
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.config import assemble
+from tlsgate.config import assemble, schema
 from tlsgate.config.read import read_text
 from tlsgate.errors import BadSettings
 
@@ -47,6 +47,24 @@ class AssemblyTests(SynchronousTestCase):
             "separate}"
         )
         self.assertEqual(read_text(text).mode, "separate")
+
+    def test_forwarders(self) -> None:
+        """Whose X-Forwarded-For counts is named; Teleport's `yes`, and everybody, are warned of."""
+        for written, found, warned in (
+            ("10.0.0.5", ["10.0.0.5/32"], ""),
+            ("[10.0.0.0/8, 'fd00::/8']", ["10.0.0.0/8", "fd00::/8"], ""),
+            ("no", [], ""),
+            ("yes", list(schema.TRUSTED), "name your balancers"),
+            ("0.0.0.0/0", ["0.0.0.0/0"], "lets anyone name any client address"),
+        ):
+            made = read_text(f"version: v3\nproxy_service: {{trust_x_forwarded_for: {written}}}\n")
+            self.assertEqual([str(one) for one in made.forwarders], found)
+            said = [one.message for one in made.warnings if "forwarded" in one.path]
+            self.assertEqual(len(said), bool(warned), said)
+            self.assertIn(warned, "".join(said))
+        for written in ("maybe", "{mode: on}", "[10.0.0.1/8]"):
+            text = f"version: v3\nproxy_service: {{trust_x_forwarded_for: {written}}}\n"
+            self.assertRaises(BadSettings, read_text, text)
 
     def test_log_outputs(self) -> None:
         """Teleport's other spellings of the standard streams and levels are read."""

@@ -24,6 +24,7 @@ from tlsgate.config.settings import (
     Limits,
     Listener,
     LogSettings,
+    Network,
     Public,
     Settings,
     Timeouts,
@@ -121,6 +122,7 @@ class Assembly:
             strict_stale_seconds=proxy.strict_stale_seconds,
             refuse_seconds=proxy.refuse_seconds,
             settle_seconds=auth.settle_seconds,
+            forwarders=self._forwarders(proxy),
             warnings=self.findings.sorted_warnings(),
             places={**places, **dict(router.places())},
         )
@@ -144,6 +146,20 @@ class Assembly:
                 f"files; this process may have enough for {bearable}",
             )
         return made
+
+    def _forwarders(self, proxy: schema.ProxyService) -> tuple[Network, ...]:
+        """Whose X-Forwarded-For counts."""
+        found = proxy.trust_x_forwarded_for
+        path: Path = ("proxy_service", "trust_x_forwarded_for")
+        if tuple(map(str, found)) == schema.TRUSTED:
+            self.findings.warn(
+                path,
+                "yes has X-Forwarded-For of loopback and private addresses count; name your "
+                "balancers, [10.0.0.5]",
+            )
+        elif any(not one.prefixlen for one in found):
+            self.findings.warn(path, "lets anyone name any client address")
+        return found
 
     def _data_dir(self, teleport: schema.Teleport) -> FilePath:
         if self.data_dir is not None:

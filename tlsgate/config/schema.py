@@ -26,6 +26,7 @@ from tlsgate.config.fields import (
     Unserved,
     a_list,
     common_name,
+    flag,
     identifier,
     one_or_more,
     pin,
@@ -326,6 +327,17 @@ def _proxy_protocol(value: Any) -> Any:
 ProxyMode = Annotated[ProxyProtocol, BeforeValidator(_proxy_protocol)]
 
 
+def _forwarders(value: Any) -> Any:
+    """Address ranges; Teleport's `yes` stands for those of `TRUSTED`."""
+    try:
+        return TRUSTED if flag(value) else ()
+    except ValueError:
+        return one_or_more(value)
+
+
+Forwarders = Annotated[tuple[Network, ...], BeforeValidator(_forwarders)]
+
+
 class ListenerBlock(Block):
     """One entry of proxy_service.listeners; an address alone is short for `endpoint`."""
 
@@ -460,7 +472,7 @@ class ProxyService(Block):
     idp: Annotated[Idp | None, _later] = None
     ui: Annotated[Ui | None, _later] = None
     ui_config: Annotated[Ui | None, _later] = None
-    trust_x_forwarded_for: Annotated[Any, Unserved("no header changes a client's address")] = None
+    trust_x_forwarded_for: Forwarders = ()
     mysql_server_version: Later = None
     mysql_engine_version: Later = None
     automatic_upgrades_channels: Annotated[FreeMapping | None, _later] = None

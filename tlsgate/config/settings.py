@@ -242,6 +242,8 @@ class Settings:
     refuse_seconds: float = 86400.0
     #: How long after a change of the mode clients may still do as they were told before.
     settle_seconds: float = 60.0
+    #: Whose X-Forwarded-For counts on the web port.
+    forwarders: tuple[Network, ...] = ()
     #: Listeners that a reload has taken away; put here by the daemon, not by the file.
     closing: tuple[Closing, ...] = ()
     #: Where things stand in the file, for what is found wrong with them later: by

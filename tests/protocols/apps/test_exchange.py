@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from tests.protocols.apps.rig import GET, OK, PUT, AppsCase
@@ -30,6 +32,25 @@ class DecidingTests(AppsCase):
         self.assertEqual(found, ("app", "wiki", "ann", b"certificate of ann", "192.0.2.7:40000"))
         (_, target, address) = self.cluster.asked[0]
         self.assertEqual((target.kind, target.name, address), ("app", "wiki", "192.0.2.7"))
+
+    def test_s19_balancer(self) -> None:
+        """What a trusted balancer says of each request decides, and is what the target reads."""
+        network = ip_network("192.0.2.0/24")
+        for told, address in (
+            (b"203.0.113.9, 198.51.100.1", "198.51.100.1"),
+            (b"203.0.113.9, 192.0.2.8", "203.0.113.9"),
+        ):
+            for trusting in (True, False):
+                trusted = (network,) if trusting else ()
+                client = self.client(settings=evolve(self.settings(), forwarders=trusted))
+                found = address if trusting else "192.0.2.7"
+                client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: " + told + b"\r\n\r\n"))
+                target = self.reach()
+                port = "0" if trusting else "40000"
+                self.assertEqual(self.tunnels.reaches[-1].asked.client, f"{found}:{port}")
+                self.assertEqual(self.cluster.asked[-1][2], found)
+                lines = [one for one in target.take().split(b"\r\n") if b"forwarded-for" in one]
+                self.assertEqual(lines, [b"x-forwarded-for: " + found.encode()])
 
     def test_denied(self) -> None:
         """Who may not is told so, and no agent is asked; each request is judged."""

@@ -12,6 +12,7 @@ from tests.cluster.states import FakeDoor
 from tests.protocols.web.auth import Browser, FakeAuth
 from tests.protocols.web.clients import Answer
 from tlsgate.errors import Unreachable
+from tlsgate.testing import settings
 
 JSON = (("Content-Type", "application/json"),)
 
@@ -52,6 +53,17 @@ class AnyoneTests(SynchronousTestCase):
                 ],
             )
             self.door.asked.clear()
+
+    def test_s19_balancer(self) -> None:
+        """A trusted balancer tells the client's address; anybody else may write what they like."""
+        told = (("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-For", "198.51.100.1"))
+        for h2 in (False, True):
+            for trusted, address in (("192.0.2.7", "198.51.100.1"), ("10.0.0.1", "192.0.2.7")):
+                browser = self.make(h2)
+                text = f"version: v3\nproxy_service: {{trust_x_forwarded_for: {trusted}}}\n"
+                browser.context.settings = settings(text)
+                browser.ask("GET", "/v1/cas", b"", told)
+                self.assertEqual(self.door.asked[-1][3], address)
 
     def test_head(self) -> None:
         """A HEAD is a GET without a body."""

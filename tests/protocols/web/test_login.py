@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.internet.address import UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.protocols.web.auth import CODE, PASSWORD, Browser, FakeAuth, error
+from tests.protocols.web.auth import CODE, OURS, PASSWORD, Browser, FakeAuth, error
 from tlsgate.auth.sessions import bearer_of
+from tlsgate.testing import settings
 
 
 class LoginTests(SynchronousTestCase):
@@ -96,6 +97,20 @@ class LoginTests(SynchronousTestCase):
         browser.context.peer = UNIXAddress(None)
         browser.log_in()
         self.assertEqual(auth.asked[-1][1]["address"], "local")
+
+    def test_s19_balancer(self) -> None:
+        """Failed logins count for the client that a trusted balancer names, not for all of its."""
+        auth = FakeAuth()
+        browser = Browser(auth)
+        text = "version: v3\nproxy_service: {trust_x_forwarded_for: [192.0.2.0/24]}\n"
+        browser.context.settings = settings(text)
+        browser.get("/web/login")
+        browser.post(
+            "/web/login",
+            {"user": "alice", "password": PASSWORD, "code": CODE},
+            headers=(*OURS, ("X-Forwarded-For", "10.9.9.9, 198.51.100.1")),
+        )
+        self.assertEqual(auth.asked[-1][1]["address"], "198.51.100.1")
 
 
 class LogoutTests(SynchronousTestCase):

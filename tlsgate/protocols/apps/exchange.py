@@ -118,12 +118,13 @@ class Exchange:
         *("_acting", "_again", "_body_over", "_client", "_head", "_key", "_late"),
         *("_limits", "_link", "_no_body", "_offer", "_over", "_pending", "_reach", "_rules"),
         *("_said", "_session", "_started", "_unwatch", "_visit", "_who", "_wired"),
-        *("_from_read", "_from_written", "_trailers", "answered_status"),
+        *("_address", "_from", "_from_read", "_from_written", "_trailers", "answered_status"),
     )
 
     def __init__(self, visit: Visit, head: RequestHead, client: Client) -> None:
         self._visit = visit
         self._head = head
+        self._address, self._from = visit.client_of(head)
         self._client = client
         self._link: Link | None = None
         self._reach: IReach | None = None
@@ -233,7 +234,7 @@ class Exchange:
             Shown(
                 app=offer.name,
                 host=head.authority.decode("ascii"),
-                address=visit.address or None,
+                address=self._address or None,
                 certificate=certificate,
                 user=None if identity is None else _user(identity),
                 method=head.method,
@@ -255,7 +256,7 @@ class Exchange:
         cluster = context.cluster
         assert cluster is not None
         target = Target(kind="app", name=offer.name, labels=offer.labels)
-        limits = self._limits = cluster.decide_target(identity, target, visit.address or None)
+        limits = self._limits = cluster.decide_target(identity, target, self._address or None)
         if not limits.allowed:
             raise TargetDenied(_user(identity), f"app {offer.name}", limits.why)
         self._rules = forward.read_rules(
@@ -271,7 +272,7 @@ class Exchange:
             fingerprint(certificate),
             "" if found is None else found.sid,
         )
-        here = visit.address or None
+        here = self._address or None
         token = await visit.shared.token(certificate, offer, head.name, here)
         if not self._over:
             self._connect(token)
@@ -315,7 +316,7 @@ class Exchange:
                 name=offer.name,
                 user=_user(identity),
                 certificate=certificate,
-                client=visit.client,
+                client=self._from,
                 cluster=context.cluster.name,
                 listener=context.listener,
                 route=context.route.name,
@@ -362,7 +363,7 @@ class Exchange:
             user=_user(identity),
             roles=() if claims is None else claims.roles,
             traits={} if claims is None else claims.traits,
-            address=self._visit.address,
+            address=self._address,
             token=token,
         )
         return forward.request_bytes(self._head, tuple(strip(self._head.fields)), who, self._rules)

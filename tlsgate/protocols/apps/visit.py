@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from tlsgate.core.addresses import host_port, split
 from tlsgate.core.http.fields import Fields, values
+from tlsgate.core.http.forwarded import client_of
 from tlsgate.core.http.requests import RequestHead
 from tlsgate.core.ledger import program_of
 from tlsgate.core.offers import Offer
@@ -54,6 +55,7 @@ class Visit:
         placed = isinstance(peer, IPv4Address | IPv6Address)
         self.address: str = peer.host if placed else ""  # type: ignore[attr-defined]
         self.client = host_port(peer.host, peer.port) if placed else ""  # type: ignore[attr-defined]
+        self._forwarders = context.settings.forwarders
         self.public = tuple(split(one)[0].lower() for one in context.settings.public.web)
         #: Of the client; the connection has no other one later.
         self.certificate = context.certificate()
@@ -71,6 +73,18 @@ class Visit:
     def is_misdirected(self, head: RequestHead) -> bool:
         """Whether a request is for another name than its connection (S05)."""
         return head.name != self.context.server_name
+
+    def client_of(self, head: RequestHead) -> tuple[str, str]:
+        """The address of who has sent a request, and the same with its port.
+
+        It is another one than the connection's where a balancer tells that may.
+        """
+        if self._forwarders:
+            told = values(head.fields, b"x-forwarded-for")
+            address = client_of(self.address, told, self._forwarders)
+            if address != self.address:
+                return address, host_port(address, 0)  # the balancer's port is none of its
+        return self.address, self.client
 
     def find(self, name: str) -> Offer | None:
         """The application of that host name."""

@@ -20,6 +20,7 @@ from tlsgate.auth.strict import read_json
 from tlsgate.errors import GateError
 from tlsgate.interfaces import ICluster
 from tlsgate.protocols.web import answers
+from tlsgate.protocols.web.asked import told_address
 
 _log = Logger()
 
@@ -82,8 +83,7 @@ class Anyone(Resource):
                 return 400, _said("the body has to be a JSON object")
         elif method not in ("GET", "HEAD"):
             return 405, _said("this address takes GET and POST")
-        context = request.visit.context  # type: ignore[attr-defined]
-        address = getattr(context.peer, "host", None)
+        address = told_address(request)
         try:
             return await self._cluster.door.ask(
                 "GET" if method == "HEAD" else method,

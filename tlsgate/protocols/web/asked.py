@@ -21,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from tlsgate.core import appnames
 from tlsgate.core.addresses import split
+from tlsgate.core.http.forwarded import client_of
 from tlsgate.core.routing import Route
 from tlsgate.errors import GateError
 from tlsgate.interfaces import IAuthDoor
@@ -212,8 +213,17 @@ class Asked(Resource):
 
 def address_of(request: Request) -> str:
     """The client's address without its port; "local" where it has none."""
+    return told_address(request) or "local"
+
+
+def told_address(request: Request) -> str | None:
+    """The same; None where it has none. A balancer that may tells of another one than its own."""
     context = request.visit.context  # type: ignore[attr-defined]
-    return getattr(context.peer, "host", None) or "local"
+    address: str | None = getattr(context.peer, "host", None)
+    if address is None or not context.settings.forwarders:
+        return address
+    told = request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])
+    return client_of(address, told, context.settings.forwarders)
 
 
 def reason_of(said: Mapping[str, Any]) -> str:
