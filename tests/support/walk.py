@@ -14,7 +14,8 @@ from tests.support.child import during, until
 from tests.support.walkdials import Dialler
 from tests.support.walkguide import Command
 from tests.support.walkheld import Holding
-from tests.support.walkhouse import Regulars, WalkCase
+from tests.support.walkhouse import WalkCase
+from tests.support.walkregulars import Regulars
 from tests.support.walkways import Way, try_way
 
 #: Between two things that an operator does.
@@ -50,9 +51,7 @@ class Walk(WalkCase):
         with (
             Holding(self.everything_held()) as self.holding,
             Dialler(means=self.means, rate=RATE) as self.dialler,
-            Regulars(
-                self, self.alice, self.regulars_of(), lambda: self.dialler.document
-            ) as self.regulars,
+            self.regulars_with(self.dialler) as self.regulars,
         ):
             self.pause()
             self.follow("Step 1: upgrade")
@@ -69,12 +68,21 @@ class Walk(WalkCase):
             self.holding.until_asked()
         self.right()
 
+    def regulars_with(self, dialler: Dialler) -> Regulars:
+        """Alice's programs, that come as the cluster says to the clients of *dialler*."""
+        return Regulars(
+            lambda words: self.do(self.alice, *words),
+            self.regulars_of(),
+            lambda: dialler.document,
+        )
+
     def right(self) -> None:
         """Nobody was dropped, and nobody failed by a way that was advertised."""
         self.maxDiff = None
         self.assertEqual((self.holding.lost, set(self.holding.asked)), ({}, HELD))
         self.assertEqual(list(map(str, self.dialler.failed())), [])
-        self.assertEqual((self.regulars.wrong, set(self.regulars.good)), ([], CLIENTS))
+        self.assertEqual(list(map(str, self.regulars.wrong)), [])
+        self.assertEqual(set(self.regulars.good), CLIENTS)
         self.both_ways(self.dialler)
 
     def both_ways(self, dialler: Dialler) -> None:

@@ -8,13 +8,12 @@ bob, who does as the guide says; and an operator, who does the rest of it.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pexpect
-from attrs import define, evolve, field
+from attrs import evolve
 
 from tests.support.certs import pki
 from tests.support.child import PATIENCE_SECONDS, until
@@ -31,12 +30,11 @@ from tests.support.walkheld import (
     HeldTransfer,
     HeldWebSocket,
 )
+from tests.support.walkregulars import Regular
 from tests.support.walkways import Document, Means, fetch, postgres_port
 from tests.support.webapps import Shower
 from tlsgate.core.sshway import SEPARATE, ssh_way
 
-#: Between two starts of a client program of one kind.
-EVERY_SECONDS = 5.0
 #: How long clients may act by what they were told before; a minute elsewhere.
 SETTLE_SECONDS = 3
 #: Agents who are played: a gateway hears each eight times in 15 seconds.
@@ -44,75 +42,6 @@ _MEMBERS = 10
 APP = "shower.gw.test"
 SELECT = "select '{}';".format
 WHO = "select current_user || ' in ' || current_database()"
-
-
-@define(kw_only=True)
-class Regular:
-    """A real client that comes every few seconds.
-
-    Attributes:
-        words: the command, asked each time, so that it may follow the document.
-        wanted: what it prints.
-        fits: whether it would come at all, by a document.
-    """
-
-    name: str
-    words: Callable[[], Sequence[object]]
-    wanted: str
-    fits: Callable[[Document], bool] = lambda document: True
-
-
-@define
-class Regulars:
-    """All of them, each in a thread; use it as a context manager.
-
-    Attributes:
-        wrong: (when it began, name, what it said).
-        good: how often each has got what it wanted.
-    """
-
-    case: WalkCase
-    person: Person
-    ones: Sequence[Regular]
-    document: Callable[[], Document]
-    every_seconds: float = EVERY_SECONDS
-    wrong: list[tuple[float, str, str]] = field(factory=list)
-    good: dict[str, int] = field(factory=dict)
-    _stopped: threading.Event = field(factory=threading.Event)
-    _threads: list[threading.Thread] = field(factory=list)
-
-    def __enter__(self) -> Regulars:
-        for number, one in enumerate(self.ones):
-            wait = self.every_seconds * number / len(self.ones)
-            thread = threading.Thread(target=self._come, args=(one, wait), daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> None:
-        """Begin no more, and wait for those who have."""
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(2 * PATIENCE_SECONDS)
-
-    def _come(self, one: Regular, wait: float) -> None:
-        while not self._stopped.wait(wait):
-            began = time.monotonic()
-            if one.fits(self.document()):
-                try:
-                    done = self.case.do(self.person, *one.words())
-                    said = done.stdout.decode()
-                    if done.returncode or said != one.wanted:
-                        text = (done.stdout + done.stderr).decode()[-1500:]
-                        self.wrong.append((began, one.name, f"{done.returncode}: {text}"))
-                    else:
-                        self.good[one.name] = self.good.get(one.name, 0) + 1
-                except Exception as e:
-                    self.wrong.append((began, one.name, repr(e)))
-            wait = max(0.0, began + self.every_seconds - time.monotonic())
 
 
 class WalkCase(LocalCase):
@@ -311,26 +240,44 @@ class WalkCase(LocalCase):
 
     def regulars_of(self) -> list[Regular]:
         """One client of each kind."""
-        curl = (
-            *("curl", "-sS", "--max-time", "20", "--cacert", pki().file("ca.pem")),
-            *("--connect-to", f"::127.0.0.1:{self.web_port}"),
-        )
-        user = self.means.user
-        legacy, direct = self.uri("--legacy"), self.uri()
-
-        def by_jump(document: Document) -> bool:
-            return ssh_way(document, "localhost", self.web_port)[0] == SEPARATE
-
-        def by_port(document: Document) -> bool:
-            return postgres_port(document, self.web_port) == self.postgres_port
-
         return [
-            Regular(name="ssh -J", words=lambda: self.jump("echo in"), wanted="in\n", fits=by_jump),
+            *self.regulars_at(self.ports),
             Regular(name="ssh", words=lambda: self.by_config("echo in"), wanted="in\n"),
             Regular(
                 name="tgsh ssh",
                 words=lambda: ("tgsh", "ssh", "root@db1", "echo in"),
                 wanted="in\n",
+            ),
+            Regular(
+                name="tgsh db connect",
+                words=lambda: ("tgsh", "db", "connect", "orders", "--", "-Atc", WHO),
+                wanted="alice in app\n",
+            ),
+        ]
+
+    def regulars_at(self, ports: Ports) -> list[Regular]:
+        """Clients that have been told where the gateway is that has these ports."""
+        web, ssh, _, postgres = ports
+        curl = (
+            *("curl", "-sS", "--max-time", "20", "--cacert", pki().file("ca.pem")),
+            *("--connect-to", f"::127.0.0.1:{web}"),
+        )
+        user = self.means.user
+        legacy = self.old_uri.replace(f":{self.postgres_port}/", f":{postgres}/")
+        direct = self.uri().replace(f":{self.web_port}/", f":{web}/")
+
+        def by_jump(document: Document) -> bool:
+            return ssh_way(document, "localhost", web)[0] == SEPARATE
+
+        def by_port(document: Document) -> bool:
+            return postgres_port(document, web) == postgres
+
+        return [
+            Regular(
+                name="ssh -J",
+                words=lambda: self.jump("echo in", port=ssh),
+                wanted="in\n",
+                fits=by_jump,
             ),
             Regular(
                 name="psql",
@@ -341,11 +288,6 @@ class WalkCase(LocalCase):
             Regular(
                 name="psql 17",
                 words=lambda: (psql17(), direct, "-Atc", WHO),
-                wanted="alice in app\n",
-            ),
-            Regular(
-                name="tgsh db connect",
-                words=lambda: ("tgsh", "db", "connect", "orders", "--", "-Atc", WHO),
                 wanted="alice in app\n",
             ),
             Regular(
