@@ -293,6 +293,25 @@ class ReloadTests(TreeCase):
         status = self.successResultOf(Deferred.fromCoroutine(daemon.status()))
         self.assertFalse(status["last_reload"]["ok"])
 
+    def test_the_mode_changes_meanwhile(self) -> None:
+        """While the crew prepares, clients may be told to use what the reload would close."""
+        daemon = self.begin("  postgres_listen_addr: 127.0.0.1:2")
+        before = self.settings(daemon)
+        self.crew.in_cluster = {"mode": "multiplex", "mode_age_seconds": None}
+
+        async def prepare(orders: object) -> list[str]:
+            self.crew.in_cluster = {"mode": "separate", "mode_age_seconds": 0.0}
+            return []
+
+        self.patch(self.crew, "prepare", prepare)
+        self.write()
+        failure = self.failureResultOf(self.reload(daemon), ReloadRefused)
+        self.assertIn("the port postgres would close", str(failure.value))
+        self.assertEqual(self.crew.told, ["abort"])
+        self.assertIs(self.settings(daemon), before)
+        forced = Deferred.fromCoroutine(daemon.reload(force=True))
+        self.assertEqual(self.successResultOf(forced)["closed"], ["postgres"])
+
     def test_nothing_reaches_the_crew(self) -> None:
         """A bad file, a fixed key or a taken port is refused before anybody prepares."""
         daemon = self.begin()

@@ -309,6 +309,21 @@ class Daemon(Service):
         for sentence in why:
             self.logger.warn("forced: {why}", why=sentence)  # noqa: G010 -- Twisted's name
 
+    async def _may_still_take(self, text: str, settings: Settings, force: bool) -> None:
+        """Look again when all have prepared, which takes its time: the mode may be another one.
+
+        Raises:
+            ReloadRefused: it may not be taken any more; the crew has been told.
+        """
+        try:
+            if not force:
+                await self._may_take(text, settings, force)
+            if self.draining:
+                raise ReloadRefused(["the daemon is stopping"])
+        except BaseException:
+            self.crew.abort()
+            raise
+
     async def _reload(self, force: bool) -> dict[str, Any]:
         notify.reloading()
         said: dict[str, Any] = {"time": time.time(), "ok": False, "why": None}
@@ -324,9 +339,7 @@ class Daemon(Service):
             plan = self.process.sockets.plan(wanted(settings))
             try:
                 remarks = await self.crew.prepare(_orders(text, settings, plan))
-                if self.draining:
-                    self.crew.abort()
-                    raise ReloadRefused(["the daemon is stopping"])
+                await self._may_still_take(text, settings, force)
             except BaseException:
                 plan.abort()
                 raise
