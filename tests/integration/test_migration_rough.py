@@ -9,13 +9,13 @@ from attrs import define, field
 
 from tests.support.child import during, until
 from tests.support.harness import Gate
-from tests.support.walk import HEARD_SECONDS, RATE, Walk
+from tests.support.walk import CLIENTS, HEARD_SECONDS, NAMED, RATE, Walk
 from tests.support.walkdeaths import Deaths
 from tests.support.walkdials import Dialler
 from tests.support.walkguide import Command, Ports
 from tests.support.walkheld import Held, HeldSocket, HeldTransfer, HeldWebSocket, Holding
 from tests.support.walkhouse import APP
-from tests.support.walkpair import Pair
+from tests.support.walkpair import FAR_CLIENTS, Pair
 
 SLOW_ONLY = "each walk takes minutes"
 #: Dead for so long, a gateway is looked for by its agents as seldom as ever.
@@ -168,39 +168,94 @@ class Side:
 class TwoGatewaysTests(Pair):
     """Two gateways with a file each, of which now one and now the other is killed."""
 
-    limit_seconds = 600
+    limit_seconds = 900
     here: Side
     there: Side
 
     def test_two_gateways(self) -> None:
-        """What one of them carries outlives the other; new connections work at both."""
+        """The whole walk: what one carries outlives the other, new connections work at both."""
         self.start()
         self.until_both_at("tunnel")
         self.until_database()
         self.here = Side(Dialler(means=self.means, rate=RATE / 2))
         self.there = Side(Dialler(means=self.far_means, rate=RATE / 2))
-        with self.here.dialler, self.there.dialler:
+        with (
+            self.here.dialler,
+            self.there.dialler,
+            self.regulars_with(self.here.dialler) as near,
+            self.regulars_at_far(self.there.dialler) as far,
+        ):
             self.hold(self.here, self.everything_held())
             self.hold(self.there, self.held_at(self.far_ports))
-            self.steps()
-            for side in (self.here, self.there):
-                self.outlived(side)
-                side.holding.stop()
-        for side in (self.here, self.there):
+            self.upgraded()
+            self.forth_by_hand()
+            self.back_by_hand()
+            self.forth()
+            self.back_again()
+        for side, regulars in ((self.here, near), (self.there, far)):
+            side.holding.stop()
             self.assertEqual(side.deaths.wrong(side.dialler.failed()), [])
+            self.assertEqual(side.deaths.wrong(regulars.wrong), [])
             self.both_ways(side.dialler)
+        self.assertEqual(set(near.good), CLIENTS)
+        self.assertEqual(set(far.good), FAR_CLIENTS)
 
-    def steps(self) -> None:
-        """There and back by both files, with a death between each two steps."""
+    def upgraded(self) -> None:
+        """Step 1: nobody is dropped; what the old processes held is let go afterwards."""
+        self.pause()
+        self.upgrade()
+        self.pause()
+        self.outlived(self.here)
+        self.outlived(self.there)
+        for side, ports in ((self.here, self.ports), (self.there, self.far_ports)):
+            side.holding.stop()
+            self.hold(side, self.held_at(ports))
+        self.until_drained()
+
+    def forth_by_hand(self) -> None:
+        """Steps 2 to 7, with a death between each two."""
+        self.follow("Step 2 by hand")
+        self.until_routed(routed=True, seconds=HEARD_SECONDS)
+        self.far_killed()
+        self.until_both_at("web")
+        self.follow("Step 4: agents")
+        self.hub_killed()
+        self.follow("Step 5: users log in again")
+        self.far_killed()
+        self.follow("Step 6: OpenSSH configurations")
+        self.new_config()
+        self.pause()
+        self.users_named()
+        self.change_far("Step 7 by hand")
+        self.follow("Step 7 by hand")
+        self.pause()
+        self.broken()
+        self.hub_killed(separate=False)
+
+    def back_by_hand(self) -> None:
+        """All of it, listeners first."""
+        self.change_far("The way back by hand")
+        self.far_killed()
+        self.follow("The way back by hand")
+        self.until_routed(routed=False, seconds=HEARD_SECONDS)
+        self.new_config()
+        self.until_both_at("tunnel")
+        self.hub_killed()
+
+    def forth(self) -> None:
+        """The same with `tgctl migration`, which waits for the second gateway's file."""
         self.follow("Step 2: tell clients")
         self.until_routed(routed=True, seconds=HEARD_SECONDS)
         self.far_killed()
         self.until_both_at("web")
         self.follow("Step 4: agents")
         self.hub_killed()
+        self.follow("Step 5: users log in again")
         self.follow("Step 6: OpenSSH configurations")
+        self.new_config()
         self.pause()
         self.far_killed()
+        self.users_named()
         # The second gateway's file is its own affair: the step is under way until it has changed.
         self.shell(Command("tgctl migration step 7 --write --force --wait=1s", (4,)))
         self.hub_killed(separate=False)
@@ -209,11 +264,23 @@ class TwoGatewaysTests(Pair):
         self.shell(Command("tgctl migration step 7 --force --wait=15s"))
         self.assertIsNone(self.hub.admin("GET", "/v1/migration")["run"])
         self.far_killed(separate=False)
+
+    def back_again(self) -> None:
+        """The second gateway's file by hand, and all else by one command."""
         self.change_far("The way back by hand")
         self.follow("The way back")
         self.until_routed(routed=False, seconds=15.0)
+        self.new_config()
         self.until_both_at("tunnel")
         self.far_killed()
+
+    def users_named(self) -> None:
+        """Preflight names the users who depend on a port of its own at either gateway."""
+        told = self.hub.admin("GET", "/v1/migration/preflight")
+        self.assertFalse(told["go"], told)
+        rows = {(one["kind"], one["name"], one["listener"]) for one in told["breaks"]}
+        users = {row for row in NAMED if row[0] == "user"}
+        self.assertEqual({row for row in rows if row[0] == "user"}, users, told)
 
     def far_killed(self, *, separate: bool = True) -> None:
         """Kill the second gateway, start it again, and let everybody come."""

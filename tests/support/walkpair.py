@@ -6,15 +6,23 @@ tunnels with both.
 
 from __future__ import annotations
 
+import os
+import signal
+
 from attrs import evolve
 
-from tests.support.child import until
+from tests.support.child import alive, until
 from tests.support.harness import Gate
 from tests.support.ports import free_port
 from tests.support.walk import Walk
+from tests.support.walkdials import Dialler
 from tests.support.walkguide import Change, Guide, Ports, free_ports, page
 from tests.support.walkhouse import SETTLE_SECONDS
+from tests.support.walkregulars import Regulars
 from tests.support.walkways import Means, fetch
+
+#: What comes to the second gateway every few seconds.
+FAR_CLIENTS = {"ssh -J", "psql", "psql 17", "curl"}
 
 
 class Pair(Walk):
@@ -59,11 +67,38 @@ class Pair(Walk):
         self.addCleanup(self.far.stop)
         self.far.until_ready()
 
+    def upgrade(self) -> None:
+        """Hand both gateways over to the installed release."""
+        self.follow("Step 1: upgrade")
+        self.far.admin("POST", "/v1/upgrade")
+        for gate in (self.hub, self.far):
+            gate.until_ready()
+        self.until_both_at("tunnel")
+
+    def until_drained(self) -> None:
+        """Wait until nothing is left of the processes that an upgrade has replaced."""
+        for gate in (self.hub, self.far):
+            until(lambda: gate.child.code is not None, "the old process ends", 30)  # noqa: B023
+
+    def kill(self, gate: Gate) -> None:
+        """End the process that serves without a word."""
+        pid = gate.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), "it is dead", 30)
+
     def change_far(self, heading: str) -> None:
         """Change the second gateway's file as a section of the guide says, and have it read."""
         for piece in self.far_guide.sections()[heading]:
             if isinstance(piece, Change):
                 self.far.reload(piece.apply(self.far.file.read_text()))
+
+    def regulars_at_far(self, dialler: Dialler) -> Regulars:
+        """Alice's programs that go to the second gateway."""
+        return Regulars(
+            lambda words: self.do(self.alice, *words),
+            self.regulars_at(self.far_ports),
+            lambda: dialler.document,
+        )
 
     def until_both_at(self, listener: str) -> None:
         """Wait until the agent has a tunnel over a listener of each gateway."""
