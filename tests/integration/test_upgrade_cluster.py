@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
+import tempfile
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 from tests.support.certs import pki
 from tests.support.child import alive, until
 from tests.support.cluster import Holder, new_key
 from tests.support.harness import CLIENT_SECONDS
 from tests.support.walkdials import Dialler
-from tests.support.walkheld import HeldWebSocket
+from tests.support.walkheld import HeldProgram, HeldWebSocket
 from tests.support.walkhouse import APP, WalkCase
 
 #: New connections a second.
@@ -101,6 +107,10 @@ class ClusterUpgradeTests(WalkCase):
         held = HeldWebSocket("websocket", self.web_port, self.means.user, APP)
         self.addCleanup(held.close)
         held.ask()
+        through = self.master()
+        session = HeldProgram("ssh through a master", through("cat"), self.alice.env)
+        self.addCleanup(session.close)
+        session.ask()
         old = self.hub.pid
         self.hub.admin("POST", "/v1/upgrade")
 
@@ -112,6 +122,10 @@ class ClusterUpgradeTests(WalkCase):
         until(lambda: carried() == 1, "the ledger has who stays", 20)
         said = self.hub.admin("GET", "/v1/gateways/reports")["items"]
         self.assertEqual([one["leaving"] for one in said], [False])  # the one that serves
+        # The jump host of the old process has no agents any more, and asks the new one's.
+        for _ in range(2):
+            self.assertEqual(self.says(self.alice, *through("echo there")), "there\n")
+        session.ask()
         held.ask()
         self.assertTrue(alive(old))
         self.hub.admin("POST", "/v1/locks", {"target": {"user": name}})
@@ -120,6 +134,26 @@ class ClusterUpgradeTests(WalkCase):
         self.assertLess(time.monotonic() - began, 5)
         with self.assertRaises((OSError, AssertionError)):
             held.ask()
+
+    def master(self) -> Callable[[str], list[str]]:
+        """A connection to the jump host that ssh shares; gives what runs a command through it."""
+        port = self.ssh_port
+        self.jump()
+        config = self.alice.home / f"jump_config_{port}"
+        shared = Path(tempfile.mkdtemp()) / "master"
+        self.addCleanup(shutil.rmtree, shared.parent)
+        ssh = ["ssh", "-F", str(config), "-S", str(shared)]
+        process = subprocess.Popen(
+            [*ssh, "-M", "-N", "jump"], env=dict(self.alice.env), stderr=subprocess.DEVNULL
+        )
+        self.addCleanup(process.wait, 20)
+        self.addCleanup(process.kill)
+        until(shared.exists, "ssh shares its connection")
+        way = shlex.join([*ssh, "-o", "ControlMaster=no", "-W", "%h:%p", "jump"])
+        return lambda command: [
+            *("ssh", "-F", str(config), "-o", f"ProxyCommand={way}"),
+            *("root@db1.gw.test", command),
+        ]
 
     def strangers(self) -> Strangers:
         """Clients for each of whom the agent has to ask the auth service."""

@@ -20,7 +20,7 @@ from tlsgate.net.lease import Lease
 from tlsgate.net.owner import Owned
 from tlsgate.service import tunnels as module
 from tlsgate.service.tunnels import OwnTunnels, ping_seconds
-from tlsgate.testing import FakeContext, listener
+from tlsgate.testing import FakeContext, FakeReach, listener
 from tlsgate.tunnel.stream import GatewayStream
 
 
@@ -165,8 +165,10 @@ class OwnTunnelsTests(SynchronousTestCase):
 
     def test_drain(self) -> None:
         """A gateway that stops says so, once, and nothing more."""
+        self.own.drain(FakeReach)
         self.own.drain()
         self.assertEqual(self.wire.said(), [Reconnect("the gateway stops")])
+        self.assertIs(self.own.tunnels.agents.onward, FakeReach)
         self.set(proxy_listener_mode=1)
         self.own._heard_of(("other.test:443",))
         self.own.follow()

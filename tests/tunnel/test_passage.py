@@ -8,10 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.tunnel.gateside import FakeStream, Time, asked, db, make_session, node
+from tlsgate.core.offers import Asked
 from tlsgate.errors import AgentBusy, AgentRefused, GateError, NoAgent, TunnelBroken
 from tlsgate.interfaces import IReach
+from tlsgate.testing import FakeReach
 from tlsgate.tunnel.agents import Agents
-from tlsgate.tunnel.passage import Passage
+from tlsgate.tunnel.passage import ONWARD_SECONDS, Passage
 from tlsgate.tunnel.session import Session
 
 
@@ -56,6 +58,46 @@ class PassageTests(SynchronousTestCase):
         assert isinstance(error, GateError)
         self.assertEqual(self.passage.slot, 0)
         return str(error)
+
+    def test_onward(self) -> None:
+        """A process that has a successor asks that one, once its own agents are gone."""
+        ways: list[FakeReach] = []
+
+        def onward(asked: Asked) -> FakeReach:
+            ways.append(FakeReach(asked))
+            return ways[-1]
+
+        self.agents.offered(self.session, (node("db1"),))
+        self.agents.succeeded(onward)
+        stream = self.stream()
+        self.begin()
+        self.assertEqual((stream.asked, ways), (asked(), []))  # it is here still
+        self.agents.remove(self.session)
+        self.assertEqual(self.agents.offer("node", "db1"), node("db1"))
+        passage = self.begin()
+        self.assertEqual(ways[-1].asked, asked())
+        ways[-1].reached("end")
+        passage.cancel()
+        self.assertEqual((self.got, ways[-1].cancelled), (["end"], False))
+        self.got.clear()
+        self.begin()
+        ways[-1].missed(NoAgent("node", "db1"))
+        self.assertIn("db1", self.failed())
+        self.begin().cancel()
+        self.assertTrue(ways[-1].cancelled)
+        self.got.clear()
+        self.begin()
+        self.time.pass_by(ONWARD_SECONDS + 1)
+        self.assertTrue(ways[-1].cancelled)
+        self.assertIn("db1", self.failed())
+
+    def test_onward_to_the_same_agent(self) -> None:
+        """What only one agent can do is asked of nobody else."""
+        self.agents.succeeded(FakeReach)
+        self.agents.remove(self.session)
+        passage = Passage(self.agents, asked(), self.time.wheel, "db1")
+        passage.start(self.got.append, self.got.append)
+        self.assertIsInstance(self.got[0], NoAgent)
 
     def test_reached(self) -> None:
         """A free stream asks at once, and its end is the client's."""

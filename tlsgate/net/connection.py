@@ -64,6 +64,7 @@ class Connection(Protocol):
     # Defaults stand on the class: a connection sets what it comes to, and no more.
     number: int = 0
     slot: int = 0
+    inside: bool = False  #: another process of ours tells of it
     was_passed: bool = False  #: by another worker, which has read a PROXY header already
     opening: str = TLS
     hello: Hello | None = None

@@ -193,6 +193,8 @@ class Gateway:
             carried[1] += to_client
         if connection.noted:
             self.ledger.closed(connection)
+        if connection.inside:
+            return
         error = connection.error
         if isinstance(error, Hangup) and not error.received_bytes:
             return

@@ -30,11 +30,14 @@ from zope.interface import implementer
 from tlsgate import registry
 from tlsgate.config.settings import Settings
 from tlsgate.core.migration import mode_in_force
+from tlsgate.core.offers import Asked
 from tlsgate.errors import AuditFailed, CannotListen, ReloadRefused
-from tlsgate.net.gate import Gate, Trust, cluster_names
+from tlsgate.interfaces import IReach
+from tlsgate.net.gate import WEB, Gate, Trust, cluster_names
 from tlsgate.net.gateway import Gateway, Journal
 from tlsgate.net.owner import Owned
 from tlsgate.net.passing import Passing
+from tlsgate.net.succession import Onward, Place, inherit
 from tlsgate.service import counts
 from tlsgate.service.acceptor import MOST_A_TURN, Acceptor, Descriptors
 from tlsgate.service.audit import AuditLog
@@ -165,6 +168,11 @@ class LocalGateway:
         if built.gate.settings.workers > 1:
             folder = built.gate.settings.data_dir / "gateway" / "passing"
             self.gateway.passing = Passing(reactor, folder, index, self.gateway.receive)
+        #: Where the process before us leaves clients; the auth service's own gateway has none.
+        self._place: Place | None = None
+        if self._tunnels is not None and reports:
+            folder = built.gate.settings.data_dir / "gateway" / "succession"
+            self._place = Place(reactor, folder, index, self._inherit)
         self._descriptors = descriptors
         self._in_thread = in_thread
         self._acceptors: dict[str, tuple[Bound, Acceptor]] = {}
@@ -197,6 +205,8 @@ class LocalGateway:
         self._take(_Next(orders, self.built, ports))
         if self.gateway.passing is not None:
             self.gateway.passing.start()
+        if self._place is not None:
+            self._place.start()
         self._trimmer.start()
         if self.reporting is not None:
             self.reporting.start()
@@ -237,6 +247,8 @@ class LocalGateway:
         for _, port in self._ports.values():
             port.stopListening()
         self._ports.clear()
+        if self._place is not None:
+            self._place.stop()
         if not finish:
             if self.reporting is not None:  # while the auth service beside us answers
                 self.reporting.leave()
@@ -251,7 +263,7 @@ class LocalGateway:
         while self.gateway.opening() and self._reactor.seconds() < until:
             await deferLater(self._reactor, _LOOK_SECONDS)
         if self._tunnels is not None:
-            self._tunnels.drain()
+            self._tunnels.drain(self._way_onward())
 
     def drain(self, seconds: float) -> Deferred[int]:
         if self.gateway.passing is not None:
@@ -264,7 +276,7 @@ class LocalGateway:
         if self._membership is not None:
             self._membership.linger()
         if self._tunnels is not None:
-            self._tunnels.drain()
+            self._tunnels.drain(self._way_onward())
         drained = self._drained = Deferred()
         self.gateway.drain(seconds).addBoth(self._ended)
         return drained
@@ -310,6 +322,17 @@ class LocalGateway:
         return None  # an auth service of this process is not the crew's
 
     # -- inside ----------------------------------------------------------------------------
+
+    def _inherit(self, sock: socket.socket, asked: Asked) -> None:
+        listener = asked.listener if asked.listener in self.gateway.gate.entrances else WEB
+        inherit(self.gateway, listener, sock, asked)
+
+    def _way_onward(self) -> Callable[[Asked], IReach] | None:
+        """How to reach what agents offer that have gone to our successor."""
+        place, poller = self._place, self.gateway.poller
+        if place is None or not self.gateway.succeeded:
+            return None
+        return lambda asked: Onward(place, poller, asked)
 
     def _ended(self, cut: int | Failure) -> None:
         if self._tunnels is not None:

@@ -21,7 +21,9 @@ from tlsgate.cluster.view import ClusterView
 from tlsgate.config.settings import Settings
 from tlsgate.core import durations
 from tlsgate.core.moves import Advice
+from tlsgate.core.offers import Asked
 from tlsgate.errors import BadBytes, GateError
+from tlsgate.interfaces import IReach
 from tlsgate.net.ends import SecureEnd
 from tlsgate.net.gateway import Gateway
 from tlsgate.service.keptoffers import KeptOffers
@@ -102,14 +104,18 @@ class OwnTunnels:
         if anew or before_mode != mode or _opened(before) != _opened(settings):
             self._aim(anew=anew)
 
-    def drain(self) -> None:
-        """Tell agents that this process stops, once; those who are served go on."""
+    def drain(self, onward: Callable[[Asked], IReach] | None = None) -> None:
+        """Tell agents that this process stops, once; those who are served go on.
+
+        Args:
+            onward: see `tunnel.server.Tunnels.drain`.
+        """
         if self._draining:
             return
         self._draining = True
         if self._kept is not None:
             self._kept.stop()
-        self.tunnels.drain("the gateway stops")
+        self.tunnels.drain("the gateway stops", onward)
 
     def stop(self) -> None:
         """Tell nobody anything more."""

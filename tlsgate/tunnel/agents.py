@@ -9,10 +9,12 @@ For a while after the start what was offered before counts, too (`tunnel.expecte
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 
-from tlsgate.core.offers import Offer
+from tlsgate.core.offers import KINDS, Asked, Offer
+from tlsgate.interfaces import IReach
 from tlsgate.tunnel.expected import Expected
 from tlsgate.tunnel.session import Session
 
@@ -26,6 +28,8 @@ class Agents:
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self.expected = Expected(now)
+        #: The way to a target through the process that has succeeded this one; None: none has.
+        self.onward: Callable[[Asked], IReach] | None = None
         self._by_id: dict[str, Session] = {}
         self._serving: dict[tuple[str, str], Session] = {}
         #: Sessions that are to serve once they have proved that they can.
@@ -113,6 +117,11 @@ class Agents:
         older = self.rest(session)
         self._by_id.pop(session.id, None)
         return older
+
+    def succeeded(self, onward: Callable[[Asked], IReach]) -> None:
+        """Agents go to another process; who stays reaches by *onward* what they offer now."""
+        self.onward = onward
+        self.expected.expect([one for kind in KINDS for one in self.offers(kind)], math.inf)
 
     def offers(self, kind: str) -> list[Offer]:
         """What is offered of *kind*, by name."""

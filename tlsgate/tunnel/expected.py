@@ -38,9 +38,9 @@ class Expected:
         self._offers: dict[tuple[str, str], Offer] = {}
         self._waiting: dict[Waiter, tuple[str, str]] = {}
 
-    def expect(self, offers: Iterable[Offer]) -> None:
+    def expect(self, offers: Iterable[Offer], seconds: float = EXPECT_SECONDS) -> None:
         """Take *offers* for offered until they are, or time is over."""
-        self._until = self._now() + EXPECT_SECONDS
+        self._until = self._now() + seconds
         self._offers = {(one.kind, one.name): one for one in offers}
 
     def offers(self, kind: str) -> list[Offer]:

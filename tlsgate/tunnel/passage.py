@@ -5,7 +5,8 @@
 2. The stream asks the agent. A stream that dies before it has answered, and a pool that closes
    before it has given one, are replaced once, and nobody is told.
 3. Where the agent is expected back (`tunnel.expected`) it is waited for first, as long.
-4. The target's end is there, or there is a reason why not; or the client goes (`cancel`).
+4. A process that another one has succeeded has no agents any more: that one is asked.
+5. The target's end is there, or there is a reason why not; or the client goes (`cancel`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from tlsgate.tunnel.session import Session
 
 #: For a stream of an agent; less than a client's wait for its target.
 WAIT_SECONDS: Final = 5.0
+
+#: For another process, which waits that long for one of its own, and then for the agent.
+ONWARD_SECONDS: Final = 15.0
 
 Reached = Callable[[End], None]
 Missed = Callable[[GateError], None]
@@ -51,6 +55,7 @@ class Passage:
         self._session: Session | None = None
         self._stream: HeldStream | None = None
         self._replaced = False
+        self._onward: IReach | None = None
         #: Whom to tell; None: it has not begun, or it is over.
         self._told: tuple[Reached, Missed] | None = None
         self.slot = 0
@@ -62,10 +67,12 @@ class Passage:
 
     def cancel(self) -> None:
         """See `IReach`."""
-        stream, session = self._stream, self._session
+        stream, session, onward = self._stream, self._session, self._onward
         if self._finish() is None:
             return
-        if stream is not None:
+        if onward is not None:
+            onward.cancel()
+        elif stream is not None:
             stream.cancel()
         elif session is not None:
             session.pool.forget(self)
@@ -93,6 +100,8 @@ class Passage:
 
     def due(self, now: float) -> float | None:
         """The wheel calls this: no stream has come in time."""
+        if self._onward is not None:
+            self._onward.cancel()
         if self._session is None:
             self._miss(NoAgent(self._asked.kind, self._asked.name))  # it has not come back
             return None
@@ -105,6 +114,11 @@ class Passage:
     def _begin(self) -> None:
         asked = self._asked
         session = self._session = self._agents.pick(asked.kind, asked.name, self._only)
+        if session is None and self._agents.onward is not None and self._only is None:
+            self._onward = self._agents.onward(asked)
+            self._wheel.arm(self, ONWARD_SECONDS)
+            self._onward.start(self._answered, self._miss)
+            return
         if session is None:
             expected = self._agents.expected
             if self._only is None and expected.wait(asked.kind, asked.name, self):
@@ -145,6 +159,6 @@ class Passage:
         """It is over; gives whom to tell, the first time."""
         self._wheel.drop(self)
         self._agents.expected.forget(self)
-        self._stream = self._session = None
+        self._stream = self._session = self._onward = None
         told, self._told = self._told, None
         return told

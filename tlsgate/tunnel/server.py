@@ -284,9 +284,15 @@ class Tunnels:
             if before.ping_seconds != self._told.ping_seconds:
                 session.paced()
 
-    def drain(self, why: str) -> None:
-        """Tell every agent at once that this process stops."""
+    def drain(self, why: str, onward: Callable[[Asked], IReach] | None = None) -> None:
+        """Tell every agent at once that this process stops.
+
+        Args:
+            onward: the way to a target through the process that takes its place; None: none does.
+        """
         self.stop()
+        if onward is not None:
+            self.agents.succeeded(onward)
         for session in self.agents:
             session.move(why)
 
