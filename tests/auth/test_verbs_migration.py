@@ -97,6 +97,15 @@ class StatusTests(VerbsCase):
         self.assertEqual(self.ask(PREFLIGHT, close="tunnel, ssh")["close"], ["tunnel", "ssh"])
         self.assertEqual(self.cluster.ask(self.edgar, "GET", PREFLIGHT, close="sh").status, 400)
 
+    def test_preflight_while_it_is_told(self) -> None:
+        """A gateway that tells the mode before is in the way."""
+        self.switch(1)
+        self.cluster.clock.advance(61)
+        self.come()
+        said = ["gateway gw1 tells clients separate, and the cluster is multiplex"]
+        told = self.ask(PREFLIGHT)
+        self.assertEqual((told["go"], told["why"]), (False, said))
+
     def test_preflight_of_others(self) -> None:
         """The web port is told in every mode; a listener of one's own may close in each."""
         self.come(names=("web", "ssh", "mine"))

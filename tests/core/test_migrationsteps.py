@@ -153,6 +153,14 @@ class StepsTests(SynchronousTestCase):
         self.assertEqual(used.names, ("user bob by ssh: 1 open now",))
         self.assertEqual(used.evidence[-1], "1 who would break, 1 connections open")
 
+    def test_close_while_it_is_told(self) -> None:
+        """A gateway that has not heard of the switch yet sends clients to the ports still."""
+        slow = report("b")
+        told = snapshot(report(mode_in_force=MULTIPLEX), slow, mode=MULTIPLEX, mode_since=NOW - 99)
+        step = self.step(7, told)
+        why = "gateway b tells clients separate, and the cluster is multiplex"
+        self.assertEqual((step.state, step.names), ("no-go", (why,)))
+
     def test_close_unknown(self) -> None:
         """What is not known stops it, too."""
         nobody = Snapshot(now=NOW, mode=MULTIPLEX, problems=("the ledger cannot be read",))

@@ -96,8 +96,11 @@ def _against(snapshot: Snapshot, close: Collection[str]) -> list[str]:
     if any(name in SEPARATE_PORTS for name in close):
         if snapshot.mode == SEPARATE:
             why.append("clients are told to use the separate ports (the mode is separate)")
-        elif left := snapshot.unsettled_seconds:
-            why.append(f"clients may act by what they were told before for another {left:.0f} s")
+        else:
+            why += contradicts(snapshot)
+            if left := snapshot.unsettled_seconds:
+                said = "clients may act by what they were told before for another"
+                why.append(f"{said} {left:.0f} s")
     return [*why, *not_known(snapshot)]
 
 

@@ -30,6 +30,7 @@ from tlsgate.core.migration import (
     SEPARATE,
     SEPARATE_PORTS,
     Snapshot,
+    contradicts,
     may_switch,
     separate_listeners,
     serving,
@@ -253,6 +254,7 @@ def _close_ports(snapshot: Snapshot) -> Step:
     who = breaks(snapshot, ports)
     left = snapshot.unsettled_seconds
     stopping = [
+        *contradicts(snapshot),
         *([f"clients may use them for another {left:.0f} s"] if left else ()),
         *([] if snapshot.present else ["no gateway has reported"]),
         *not_known(snapshot),
