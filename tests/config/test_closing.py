@@ -7,6 +7,7 @@ import json
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.config.closing import closing, closing_of, fields
+from tlsgate.config.endpoints import bind_of
 from tlsgate.config.read import read_text
 from tlsgate.config.settings import Closing, Settings
 
@@ -53,6 +54,43 @@ class ClosingTests(SynchronousTestCase):
         self.assertEqual(self.names(closing(self.none.listeners, known, only, 2000.0)), ["kube"])
         moved = _settings("listen_addr: 127.0.0.1:9")
         self.assertEqual(self.names(closing(self.none.listeners, known, moved, 2000.0)), ["kube"])
+
+    def test_moved(self) -> None:
+        """One that goes to another address refuses at the old one, as many times as it goes."""
+        now = self.both
+        found: tuple[Closing, ...] = ()
+        for port in (21, 22):
+            then = _settings(f"listen_addr: 127.0.0.1:{port}", KUBE)
+            found = closing(now.listeners, found, then, 1000.0 + port)
+            now = then
+        self.assertEqual(
+            [(one.name, one.moved, bind_of(one.listener.endpoint).port) for one in found],
+            [("ssh-moved", "ssh", 2), ("ssh-moved-2", "ssh", 21)],
+        )
+        self.assertEqual(closing_of(json.loads(json.dumps(fields(found)))), found)
+        # Back at the first address, that one is open; the last one refuses in its place.
+        back = closing(now.listeners, found, self.both, 1100.0)
+        self.assertEqual(
+            [(one.name, bind_of(one.listener.endpoint).port) for one in back],
+            [("ssh-moved-2", 21), ("ssh-moved", 22)],
+        )
+        # Its own end is another matter.
+        gone = closing(self.both.listeners, back, self.none, 1200.0)
+        self.assertEqual(self.names(gone), ["ssh-moved-2", "ssh-moved", "ssh", "kube"])
+
+    def test_moved_too_often(self) -> None:
+        """There is an end to the addresses that refuse; port 0 and the web port never do."""
+        now = _settings("listen_addr: 127.0.0.1:100")
+        found: tuple[Closing, ...] = ()
+        for port in range(101, 120):
+            then = _settings(f"listen_addr: 127.0.0.1:{port}")
+            found = closing(now.listeners, found, then, 1000.0)
+            now = then
+        self.assertEqual(len(found), 8)
+        any_port = _settings("listen_addr: 127.0.0.1:0")
+        self.assertEqual(closing(any_port.listeners, (), now, 1000.0), ())
+        web = read_text("version: v2\nproxy_service: {web_listen_addr: '127.0.0.1:9'}\n")
+        self.assertEqual(closing(self.none.listeners, (), web, 1000.0), ())
 
     def test_somebody_needs_the_port(self) -> None:
         """An address that another listener asks for is its own."""

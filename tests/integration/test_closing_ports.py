@@ -53,7 +53,11 @@ class ClosingCase(ReloadCase):
 
     def plainly(self, name: str, *, first: bytes = b"") -> bytes:
         """What a client reads that says *first* on a legacy port."""
-        with socket.create_connection(("127.0.0.1", self.ports[name]), 10) as client:
+        return self.read(self.ports[name], first)
+
+    def read(self, port: int, first: bytes = b"") -> bytes:
+        """The same, of any port."""
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
             client.sendall(first)
             return drain(client)
 
@@ -128,6 +132,22 @@ class OneProcessTests(ClosingCase):
         for connection in held:
             self.say(connection)
         self.talk(gate, "kube")
+        # A port that only moves says at its old address where it is now.
+        old, new = self.ports, {name: free_port() for name in LEGACY}
+        keys = {LEGACY[name]: f"127.0.0.1:{port}" for name, port in new.items()}
+        said = gate.reload(self.text(gate, proxy=keys))
+        self.assertEqual(sorted(said["replaced"]), sorted(LEGACY))
+        self.assertEqual((said["opened"], said["closed"]), ([], []))
+        moved = {f"{name}-moved": "refusing" for name in LEGACY}
+        self.assertEqual(
+            self.states(gate), {"web": "open", **dict.fromkeys(LEGACY, "open"), **moved}
+        )
+        self.assertIn(f"go to gw.test:{new['mysql']} now".encode(), self.plainly("mysql"))
+        for connection in held:
+            self.say(connection)
+        self.talk(gate, "kube")
+        gate.reload(self.separate)
+        self.assertIn(f"go to gw.test:{old['ssh']} now".encode(), self.read(new["ssh"]))
 
     def test_cut_at_the_limit(self) -> None:
         """What is left after the listener's `drain_seconds` is cut, and the log says why."""

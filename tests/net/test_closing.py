@@ -43,8 +43,8 @@ class FakeConnection:
 class FakeGate:
     """As much of a gate: entrances by name, open or closed."""
 
-    def __init__(self, **listeners: bool) -> None:
-        self.entrances = {name: FakeEntrance(shut) for name, shut in listeners.items()}
+    def __init__(self, at: str = "a", **listeners: bool) -> None:
+        self.entrances = {name: FakeEntrance(shut, name, at) for name, shut in listeners.items()}
 
 
 class FakeEntrance:
@@ -52,8 +52,9 @@ class FakeEntrance:
 
     drain_seconds = 10.0
 
-    def __init__(self, shut: bool) -> None:
+    def __init__(self, shut: bool, name: str, at: str) -> None:
         self.closed = "closed" if shut else None
+        self.endpoint = f"{name}@{at}"
 
     @property
     def listener(self) -> Any:
@@ -124,6 +125,24 @@ class ClosingsTests(SynchronousTestCase):
         self.assertEqual(self.ended, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_moved(self) -> None:
+        """A listener at another address goes on with whom it has; the idle come anew."""
+        busy = FakeConnection(self.open, "ssh")
+        idle = FakeConnection(self.open, "ssh", "serving", True)
+        self.live += [busy, idle]
+        moved: Any = FakeGate("b", web=False, ssh=False, old=True)
+        moved.entrances["old"].endpoint = "ssh@a"
+        self.closings.follow(self.open, moved)
+        here = FakeConnection(moved, "ssh", "serving", True)
+        self.live.append(here)
+        self.clock.pump([1.0] * 20)
+        self.assertEqual(self.ended, [(idle, "listener_closed")])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        # Its end is everybody's, wherever they came.
+        self.closings.follow(moved, self.shut)
+        self.clock.pump([1.0] * 11)
+        self.assertEqual([one for one, _ in self.ended], [idle, here, busy])
+
     def test_refused_ones_end_by_themselves(self) -> None:
         """Who came after the end is no business of the drain."""
         self.live.append(FakeConnection(self.shut, "ssh"))
@@ -173,6 +192,28 @@ class WordsTests(SynchronousTestCase):
         rig.advance(2.5)
         self.assertEqual(rig.journal[-1]["cause"], "listener_closed")
         return said
+
+    def test_where_to(self) -> None:
+        """The web port; of a listener that has moved, where it is now."""
+        rig = Rig(ROUTES)
+        self.addCleanup(rig.close)
+        gate = rig.gateway.gate
+        (web,) = gate.settings.listeners
+        ssh = evolve(web, name="ssh", protocol="ssh", endpoint="tcp:3029")
+        old = evolve(ssh, name="ssh-moved", endpoint="tcp:3023")
+        public = evolve(gate.settings.public, web=("gw.test:443",), ssh=())
+        for moved, listeners, told, wanted in (
+            ("", (), (), "gw.test:443"),
+            ("ssh", (ssh,), (), "gw.test:3029"),
+            ("ssh", (ssh,), ("jump.test:22",), "jump.test:22"),
+            ("ssh", (), ("jump.test:22",), "gw.test:443"),
+        ):
+            gone = Closing(listener=old, since=0.0, until=1.0, moved=moved)
+            public = evolve(public, ssh=told)
+            settings = evolve(gate.settings, listeners=listeners, closing=(gone,), public=public)
+            made = Gate.build(settings, gate.protocols).entrances["ssh-moved"].closed
+            self.assertIsNotNone(made)
+            self.assertEqual(made and made.web, wanted)
 
     def test_its_own_opening(self) -> None:
         """The port's own clients read it in their protocol."""

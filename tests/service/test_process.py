@@ -34,6 +34,12 @@ class ChangesTests(SynchronousTestCase):
         self.assertEqual((told["closed"], told["opened"], told["kept"]), ([], [], ["web"]))
         self.assertEqual(told_changes(Changes(closed=("ssh",)), {"ssh"})["closed"], [])
 
+    def test_moved(self) -> None:
+        """One that is open elsewhere now is replaced; its old address is none that opens."""
+        changes = Changes(opened=("ssh-moved",), replaced=("ssh",))
+        told = told_changes(changes, (), {"ssh-moved"})
+        self.assertEqual(told, {"opened": [], "closed": [], "replaced": ["ssh"], "kept": []})
+
     def test_back_again(self) -> None:
         """It is opened when the file names it again, on whatever socket."""
         self.assertEqual(told_changes(Changes(kept=("ssh",)), {"ssh"})["opened"], ["ssh"])

@@ -2,7 +2,9 @@
 
 1. A reload that takes a listener away keeps its socket for `refuse_seconds`: clients there are
    told, in the port's own protocol, where to go (`closing`).
-2. What the daemon knows of them goes to its workers, and to the process that an upgrade starts,
+2. One that a reload moves to another address refuses at the old one in the same way, under a
+   name of its own, and tells of the new one.
+3. What the daemon knows of them goes to its workers, and to the process that an upgrade starts,
    in JSON types (`fields`, `closing_of`).
 
 They are no listeners of the configuration: nothing is advertised for them.
@@ -10,11 +12,11 @@ They are no listeners of the configuration: nothing is advertised for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Final
 
-from attrs import asdict
+from attrs import asdict, evolve
 
 from tlsgate.config.endpoints import bind_of, can_be_inherited
 from tlsgate.config.settings import (
@@ -28,6 +30,8 @@ from tlsgate.config.settings import (
 
 #: Protocols whose own port is no separate way to something that the web port serves.
 _NEVER = frozenset({None, "auth"})
+#: Old addresses of one listener that refuse at the same time.
+_MOST_MOVED: Final = 8
 
 
 def closing(
@@ -41,7 +45,7 @@ def closing(
         after: the settings that come.
         now: seconds since the epoch.
     """
-    served = {one.name for one in after.listeners}
+    served = {one.name: bind_of(one.endpoint) for one in after.listeners}
     binds = [bind_of(one.endpoint) for one in after.listeners]
     if after.diag is not None:
         binds.append(bind_of(after.diag))
@@ -50,13 +54,31 @@ def closing(
         free = one.name not in served and bind_of(one.listener.endpoint) not in binds
         return free and min(one.until, one.since + after.refuse_seconds) > now
 
-    fresh = [
-        Closing(listener=one, since=now, until=now + after.refuse_seconds)
-        for one in before
-        if one.protocol not in _NEVER and can_be_inherited(one.endpoint)
-    ]
+    until = now + after.refuse_seconds
+    fresh = [one for one in before if one.protocol not in _NEVER and can_be_inherited(one.endpoint)]
     names = {one.name for one in fresh}
-    return tuple(filter(stays, [*(one for one in known if one.name not in names), *fresh]))
+    found = [one for one in known if one.name not in names and stays(one)]
+    taken = {one.name for one in found} | names | served.keys()
+    for one in fresh:
+        bind, moved = bind_of(one.endpoint), ""
+        if one.name in served:
+            # Port 0 is another one at each opening: nobody would find the old one.
+            if bind == served[one.name] or (bind.kind == "tcp" and not bind.port):
+                continue
+            name = _free(one.name, taken)
+            if name is None:
+                continue
+            taken.add(name)
+            one, moved = evolve(one, name=name), one.name
+        gone = Closing(listener=one, since=now, until=until, moved=moved)
+        found += [gone] if stays(gone) else []
+    return tuple(found)
+
+
+def _free(name: str, taken: Collection[str]) -> str | None:
+    """What the old address of a listener is called; None: there are too many."""
+    names = [f"{name}-moved", *(f"{name}-moved-{at}" for at in range(2, _MOST_MOVED + 1))]
+    return next((one for one in names if one not in taken), None)
 
 
 def fields(listeners: Iterable[Closing]) -> list[dict[str, Any]]:
@@ -79,7 +101,12 @@ def fields(listeners: Iterable[Closing]) -> list[dict[str, Any]]:
 def closing_of(said: Iterable[Mapping[str, Any]]) -> tuple[Closing, ...]:
     """What `fields` was made of."""
     return tuple(
-        Closing(listener=_listener(one["listener"]), since=one["since"], until=one["until"])
+        Closing(
+            listener=_listener(one["listener"]),
+            since=one["since"],
+            until=one["until"],
+            moved=one.get("moved", ""),
+        )
         for one in said
     )
 

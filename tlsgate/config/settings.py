@@ -72,13 +72,15 @@ class Closing:
     """A listener that no file names any more: its port says where to go, and serves nobody.
 
     Attributes:
-        listener: as it was.
+        listener: as it was; under another name where its own is open elsewhere.
         since, until: seconds since the epoch.
+        moved: the name of the listener that is open elsewhere now; "": it is not.
     """
 
     listener: Listener
     since: float
     until: float
+    moved: str = ""
 
     @property
     def name(self) -> str:

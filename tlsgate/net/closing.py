@@ -5,6 +5,8 @@
 2. Meanwhile a connection that only waits for its client's next wish is ended. Tunnels are
    not: their agents are told to dial elsewhere, and drain them by themselves.
 3. What is left then is cut, with the cause `listener_closed`.
+4. A listener that has moved to another address goes on: of what came by the old one only the
+   idle are ended, and nothing is cut.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from tlsgate.net.connection import Connection
     from tlsgate.net.gate import Gate
 
+#: A listener's name, and its endpoint.
+_Place = tuple[str, str]
+_ANY: Final = ""
 #: How often somebody looks for what rests.
 _LOOK_SECONDS: Final = 1.0
 
@@ -40,20 +45,30 @@ class Closings:
         self._reactor = reactor
         self._live = live
         self._end = end
-        #: When what is left is cut, by listener; in seconds of the reactor.
-        self._limits: dict[str, float] = {}
+        #: Until when each listener at each address is looked at, in seconds of the reactor; and
+        #: whether what is left then is cut.
+        self._limits: dict[_Place, tuple[float, bool]] = {}
         self._look_due: Any = None
 
     def follow(self, before: Gate, after: Gate) -> None:
         """*after* takes the place of *before*."""
         for name, entrance in after.entrances.items():
             if entrance.closed is None:
-                self._limits.pop(name, None)
+                self._limits.pop((name, _ANY), None)
+                self._limits.pop((name, entrance.listener.endpoint), None)
+        refusing = {
+            entrance.listener.endpoint
+            for entrance in after.entrances.values()
+            if entrance.closed is not None
+        }
         for name, entrance in before.entrances.items():
+            if entrance.closed is not None:
+                continue
             there = after.entrances.get(name)
-            if entrance.closed is None and (there is None or there.closed is not None):
-                seconds = entrance.listener.timeouts.drain_seconds
-                self._limits[name] = self._reactor.seconds() + seconds
+            cuts = there is None or there.closed is not None
+            if cuts or entrance.listener.endpoint in refusing:
+                limit = self._reactor.seconds() + entrance.listener.timeouts.drain_seconds
+                self._limits[name, _ANY if cuts else entrance.listener.endpoint] = limit, cuts
         if self._limits and self._look_due is None:
             self._look_due = self._reactor.callLater(_LOOK_SECONDS, self._look)
 
@@ -69,16 +84,19 @@ class Closings:
         now = self._reactor.seconds()
         left = set()
         for one in list(self._live()):
-            limit = self._limits.get(one.listener)
+            place = (one.listener, _ANY)
+            if place not in self._limits:
+                place = (one.listener, one.entrance.listener.endpoint)
+            limit, cuts = self._limits.get(place, (None, False))
             if limit is None or one.entrance.closed is not None:
                 continue
             served = one.served if one.stage == "serving" else None
-            if (served is not None and served.resting()) or now >= limit:
+            if (served is not None and served.resting()) or (now >= limit and cuts):
                 self._end(one, ListenerClosed.reason)
-            else:
-                left.add(one.listener)
-        self._limits = {name: limit for name, limit in self._limits.items() if name in left}
+            elif now < limit:
+                left.add(place)
+        self._limits = {place: limit for place, limit in self._limits.items() if place in left}
         if self._limits:
-            soonest = min(self._limits.values()) - now
+            soonest = min(limit for limit, _ in self._limits.values()) - now
             wait = min(_LOOK_SECONDS, max(soonest, 0.0))
             self._look_due = self._reactor.callLater(wait, self._look)

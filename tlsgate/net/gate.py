@@ -11,7 +11,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from tlsgate.config.settings import KeyPair, Listener, Settings
+from tlsgate.config.endpoints import bind_of
+from tlsgate.config.settings import Closing, KeyPair, Listener, Settings
 from tlsgate.core.names import normal
 from tlsgate.core.routing import CertRule, Choice, Route, RouteTable, SendProxy
 from tlsgate.core.sniff import TLS_OPENING, Opening, sniff
@@ -167,7 +168,7 @@ class Gate:
             entrances={
                 one.name: _entrance(one, routes, protocols, kept_for) for one in settings.listeners
             }
-            | {one.name: _closed(one.listener, settings, protocols) for one in settings.closing},
+            | {one.name: _closed(one, settings, protocols) for one in settings.closing},
             certificates=certificates,
             contexts=contexts,
             policies=policies,
@@ -420,11 +421,21 @@ def _entrance(
     )
 
 
-def _closed(
-    listener: Listener, settings: Settings, protocols: Mapping[str, IGateProtocol]
-) -> Entrance:
+def _closed(gone: Closing, settings: Settings, protocols: Mapping[str, IGateProtocol]) -> Entrance:
     """The entrance of a port that only says where its clients go now."""
+    listener = gone.listener
     protocol = listener.protocol or WEB
-    web = settings.public.web[0] if settings.public.web else ""
     made = _entrance(listener, (), protocols, {})
-    return evolve(made, closed=ListenerClosed(listener.name, protocol, web))
+    return evolve(made, closed=ListenerClosed(listener.name, protocol, _now_at(gone, settings)))
+
+
+def _now_at(gone: Closing, settings: Settings) -> str:
+    """Where the clients of a closed port go: to the web port, or where it has moved to."""
+    web = settings.public.web[0] if settings.public.web else ""
+    new = next((one for one in settings.listeners if one.name == gone.moved), None)
+    if new is None:
+        return web
+    if told := getattr(settings.public, new.name, ()):
+        return str(told[0])
+    host, port = web.rpartition(":")[0], bind_of(new.endpoint).port
+    return f"{host}:{port}" if host and port else web

@@ -120,6 +120,8 @@ def told_changes(
         for word, names in asdict(changes).items()
     }
     there = (*told["kept"], *told["replaced"])
+    # The old address of a listener that has moved is none that opens.
+    told["opened"] = [name for name in told["opened"] if name not in refuses]
     told["opened"] += [name for name in there if name in was and name not in refuses]
     told["closed"] = [name for name in told["closed"] if name not in was]
     told["closed"] += [name for name in there if name in refuses and name not in was]
