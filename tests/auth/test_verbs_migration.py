@@ -240,6 +240,23 @@ class StepTests(VerbsCase):
         self.assertIn("in waves", self.ask(STEP, {"step": 4})["said"][0])
         self.assertEqual(asked, ["now"])
 
+    def test_agents_forced(self) -> None:
+        """An agent that cannot move stands in the way; by force it is asked once more."""
+        self.switch(1)
+        self.come(mode_in_force="multiplex")
+        self.migration.agents = lambda: (
+            AgentRow(name="n1", gateway="gw1", listener="tunnel", state="cannot"),
+        )
+        asked: list[str] = []
+
+        async def advise() -> None:
+            asked.append("now")
+
+        self.migration.advise = advise
+        self.assertEqual(self.refused(STEP, {"step": 4}), StepNotSafe.reason)
+        told = self.ask(STEP, {"step": 4, "force": True})
+        self.assertEqual((asked, told["forced"]), (["now"], True))
+
 
 class BackTests(VerbsCase):
     """The rollback."""

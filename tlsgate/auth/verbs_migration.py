@@ -163,7 +163,7 @@ async def _go(
         _emit(call, run, force and unsafe, who)
         await mine.end()
         return {**answer, "result": "done", "said": [f"clients are told {run.mode} now"]}
-    if key == "agents" and mine.advise is not None and step.state == GO:
+    if key == "agents" and mine.advise is not None and step.state in (GO, NO_GO):
         await mine.advise()
         _emit(call, run, force and unsafe, who)
         return {**answer, "result": "waits", "said": ["agents are told to move, in waves"]}
