@@ -248,6 +248,15 @@ class ReportsTests(SynchronousTestCase):
         self.take(evolve(GATEWAY, heard=7300.0))
         self.assertEqual(self.reports.usage.series(1, 110.0), {"ssh": [4]})
 
+    def test_usage_of_one_that_leaves(self) -> None:
+        """Whom a process carries to its end is in the picture, though its ports are gone."""
+        self.take(GATEWAY, 1, row(3, 3))
+        for heard in (110.0, 135.0, 160.0):
+            self.take(evolve(GATEWAY, leaving=True, listeners=(), heard=heard))
+        for heard in (170.0, 185.0):
+            self.take(evolve(GATEWAY, boot="b1", started=2.0, heard=heard, listeners=()))
+        self.assertEqual(self.reports.usage.series(1, 190.0), {"ssh": [3]})
+
     def test_other_version(self) -> None:
         """What another version has kept is passed over."""
         changes = [

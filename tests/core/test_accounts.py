@@ -31,6 +31,14 @@ class AccountsTests(SynchronousTestCase):
         accounts.connected("gw/1", [row(ALICE, now=0)])
         self.assertEqual(accounts.open(), {})
 
+    def test_by_listener(self) -> None:
+        """A process that has no ports any more has connections still."""
+        accounts = Accounts()
+        other = evolve(ALICE, name="carol")
+        accounts.connected("gw/0", [row(ALICE, now=2), row(BOB, now=1), row(other, now=3)])
+        self.assertEqual(accounts.by_listener("gw/0"), {"ssh": 5, "web": 1})
+        self.assertEqual(accounts.by_listener("gw/1"), {})
+
     def test_connected_bound(self) -> None:
         """A process cannot fill the memory with who is connected; what it has said may change."""
         self.patch(limits, "BOOK", 1)

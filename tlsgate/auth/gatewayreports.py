@@ -199,9 +199,15 @@ class Reports:
     def _open(self, now: float) -> dict[str, int]:
         """Connections of all who are heard, by listener."""
         found: dict[str, int] = {}
-        for said in self._said.values():
-            for one in () if said.report.is_away(now) else said.report.listeners:
-                found[one.name] = found.get(one.name, 0) + one.open
+        for key, said in self._said.items():
+            report = said.report
+            if report.is_away(now):
+                continue
+            there = {one.name: one.open for one in report.listeners}
+            if report.leaving:  # it has no ports any more, but whom it carries still
+                there = dict(self._ledger.accounts.by_listener(key))
+            for name, count in there.items():
+                found[name] = found.get(name, 0) + count
         return found
 
     def _usage_changes(self, now: float) -> list[Change]:

@@ -92,6 +92,13 @@ class Accounts:
         """How many connections there are, of each use that has any."""
         return dict(self._total)
 
+    def by_listener(self, process: str) -> Mapping[str, int]:
+        """How many connections *process* has, by the listener that they came by."""
+        found: dict[str, int] = {}
+        for use, count in self._open.get(process, {}).items():
+            found[use.listener] = found.get(use.listener, 0) + count
+        return found
+
     def settle(self, now: float) -> None:
         """Take nobody for seen later than *now*: a clock that was ahead is not any more."""
         for row in [one for one in self._rows.values() if one.last > now]:
