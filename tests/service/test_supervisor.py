@@ -435,7 +435,7 @@ class AskTests(SupervisorCase):
         self.assertEqual(self.successResultOf(asked)["accepted"], {"web": 6})
 
     def test_the_cluster(self) -> None:
-        """The worker that knows least says how well the daemon knows its cluster."""
+        """The worker that knows least speaks for the daemon; one that tells of ports keeps them."""
         one, two = self.begin()
         said = {"name": "c", "away": False, "age_seconds": 1.0, "limit_seconds": 9, "strict": True}
         said["mode_age_seconds"] = 5.0
@@ -458,6 +458,11 @@ class AskTests(SupervisorCase):
                 said,
                 {**said, "mode_age_seconds": 3.0},
                 {**said, "mode_age_seconds": 3.0},
+            ),
+            (
+                {**said, "mode": "multiplex"},
+                {**said, "mode": "separate"},
+                {**said, "mode": "separate"},
             ),
         ):
             asked = Deferred.fromCoroutine(self.crew.cluster())

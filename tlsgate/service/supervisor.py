@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from tlsgate.config.closing import fields
 from tlsgate.config.settings import Settings
+from tlsgate.core.migration import SEPARATE
 from tlsgate.errors import GateError, ProcessGone, ReloadRefused, WorkerFailed
 from tlsgate.service import counts
 from tlsgate.service.authsockets import API, TLS
@@ -232,8 +233,11 @@ class Supervisor:
         ages = [one["age_seconds"] for one in said]
         # The worker that knows least says how well the daemon serves.
         told = [one.get("mode_age_seconds") for one in said]
+        # Ports stay as long as clients of any worker are told to use them.
+        separate = [{"mode": SEPARATE} for one in said if one.get("mode") == SEPARATE]
         return {
             **said[0],
+            **(separate[0] if separate else {}),
             "away": any(one["away"] for one in said),
             "age_seconds": None if None in ages else max(ages),
             "strict": any(one["strict"] for one in said),
