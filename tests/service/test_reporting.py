@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.ledger import PART, Book, Use
 from tlsgate.errors import Unreachable
+from tlsgate.service import reporting
 from tlsgate.service.reporting import EACH_SECONDS, SOON_SECONDS, Reporting
 
 ALICE = Use("user", "alice", "ssh", "raw")
@@ -107,6 +108,19 @@ class ReportingTests(SynchronousTestCase):
         self.reporting.start()
         self.clock.advance(SOON_SECONDS)
         self.assertEqual([len(one["ledger"]) for one in self.door.bodies], [PART, 3])
+
+    def test_many_parts(self) -> None:
+        """Very much follows soon, and lets others be heard in between."""
+        self.patch(reporting, "_PARTS", 2)
+        for number in range(3 * PART):
+            self.book.opened(evolve(ALICE, name=str(number)), 5.0)
+        self.reporting.start()
+        self.clock.advance(SOON_SECONDS)
+        self.assertEqual(len(self.door.bodies), 2)
+        self.clock.advance(SOON_SECONDS)
+        self.assertEqual([len(one["ledger"]) for one in self.door.bodies], [PART] * 3)
+        self.clock.advance(EACH_SECONDS - SOON_SECONDS)
+        self.assertEqual(len(self.door.bodies), 3)
 
     def test_again(self) -> None:
         """What was not taken is told again with its number, after growing waits."""

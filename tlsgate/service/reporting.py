@@ -124,6 +124,7 @@ class Reporting:
     async def _tell(self) -> float:
         """Tell what is new; gives when to go on, in seconds."""
         self._look()
+        wait = EACH_SECONDS
         for _ in range(_PARTS):
             part = self._book.news()
             body = {
@@ -150,9 +151,12 @@ class Reporting:
                 continue
             if not part.more or self._stopped:
                 break
+        else:
+            # A little later: until all is told nobody is told that he may close a port.
+            wait = SOON_SECONDS
         self._failing = False
         self._wait_seconds = _FIRST_WAIT_SECONDS
-        return EACH_SECONDS
+        return wait
 
     def _failed(self, why: str) -> float:
         if not self._failing:
