@@ -160,6 +160,20 @@ class BrokenTests(SynchronousTestCase):
         self.assertEqual(broken(snapshot(early, mode=MULTIPLEX)), ())
         self.assertEqual(broken(snapshot(early, mode_since=NOW - 10)), ())
 
+    def test_moved(self) -> None:
+        """A listener at another address is closed at the one before; one's own is told by none."""
+        moved = report(refusing=("ssh-moved", "web-moved", "mine"))
+        said = [why.partition(",")[0] for why in broken(snapshot(moved))]
+        self.assertEqual(
+            said,
+            [
+                "gateway gw1 has closed ssh (127.0.0.1:3003)",
+                "gateway gw1 has closed web (127.0.0.1:3004)",
+            ],
+        )
+        (why,) = broken(snapshot(evolve(moved, mode_in_force=MULTIPLEX), mode=MULTIPLEX))
+        self.assertIn("has closed web", why)
+
     def test_contradicts(self) -> None:
         """A gateway that tells another mode than the cluster's is named."""
         self.assertEqual(contradicts(snapshot()), ())

@@ -220,8 +220,8 @@ def broken(snapshot: Snapshot) -> tuple[str, ...]:
                 if unsettled(told_until, snapshot.now, snapshot.settle_seconds):
                     assert told_until is not None
                     found[
-                        f"{who} has closed {port.name} ({port.address}), and clients were told to "
-                        f"use it until {max(0.0, snapshot.now - told_until):.0f} s ago"
+                        f"{who} has closed {_own_name(port)} ({port.address}), and clients were "
+                        f"told to use it until {max(0.0, snapshot.now - told_until):.0f} s ago"
                     ] = None
     return tuple(found)
 
@@ -238,12 +238,21 @@ def contradicts(snapshot: Snapshot) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _own_name(port: Listening) -> str:
+    """What a listener was called while it served: see `config.closing` for one that has moved."""
+    return port.name.partition("-moved")[0]
+
+
 def _told_until(snapshot: Snapshot, port: Listening) -> float | None:
-    """When clients were told last of a separate port that is closed; None: they never were.
+    """When clients were told last of a port that is closed; None: they never were.
 
     No gateway tells of a port that it has closed, and none of separate ports in the other mode.
     """
-    since = snapshot.mode_since
+    name, since = _own_name(port), snapshot.mode_since
+    if name == "web":
+        return port.since
+    if name not in SEPARATE_PORTS:
+        return None
     if snapshot.mode == MULTIPLEX:
         return None if since is None else min(since, port.since)
     return port.since if since is None or port.since >= since else None
