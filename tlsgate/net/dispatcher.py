@@ -23,7 +23,7 @@ from ipaddress import ip_address
 from typing import Final
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocol
 
 from tlsgate.config.settings import Network
 from tlsgate.core.hello import Hello, read_hello
@@ -52,6 +52,7 @@ from tlsgate.net.connection import Connection
 from tlsgate.net.context import RouteContext
 from tlsgate.net.dial import Dial, target_end
 from tlsgate.net.ends import End, PlainEnd, SecureEnd
+from tlsgate.net.farewell import Farewell, is_http, openings_of
 from tlsgate.net.lease import Lease
 from tlsgate.net.passing import Passing
 from tlsgate.net.poller import READ, WRITE
@@ -363,7 +364,7 @@ class Dispatcher(Connection):
         gateway = self.gateway
         gateway.tally.shaken(self.listener, gateway.now() - self.handshake_began)
         if self.error is not None:
-            self._refuse_secure(self.error)
+            self._say_under_tls(self.error)
             return
         try:
             self._check()
@@ -371,6 +372,38 @@ class Dispatcher(Connection):
             self._refuse_secure(error)
             return
         self._dispatch()
+
+    def _say_under_tls(self, error: GateError) -> None:
+        """Refuse; on a closed port, once a client that waits for an answer has asked."""
+        assert self.choice is not None
+        protocol = self.gate.protocols.get(self.choice.route.protocol)
+        if protocol is None or not isinstance(error, ListenerClosed):
+            self._refuse_secure(error)
+            return
+        openings = openings_of(protocol)
+        if not openings and not is_http(protocol, self.token):
+            self._refuse_secure(error)
+            return
+        self.error = None
+        self.gateway.wheel.drop(self)
+        self.lease.want(0)
+
+        def build() -> IProtocol | None:
+            try:
+                built = protocol.build(self._context())
+            except GateError:
+                return None  # it has nobody here, closed or not
+            return None if isinstance(built, RelayTo) else built.buildProtocol(self.peer)
+
+        self._serve(
+            Farewell(
+                openings,
+                self.gateway.reactor,
+                self.entrance.listener.timeouts.prelude_seconds,
+                lambda: self.refuse_served(error, protocol.refusal(error)),
+                build,
+            )
+        )
 
     # -- 6: once more --
 
@@ -400,12 +433,32 @@ class Dispatcher(Connection):
         gateway, gate, choice = self.gateway, self.gate, self.choice
         assert choice is not None
         route = choice.route
-        hello = self.hello
         if not route.own_login:
             self._known()
         gateway.wheel.drop(self)
         self.lease.want(0)
-        context = RouteContext(
+        try:
+            if route.target is not None and (why := gateway.closed()) is not None:
+                raise why
+            built = gate.protocols[route.protocol].build(self._context())
+        except GateError as error:
+            self._refuse_built(error)
+            return
+        gateway.dispatched(self)
+        if isinstance(built, RelayTo):
+            self._relay(built)
+            return
+        protocol = built.buildProtocol(self.peer)
+        if protocol is None:
+            self._refuse_built(NotServed(route.protocol, "it takes no more connections now"))
+            return
+        self._serve(protocol)
+
+    def _context(self) -> RouteContext:
+        """What a protocol is built with."""
+        gateway, gate, choice, hello = self.gateway, self.gate, self.choice, self.hello
+        assert choice is not None
+        return RouteContext(
             choice=choice,
             listener=self.listener,
             opening=self.opening,
@@ -414,7 +467,7 @@ class Dispatcher(Connection):
             peer=self.peer,
             local=self.local,
             settings=gate.settings,
-            own_settings=gate.own_settings.get(route.protocol),
+            own_settings=gate.own_settings.get(choice.route.protocol),
             protocols=gate.protocols,
             clock=gateway.reactor,
             table=gate.table,
@@ -422,22 +475,11 @@ class Dispatcher(Connection):
             tunnels=gateway.tunnels,
             connection=self,
         )
-        try:
-            if route.target is not None and (why := gateway.closed()) is not None:
-                raise why
-            built = gate.protocols[route.protocol].build(context)
-        except GateError as error:
-            self._refuse_built(error)
-            return
-        gateway.dispatched(self)
-        if isinstance(built, RelayTo):
-            self._relay(built)
-            return
+
+    def _serve(self, protocol: IProtocol) -> None:
+        """Give *protocol* the connection."""
+        gateway = self.gateway
         end = self._client_end(self.arrival.take())
-        protocol = built.buildProtocol(self.peer)
-        if protocol is None:
-            self._refuse_built(NotServed(route.protocol, "it takes no more connections now"))
-            return
         self.stage = "serving"
         self.served = ServedTransport(
             end,
