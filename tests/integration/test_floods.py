@@ -8,10 +8,12 @@ import socket
 import time
 from typing import Any
 
+from tests.integration.test_reload import ReloadCase
 from tests.integration.test_signals import EchoCase
 from tests.support.child import sized, until
-from tests.support.harness import Gate
-from tests.support.watched import Cost, Crowd, Regular, descriptors, knock
+from tests.support.harness import Gate, drain
+from tests.support.ports import free_port
+from tests.support.watched import Cost, Crowd, Regular, descriptors, enter, knock
 
 #: The deadline of everything before the handshake's end; 5 s by default.
 _PRELUDE = float(sized(3, 5))
@@ -155,3 +157,48 @@ class NoiseTests(FloodCase):
         until(lambda: not gate.admin("GET", "/v1/connections"), "all have left")
         self.assertEqual(len(gate.events()), lines)
         regular.come()
+
+
+class RefusingTests(FloodCase, ReloadCase):
+    """A crowd on ports that a reload has closed: they only say where to go."""
+
+    def test_r05_a_crowd_on_closed_ports(self) -> None:
+        """Each is told, or gone in time, and costs next to nothing; others notice nothing."""
+        ports = {"listen_addr": free_port(), "kube_listen_addr": free_port()}
+        keys: dict[str, Any] = {key: f"127.0.0.1:{port}" for key, port in ports.items()}
+        gate, crowd, regular = self.flooded(limits=_LIMITS, **keys)
+        timeouts = {"prelude_seconds": _PRELUDE, "drain_seconds": 1}
+        gate.reload(self.text(gate, proxy={"timeouts": timeouts, "limits": _LIMITS}))
+        ssh, kube = ports.values()
+        open_before, before = descriptors(gate.pid), Cost.of(gate.pid)
+        chance = random.Random(7)
+        visit = regular.often()
+        firsts = [b""] * 400 + [_HALF_HELLO] * 100 + [chance.randbytes(400) for _ in range(100)]
+        # They neither ask nor read, as far as the kernel lets them.
+        plain = [knock(port, at, one) for at, one in enumerate(firsts) for port in (ssh, kube)]
+        for one in plain:
+            self.addCleanup(one.close)
+        visit()
+        # A request that never ends: a byte of it now and then.
+        slow = [enter(knock(kube, number), "http/1.1", None) for number in range(60)]
+        for number, client in enumerate(slow):
+            client.sendall(b"GET /"[: number % 6])
+        self.assertLess(before.more_kib() / (len(plain) + len(slow)), 4 * _SILENT_KIB)
+        for held in (*plain, *slow):
+            crowd.add(held)
+
+        def dribble() -> None:
+            visit()
+            for client in slow:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"x")
+
+        crowd.until_gone(4 * _PRELUDE, dribble)
+        # Once for the handshake, once for the request, and as long as it may linger.
+        self.assertLess(max(crowd.stayed), 2 * _PRELUDE + 4)
+        self.assertLess(regular.slowest, 1.0)
+        until(lambda: descriptors(gate.pid) == open_before, "no descriptor is left")
+        self.assertLess(before.more_kib(), 8192)
+        with socket.create_connection(("127.0.0.1", ssh), 10) as late:
+            late.sendall(b"SSH-2.0-x\r\n")
+            self.assertIn(b"this port is closed", drain(late))
