@@ -217,9 +217,7 @@ def _answer(
 
 
 def _would(step: Step, changes: Sequence[Mapping[str, Any]]) -> list[str]:
-    said = [f"it is {step.state}"]
-    if changes:
-        said.append("a file decides this")
+    said = ["a file decides this"] if changes else []
     if step.todo:
         said.append(step.todo)
     return said

@@ -222,7 +222,7 @@ class StepTests(MigrationCase):
         self.answer(self.taken(step(7, "go"), "waits", files=[self.close()]))
         said = self.run_it("step", "7", "--write").stdout
         self.assertIn("step 7: do 7: done", said)
-        self.assertIn("reloaded", said)
+        self.assertTrue(said.endswith("\nreloaded\n"), said)
         want = "version: v2\nproxy_service:\n  web_listen_addr: 0.0.0.0:443\n"
         self.assertEqual(self.file.read_text(), want)
         (copy,) = self.file.parent.glob("gate.yaml.before-*")

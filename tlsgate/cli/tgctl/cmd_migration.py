@@ -189,7 +189,8 @@ def _acted(
         if write:
             for one in here:
                 forced = force and answer["forced"]
-                answer["said"] = put_in_force(one, call.door(), force=forced)
+                answer["shown"] += put_in_force(one, call.door(), force=forced)
+                answer["said"] = []  # it said what is left to do
             if not here:
                 answer["said"].append("none of these files is this daemon's")
         elif wait is None:
