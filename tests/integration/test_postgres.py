@@ -11,6 +11,7 @@ import atexit
 import contextlib
 import functools
 import hashlib
+import json
 import os
 import socket
 import ssl
@@ -521,6 +522,25 @@ class SeparateTests(PostgresTests):
     """The same on a port of PostgreSQL's own."""
 
     mode = "separate"
+
+    def test_cancel_on_the_closed_port(self) -> None:
+        """Who is there when the port closes cancels still, in the clear and under TLS."""
+        session, gate = self.connect(), self.house.gate
+        before = json.loads(gate.file.read_text())
+        proxy = {key: one for key, one in before["proxy_service"].items() if "postgres" not in key}
+        self.addCleanup(gate.reload, before)
+        gate.reload({**before, "proxy_service": proxy}, force=True)
+        for number in range(8):
+            thread = self.sleeping(session)
+            if number % 2:
+                session.cancel()
+            else:
+                session.cancel_safe(timeout=20)
+            thread.join(SECONDS)
+            self.assertEqual(self.said, ["57014"])
+        with self.assertRaises(psycopg.OperationalError) as refused:
+            self.connect()
+        self.assertIn("this port is closed", str(refused.exception))
 
 
 def hashed(number: int) -> bytes:
