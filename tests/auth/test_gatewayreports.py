@@ -83,6 +83,16 @@ class ReportsTests(SynchronousTestCase):
         self.take(evolve(GATEWAY, started=55.0, heard=105.0))
         self.assertEqual([one.started for one in self.reports.all(105.0)], [1.0])
 
+    def test_a_clock_that_is_late_is_no_news(self) -> None:
+        """A gateway whose clock is far off is not written anew with each report."""
+        since = Listening(name="ssh", since=40.0)
+        self.take(evolve(GATEWAY, listeners=(since,)))
+        before = self.revision()
+        for step in (1, -1, 2):
+            late = evolve(since, since=40.0 + step / 10)
+            self.take(evolve(GATEWAY, heard=100.0 + 5 * step, listeners=(late,)))
+        self.assertEqual(self.revision(), before)
+
     def test_taken_once(self) -> None:
         """A part whose answer got lost counts once, be it another auth service that hears it."""
         self.assertFalse(self.take(GATEWAY, 1, row(2, 2)))

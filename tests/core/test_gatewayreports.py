@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.core.gatewayreports import (
@@ -13,6 +14,7 @@ from tlsgate.core.gatewayreports import (
     by_our_clock,
     moved,
     read_report,
+    steady,
     told_report,
 )
 from tlsgate.errors import BadBytes
@@ -60,6 +62,24 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual((late.started, web.since), (10.0, 0.0))
         self.assertEqual((web.until, ssh.since, ssh.until), (None, 95.0, 205.0))
         self.assertEqual(by_our_clock(REPORT, 0.0), REPORT)
+
+    def test_steady(self) -> None:
+        """What differs by as little as an answer takes is the same; what is another is not."""
+        web, ssh = REPORT.listeners
+        other = Listening(name="tunnel", since=7.0)
+        told = evolve(
+            REPORT,
+            started=6.0,
+            listeners=(web, evolve(ssh, since=93.0, until=204.0), other),
+        )
+        self.assertEqual(steady(told, REPORT), evolve(REPORT, listeners=(*REPORT.listeners, other)))
+        later = (
+            evolve(web, since=60.0, until=90.0),
+            evolve(ssh, since=99.0, until=300.0),
+            evolve(ssh, state="open"),
+        )
+        again = steady(evolve(REPORT, listeners=later), REPORT)
+        self.assertEqual(again.listeners, later)
 
     def test_other_versions(self) -> None:
         """What another version has written is refused, not guessed."""

@@ -24,6 +24,7 @@ from tlsgate.core.gatewayreports import (
     SAME_CLOCK_SECONDS,
     GatewayReport,
     read_report,
+    steady,
     told_report,
 )
 from tlsgate.core.keeping import ANY, Change, Delete, Put
@@ -159,8 +160,8 @@ class Reports:
         now, key = report.heard, _key(report)
         self._forget(now)
         old = self._said.get(key)
-        if old is not None:  # the same run began when it was first said to have
-            report = evolve(report, started=old.report.started)
+        if old is not None:
+            report = steady(report, old.report)
         gone = [one for one in self._said if one != key and self._is_replaced(one, report, workers)]
         own = sum(said.report.gateway == report.gateway for said in self._said.values())
         if old is None and len(self._said) - len(gone) >= MOST:

@@ -114,6 +114,25 @@ def by_our_clock(report: GatewayReport, seconds: float) -> GatewayReport:
     return evolve(report, started=started, listeners=tuple(listeners))
 
 
+def steady(report: GatewayReport, before: GatewayReport) -> GatewayReport:
+    """*report* with the times that the same run has told *before*, where they are about the same.
+
+    How late a clock is taken for differs a little each time, and that is no news. A run began
+    when it was first said to have.
+    """
+    known = {(one.name, one.state): one for one in before.listeners}
+    listeners = []
+    for one in report.listeners:
+        old = known.get((one.name, one.state))
+        if old is not None and abs(one.since - old.since) <= SAME_CLOCK_SECONDS:
+            one = evolve(one, since=old.since)
+        if old is not None and one.until is not None and old.until is not None:
+            near = abs(one.until - old.until) <= SAME_CLOCK_SECONDS
+            one = evolve(one, until=old.until) if near else one
+        listeners.append(one)
+    return evolve(report, started=before.started, listeners=tuple(listeners))
+
+
 def told_report(report: GatewayReport) -> dict[str, Any]:
     """*report* in JSON types."""
     file = report.file
