@@ -122,12 +122,20 @@ class ClusterUpgradeTests(WalkCase):
         until(lambda: carried() == 1, "the ledger has who stays", 20)
         said = self.hub.admin("GET", "/v1/gateways/reports")["items"]
         self.assertEqual([one["leaving"] for one in said], [False])  # the one that serves
+        where = ("psql", "-XqAt", "-c", "select 1", self.uri("--legacy"))
+        self.assertEqual(self.says(self.alice, *where), "1\n")
         # The jump host of the old process has no agents any more, and asks the new one's.
         for _ in range(2):
             self.assertEqual(self.says(self.alice, *through("echo there")), "there\n")
         session.ask()
         held.ask()
         self.assertTrue(alive(old))
+
+        def programs() -> set[str]:
+            rows = self.hub.admin("GET", "/v1/ledger?name=alice&listener=postgres")["items"]
+            return {row["version"] for row in rows}
+
+        until(lambda: "psql" in programs(), "the ledger knows psql", 20)
         self.hub.admin("POST", "/v1/locks", {"target": {"user": name}})
         began = time.monotonic()
         until(lambda: not alive(old), "the old one's end", 10)
