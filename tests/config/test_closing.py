@@ -6,7 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.config.closing import closing, closing_of, fields
+from tlsgate.config.closing import closing, closing_of, fields, still
 from tlsgate.config.endpoints import bind_of
 from tlsgate.config.read import read_text
 from tlsgate.config.settings import Closing, Settings
@@ -46,6 +46,15 @@ class ClosingTests(SynchronousTestCase):
         known = closing(self.both.listeners, (), self.none, 1000.0)
         self.assertEqual(closing(self.none.listeners, known, self.none, 2000.0), known)
         self.assertEqual(closing(self.none.listeners, known, self.none, 87400.0), ())
+
+    def test_the_clock_is_set_back(self) -> None:
+        """What refuses begins anew then, and does not wait until the clock is there again."""
+        known = closing(self.both.listeners, (), self.none, 1e9)
+        self.assertEqual(still(known, 1e9 + 86399), known)
+        self.assertEqual(still(known, 1e9 + 86400), ())
+        for again in (still(known, 1000.0), closing((), known, self.none, 1000.0)):
+            self.assertEqual(self.names(again), ["ssh", "kube"])
+            self.assertEqual({(one.since, one.until) for one in again}, {(1000.0, 87400.0)})
 
     def test_back_again(self) -> None:
         """A listener that comes back refuses nobody; at another port, its old one is shut."""

@@ -57,7 +57,7 @@ def closing(
     until = now + after.refuse_seconds
     fresh = [one for one in before if one.protocol not in _NEVER and can_be_inherited(one.endpoint)]
     names = {one.name for one in fresh}
-    found = [one for one in known if one.name not in names and stays(one)]
+    found = [one for one in still(known, now) if one.name not in names and stays(one)]
     taken = {one.name for one in found} | names | served.keys()
     for one in fresh:
         bind, moved = bind_of(one.endpoint), ""
@@ -79,6 +79,21 @@ def _free(name: str, taken: Collection[str]) -> str | None:
     """What the old address of a listener is called; None: there are too many."""
     names = [f"{name}-moved", *(f"{name}-moved-{at}" for at in range(2, _MOST_MOVED + 1))]
     return next((one for one in names if one not in taken), None)
+
+
+def still(known: Iterable[Closing], now: float) -> tuple[Closing, ...]:
+    """Those that refuse on.
+
+    One that began later than *now* was there before the clock was set back, and begins anew: else
+    it would refuse for as long as that was.
+    """
+    renewed = (
+        one
+        if one.since <= now
+        else evolve(one, since=now, until=now + max(0.0, one.until - one.since))
+        for one in known
+    )
+    return tuple(one for one in renewed if one.until > now)
 
 
 def fields(listeners: Iterable[Closing]) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from zope.interface import implementer
 
 import tlsgate
 from tlsgate.config.adminsocket import admin_socket
-from tlsgate.config.closing import closing
+from tlsgate.config.closing import closing, still
 from tlsgate.config.settings import Closing, Settings
 from tlsgate.errors import BadSettings, CannotListen, GateError, ReloadRefused
 from tlsgate.interfaces import IDaemon
@@ -385,8 +385,9 @@ class Daemon(Service):
         if due is not None and due.active():
             due.cancel()
         if self.settings.closing and not self.draining:
-            soonest = min(one.until for one in self.settings.closing)
-            wait = max(soonest - time.time(), _AT_LEAST_SECONDS)
+            now = time.time()
+            wait = min((one.until - now for one in still(self.settings.closing, now)), default=0.0)
+            wait = max(wait, _AT_LEAST_SECONDS)
             self._refusals_due = self.process.reactor.callLater(wait, self._end_refusals)
 
     def _end_refusals(self) -> None:
@@ -398,10 +399,11 @@ class Daemon(Service):
         await self._turn.acquire()
         try:
             now = time.time()
-            left = tuple(one for one in self.settings.closing if one.until > now)
-            if self.draining or len(left) == len(self.settings.closing):
-                return
+            left, was = still(self.settings.closing, now), self.settings.closing
             settings = evolve(self.settings, closing=left)
+            if self.draining or len(left) == len(was):
+                self.settings = settings
+                return
             plan = self.process.sockets.plan(wanted(settings))
             try:
                 await self.crew.prepare(_orders(self._text, settings, plan))
