@@ -53,6 +53,17 @@ class FactsTests(SynchronousTestCase):
         told = file_facts(text, settings(text))
         self.assertEqual((told["mode"], told["mode_line"], told["version_line"]), (None,) * 3)
 
+    def test_odd_paths(self) -> None:
+        """A path that cannot be printed keeps the gateway from being heard no more than another."""
+        now = evolve(settings(TEXT), file=Path("/etc/a\n\udcff" + "x" * 300))
+        file = file_facts(TEXT, now)
+        self.assertEqual(file["path"], "/etc/a??" + "x" * 248)
+        ports = told_ports(now, {"web": "/run/\x1b.sock"}, {}, {})
+        self.assertEqual(ports[0]["address"], "/run/?.sock")
+        told = facts(now, worker=0, mode="separate", file=file, listeners=ports)
+        body = {**told, "boot": "0" * 16, "started": 1.0, "number": 1, "ledger": []}
+        ReportBody.model_validate(body)
+
     def test_refusing(self) -> None:
         """A closed listener whose port refuses is told with its end."""
         now = settings(TEXT)

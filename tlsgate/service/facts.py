@@ -12,13 +12,15 @@ from tlsgate.config.settings import Settings
 #: Where a file says what decides the guide's steps.
 MODE = ("auth_service", "proxy_listener_mode")
 VERSION = ("version",)
+#: What a report takes (`auth.ledgerbodies`): characters of a line, public addresses, ports.
+_CHARACTERS, _PUBLIC, _PORTS = 256, 64, 128
 
 
 def file_facts(text: str, settings: Settings) -> dict[str, Any]:
     """What *text*, the file of *settings*, says of the mode, and in which lines."""
     said = (settings.networking or {}).get("proxy_listener_mode")
     return {
-        "path": str(settings.file)[:256],
+        "path": _line(str(settings.file)),
         "mode": None if said is None else str(said),
         "mode_line": key_line(text, MODE),
         "version_line": key_line(text, VERSION),
@@ -42,8 +44,8 @@ def told_ports(
     return [
         {
             "name": one.name,
-            "address": (sockets[one.name] or "")[:256] or None,
-            "public": list(getattr(settings.public, one.name, ()))[:64],
+            "address": _line(sockets[one.name] or "") or None,
+            "public": [_line(said) for said in getattr(settings.public, one.name, ())][:_PUBLIC],
             "state": "refusing" if one.name in gone else "open",
             "since": gone[one.name].since if one.name in gone else since.get(one.name, 0.0),
             "until": gone[one.name].until if one.name in gone else None,
@@ -51,7 +53,12 @@ def told_ports(
         }
         for one in (*settings.listeners, *(closed.listener for closed in settings.closing))
         if one.name in sockets
-    ]
+    ][:_PORTS]
+
+
+def _line(text: str) -> str:
+    """What a report takes: nothing in it may keep all of it from being heard."""
+    return "".join(one if one.isprintable() else "?" for one in text)[:_CHARACTERS]
 
 
 def facts(
