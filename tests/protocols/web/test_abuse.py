@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from hyperframe.frame import (
@@ -163,6 +165,63 @@ class Http2Tests(SynchronousTestCase):
             talk.send(client.connection.data_to_send())
         talk.context.clock.pump([100.0] * 2)  # type: ignore[attr-defined]
         self.assertTrue(talk.closed)
+
+    def test_s32_floods(self) -> None:
+        """Whatever has no use ends the connection in time; few of it are borne."""
+        asked = HeadersFrame(1, b"\x83\x87\x84\x41\x07gw.test", flags=("END_HEADERS",))
+        for piece in (
+            PingFrame(0, b"12345678"),
+            PingFrame(0, b"12345678", flags=("ACK",)),
+            SettingsFrame(0, {4: 65535}),
+            SettingsFrame(0, flags=("ACK",)),
+            WindowUpdateFrame(0, 1),
+            DataFrame(1, b""),
+            PriorityFrame(1, depends_on=0, stream_weight=7),
+        ):
+            talk = visit(token=b"h2")
+            talk.send(PREFACE + SettingsFrame(0).serialize() + asked.serialize())
+            sent = 0
+            while not talk.closed and sent < 1000:
+                talk.send(piece.serialize())
+                sent += 1
+            self.assertTrue(talk.closed, piece)
+            self.assertGreater(sent, 300, piece)
+            self.assertEqual(self.flushLoggedErrors(), [])
+            talk.hang_up()
+            talk.context.clock.pump([100.0] * 2)  # type: ignore[attr-defined]
+
+    def test_s58_lost_in_between(self) -> None:
+        """Who takes a request back in the same bytes loses the connection; nobody else notices."""
+        whole = ("END_HEADERS", "END_STREAM")
+        asked = HeadersFrame(1, b"\x82\x87\x84\x41\x07gw.test", flags=whole)
+        posted = HeadersFrame(3, b"\x83\x87\x84\x41\x07gw.test", flags=whole[:1])
+        body, end = DataFrame(3, b"x"), DataFrame(3, b"", flags=whole[1:])
+        for behind in ((), (posted, body, end), (posted, body, RstStreamFrame(3, 8))):
+            talk = visit(token=b"h2")
+            talk.send(PREFACE + SettingsFrame(0).serialize())
+            talk.context.clock.pump([0.01] * 20)  # type: ignore[attr-defined]
+            talk.send(b"".join(map(_serialized, (asked, *behind, RstStreamFrame(1, 8)))))
+            self.assertTrue(talk.closed)
+            self.assertEqual(self.flushLoggedErrors(), [])
+            talk.hang_up()
+            talk.context.clock.pump([100.0] * 2)  # type: ignore[attr-defined]
+            self.assertEqual(talk.context.clock.getDelayedCalls(), [])
+
+    def test_s58_not_lost_at_once(self) -> None:
+        """The connection is there to the end of the turn: a transport tells of its loss at once."""
+        lost: list[bool] = []
+        talk = visit(token=b"h2")
+        talk.send(PREFACE + SettingsFrame(0).serialize())
+        talk.context.clock.pump([0.01] * 20)  # type: ignore[attr-defined]
+        channel: Any = talk.protocol
+        self.patch(channel.transport, "abortConnection", lambda: lost.append(True))
+        asked = HeadersFrame(1, b"\x82\x87\x84\x41\x07gw.test", flags=("END_HEADERS", "END_STREAM"))
+        channel.dataReceived(_serialized(asked) + _serialized(RstStreamFrame(1, 8)))
+        channel.dataReceived(_serialized(PingFrame(0, b"12345678")))
+        self.assertEqual(lost, [])
+        self.assertNotIn(b"12345678", talk.take())
+        talk.context.clock.advance(0)  # type: ignore[attr-defined]
+        self.assertIn(True, lost)
 
     def test_s58_answer_to_a_closed_connection(self) -> None:
         """A request and GOAWAY in the same bytes end the connection, and raise nothing."""

@@ -35,12 +35,12 @@ from tlsgate.core.http.fields import HEAD_LIMIT, Field, Fields
 from tlsgate.core.http.requests import judge_h2
 from tlsgate.errors import BadBytes
 from tlsgate.protocols.apps import refusals
-from tlsgate.protocols.apps.budget import Budget
 from tlsgate.protocols.apps.exchange import Exchange
 from tlsgate.protocols.apps.http1 import REST_SECONDS
 from tlsgate.protocols.apps.link import Link
 from tlsgate.protocols.apps.session import Acting
 from tlsgate.protocols.apps.visit import Session, Visit
+from tlsgate.protocols.budget import Budget
 from tlsgate.tls.fast import Slab
 
 _STREAMS: Final = 100

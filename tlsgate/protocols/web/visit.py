@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from h2.errors import ErrorCodes
 from h2.exceptions import H2Error
 from twisted.internet.interfaces import (
     IAddress,
@@ -39,6 +40,7 @@ from tlsgate.core.ledger import program_of
 from tlsgate.errors import BadBytes
 from tlsgate.interfaces import IRouteContext
 from tlsgate.protocols.web import answers
+from tlsgate.protocols.web.calm import Calm, acknowledge
 from tlsgate.protocols.web.host import asked_for
 
 #: A connection without a request is closed after so long.
@@ -169,8 +171,15 @@ class Visit:
 
     def hang_up(self) -> None:
         """End the connection at once; its peer does not keep to the rules."""
-        transport = self._channel.transport
-        if transport is not None:
+        channel = self._channel
+        transport = channel.transport
+        if transport is None:
+            return
+        if isinstance(channel, _Http2):
+            # Whoever is under way here still has streams that are gone with the connection.
+            channel.is_over = True
+            self.context.clock.callLater(0, transport.abortConnection)
+        else:
             transport.abortConnection()
 
 
@@ -236,12 +245,19 @@ class _Http2(H2Connection):
     It also asks itself again in every turn of the reactor, and counts that as activity, while
     a client that has asked for something opens no window for the answer: that client would
     have a core for itself, for ever. Here such streams wait for the window.
+
+    What is sent without a use has a budget (`calm`).
     """
 
     def __init__(self, visit: Visit, reactor: Any) -> None:
         super().__init__(reactor=reactor)
         self._visit = visit
         self._producing = False
+        self.is_over = False  #: it is aborted in the next turn
+        self._calm = Calm(reactor, self.streams)
+        connection: Any = self.conn
+        self._receive = connection.receive_data
+        connection.receive_data = self._received  # its caller acts upon the events
 
     def connectionMade(self) -> None:
         self._visit.expect_request()
@@ -251,11 +267,40 @@ class _Http2(H2Connection):
         self._producing = True
 
     def dataReceived(self, data: bytes) -> None:
+        if self.is_over:
+            return
         try:
             super().dataReceived(data)
             self._wake()
         except H2Error:
             self._visit.hang_up()
+
+    def _received(self, data: bytes) -> list[Any]:
+        found: list[Any] = self._receive(data)
+        said = self.conn.data_to_send()
+        transport: Any = self.transport
+        if self._calm.bears(found, len(said)):
+            if said:
+                transport.write(said)
+            return found
+        self.conn.close_connection(ErrorCodes.ENHANCE_YOUR_CALM)
+        transport.write(said + self.conn.data_to_send())
+        self._visit.hang_up()
+        return []
+
+    def _requestDataReceived(self, event: Any) -> None:
+        if not self._calm.is_over(event):
+            super()._requestDataReceived(event)
+            return
+        acknowledge(self.conn, event)
+
+    def _requestEnded(self, event: Any) -> None:
+        if not self._calm.is_over(event):
+            super()._requestEnded(event)
+
+    def _requestAborted(self, event: Any) -> None:
+        if not self._calm.is_over(event):
+            super()._requestAborted(event)
 
     def _sendPrioritisedData(self, *args: object) -> None:
         try:

@@ -1,11 +1,11 @@
-"""Tests for `tlsgate.protocols.apps.budget`."""
+"""Tests for `tlsgate.protocols.budget`."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.protocols.apps.budget import FRAMES, SECONDS, Budget
+from tlsgate.protocols.budget import FRAMES, SECONDS, Budget
 
 
 class BudgetTests(SynchronousTestCase):
