@@ -53,6 +53,15 @@ class HelperTests(SynchronousTestCase):
 class StepTests(VerbsCase):
     """There and back."""
 
+    def test_an_old_block(self) -> None:
+        """An older file has the address of Kubernetes in a block, which goes as a whole."""
+        self.switch(1)
+        self.cluster.clock.advance(61)
+        self.come(names=("web", "kube"), mode_in_force="multiplex")
+        (file,) = self.ask(STEP, {"step": 7})["files"]
+        dropped = [one["path"][-1] for one in file["changes"] if one["value"] is None]
+        self.assertEqual(dropped, ["kube_listen_addr", "kubernetes"])
+
     def test_public_addresses(self) -> None:
         """They go with their ports, and come back with them, over a restart in between too."""
         self.switch(1)

@@ -30,6 +30,8 @@ _STANDARD: Final = {one.name: one for one in STANDARD if one.name in SEPARATE_PO
 KEYS: Final[Mapping[str, str]] = {name: one.key for name, one in _STANDARD.items()}
 #: And of what clients are told of it.
 PUBLIC_KEYS: Final[Mapping[str, str]] = {name: one.public_key for name, one in _STANDARD.items()}
+#: The block by which older files say the same.
+_BLOCKS: Final = {"kube": "kubernetes"}
 #: What version v1 opens where its file names none, on every interface.
 _DEFAULTS: Final = {"ssh": "3023", "tunnel": "3024"}
 _MODE_KEY: Final = ["auth_service", "proxy_listener_mode"]
@@ -82,6 +84,8 @@ def changed_files(
             for name in SEPARATE_PORTS:
                 if name in open_now:
                     changes.append(_drop(["proxy_service", KEYS[name]]))
+                if name in open_now and name in _BLOCKS:
+                    changes.append(_drop(["proxy_service", _BLOCKS[name]]))
                 if name in told:
                     changes.append(_drop(["proxy_service", PUBLIC_KEYS[name]]))
         else:
