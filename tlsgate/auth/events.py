@@ -84,6 +84,7 @@ EVENTS: Final[Mapping[str, str]] = MappingProxyType(
         "app.token.create": "TGW05I",
         "api.denied": "TGD00W",
         "audit.lost": "TGZ00W",
+        "audit.expire": "TGZ01I",
     }
 )
 

@@ -106,6 +106,7 @@ class Assembly:
             timeouts=timeouts,
             log=self._log(teleport.log),
             audit_strict=teleport.audit == "strict",
+            audit_keep_days=teleport.audit_keep_days,
             networking=_networking(auth, mode),
             authentication={}
             if authentication is None

@@ -149,6 +149,8 @@ class Teleport(Block):
     log: Log = Log()
     #: Whether anything is done that cannot be recorded.
     audit: Annotated[str, BeforeValidator(words("best_effort", "strict"))] = "best_effort"
+    #: Our own: after how many days files of the trail go; without it never.
+    audit_keep_days: Count | None = None
     connection_limits: ConnectionLimits = ConnectionLimits()
     auth_servers: Public = ()
     auth_server: Annotated[str | None, BeforeValidator(_public)] = None

@@ -236,6 +236,7 @@ class Settings:
     authentication: Mapping[str, object]  #: auth_service.authentication, for the ping document
     warnings: tuple[Problem, ...]  #: keys that are known and not served
     auth: AuthSettings = AuthSettings()
+    audit_keep_days: int | None = None  #: after so many days files of the trail go; None: never
     #: How old what a gateway knows of its cluster may be, where locks are strict.
     strict_stale_seconds: float = 300.0
     join: Join | None = None  #: None: the auth service is here, or there is no cluster

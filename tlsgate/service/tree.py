@@ -36,7 +36,7 @@ from tlsgate.config.closing import closing, still
 from tlsgate.config.settings import Closing, Settings
 from tlsgate.errors import BadSettings, CannotListen, GateError, ReloadRefused
 from tlsgate.interfaces import IDaemon
-from tlsgate.service import memory, notify
+from tlsgate.service import expiry, memory, notify
 from tlsgate.service.acceptor import Acceptor, Descriptors
 from tlsgate.service.admin import AdminService
 from tlsgate.service.crew import ICrew, Orders
@@ -164,6 +164,7 @@ class Daemon(Service):
         self._serve_diag()
         self._open_admin()
         self._plan_end_of_refusals()
+        expiry.begin(self.process, lambda: self.settings)
         self.ready = True
         memory.settle()
         self.logger.info(
