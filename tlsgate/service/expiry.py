@@ -21,6 +21,7 @@ from typing import Any, Final
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from tlsgate.config.settings import Settings
 from tlsgate.interfaces import IAudit
@@ -34,6 +35,9 @@ MOST_FILES: Final = 8
 
 _DAY: Final = 86400
 _NAME: Final = re.compile(r"events-\d{8}T\d{6}-[\w-]+\.log\Z")
+
+
+_log = Logger()
 
 
 @frozen
@@ -78,8 +82,6 @@ class Expiry:
         now: seconds since the epoch.
     """
 
-    logger = Logger()
-
     def __init__(
         self,
         data_dir: Path,
@@ -102,11 +104,7 @@ class Expiry:
 
     def _turn(self) -> None:
         looking = Deferred.fromCoroutine(self._look())
-        looking.addErrback(
-            lambda failure: self.logger.warn(
-                "old files of the audit trail cannot be deleted: {error}", error=failure.value
-            )
-        )
+        looking.addErrback(_say)
         looking.addCallback(lambda _: self.start())
 
     async def _look(self) -> None:
@@ -117,6 +115,10 @@ class Expiry:
         if gone.files:
             told = {"success": True, "files": gone.files, "bytes": gone.bytes, "days": days}
             self._audit.emit("audit.expire", told)
+
+
+def _say(failure: Failure) -> None:
+    _log.warn("old files of the audit trail cannot be deleted: {error}", error=failure.value)
 
 
 def begin(process: Process, settings: Callable[[], Settings]) -> None:
