@@ -46,6 +46,8 @@ gcc gcc
 faketime faketime
 strace strace
 "
+[ "${1:-}" != --slow ] || needs="$needs
+slowhttptest slowhttptest"
 
 missing_packages() {
     echo "$needs" | while read -r program package; do
