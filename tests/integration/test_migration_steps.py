@@ -38,7 +38,8 @@ class StepsTests(MigrationCase):
         """A daemon with separate ports."""
         keys: dict[str, object] = {"cluster_name": "home", "settle_seconds": SETTLE_SECONDS}
         ports = {"listen_addr": "ssh", "tunnel_listen_addr": "tunnel"}
-        proxy = {key: f"127.0.0.1:{free_port()}" for key in ports}
+        proxy: dict[str, object] = {key: f"127.0.0.1:{free_port()}" for key in ports}
+        proxy["ssh_public_addr"] = ["gw.test:3023", "gw2.test:3023"]
         return self.gate(version="v1", auth={**keys, **auth}, proxy=proxy)
 
     def again(self, gate: Gate) -> Gate:
@@ -95,6 +96,7 @@ class StepsTests(MigrationCase):
         self.assertEqual(closed["result"], "done")
         self.assertEqual(set(self.states(gate)), {"done"})
         self.assertNotIn('"listen_addr"', gate.file.read_text())
+        self.assertNotIn("ssh_public_addr", gate.file.read_text())
         self.assertIn('"version": v2', gate.file.read_text())
 
         answers = self.take(gate, "rollback", "--write")
@@ -102,6 +104,8 @@ class StepsTests(MigrationCase):
         self.assertFalse(self.routed(gate))
         self.assertEqual(gate.address("ssh"), ssh)
         self.assertTrue(self.is_open(ssh))
+        before, after = yaml.safe_load(text), yaml.safe_load(gate.file.read_text())
+        self.assertEqual(after["proxy_service"], before["proxy_service"])
 
     def test_by_the_file(self) -> None:
         """Where the file sets the mode, both steps are lines of it."""
