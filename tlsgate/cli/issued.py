@@ -99,13 +99,21 @@ def _apart(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
-def write_out(issued: Issued, key: NewKey, how: str, name: Path, *, overwrite: bool) -> list[Path]:
+def write_out(
+    issued: Issued, key: NewKey, how: str, name: Path, *, overwrite: bool, web: str = ""
+) -> list[Path]:
     """Write *issued* and its key as *how* says, mode 0600; gives the files.
+
+    Args:
+        web: PEM of who has signed the web certificate, where the machine does not know them.
 
     Raises:
         BadAsk: a file is there already, or cannot be written.
     """
-    return write_files(_contents(issued, key, how, name), overwrite=overwrite)
+    contents = dict(_contents(issued, key, how, name))
+    if how == "tls" and web:
+        contents[f"{name}.web.cas"] = web.encode()
+    return write_files(contents, overwrite=overwrite)
 
 
 def write_files(contents: Mapping[str, bytes], *, overwrite: bool) -> list[Path]:

@@ -384,6 +384,15 @@ class OutTests(LoginCase):
         self.assertEqual(stat.S_IMODE(name.stat().st_mode), 0o600)
         self.assertIn(f"@cert-authority *.example,example {SSH_LINE}host", name.read_text())
 
+    def test_web_authority(self) -> None:
+        """Where the machine does not know who signed the web certificate, a file says so."""
+        self.cluster.refuses = no_public_certificate
+        code, name = self.out("tls", f"--ca-pin={PIN}")
+        self.assertEqual(code, 0)
+        found = sorted(path.name for path in name.parent.iterdir())
+        self.assertEqual(found, ["me.cas", "me.crt", "me.key", "me.web.cas"])
+        self.assertEqual(name.with_name("me.web.cas").read_text(), self.cluster.web.pem)
+
     def test_the_others(self) -> None:
         """Each format is the files that its readers look for."""
         code, name = self.out("tls")

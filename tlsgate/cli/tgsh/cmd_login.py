@@ -163,10 +163,22 @@ class Login:
             click.echo(f"tgsh: warning: {warning}", err=True)
         if out is not None:
             how, name, overwrite = out
-            files = [str(file) for file in write_out(issued, key, how, name, overwrite=overwrite)]
+            made = write_out(
+                issued, key, how, name, overwrite=overwrite, web=self._web(how, found, way, issued)
+            )
+            files = [str(file) for file in made]
             call.show({"files": files}, lambda _: "\n".join(map(plain, files)))
             return
         self._save(found, way, issued, key)
+
+    def _web(self, how: str, found: Found, way: Way, issued: Issued) -> str:
+        """Who has signed the web certificate; "": the machine knows, or nobody asks."""
+        from tlsgate.cli.tgsh.trust import web_authorities
+
+        if how != "tls":
+            return ""
+        known = web_authorities(self._call, found, way, issued.roots, issued.cluster)
+        return "" if known.strip() == b"system" else known.decode()
 
     def _proxy(self) -> str:
         if self._call.proxy is not None:
