@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.net.rig import Rig
 from tests.net.test_dispatcher import ROUTES
 from tlsgate.config.settings import Closing
+from tlsgate.core.pingframes import frame
 from tlsgate.core.wire import postgres
 from tlsgate.net.farewell import HEAD_LIMIT_BYTES, Farewell, is_http, openings_of
 from tlsgate.net.gate import Gate
@@ -171,6 +172,15 @@ class ClosedPortTests(SynchronousTestCase):
             self.assertIn(b"this port is closed", client.read_end())
             rig.advance(2.5)
             self.assertEqual(rig.journal[-1]["cause"], "listener_closed")
+
+    def test_pings(self) -> None:
+        """In a connection with pings the request is read out of its frames, and so is the word."""
+        rig = self.closed("postgres")
+        client = rig.secure(alpn=(b"tlsgate-postgres-ping",), cert=None).shake()
+        client.write(frame(STARTUP))
+        said = client.read_end()
+        self.assertIn(b"this port is closed", said)
+        self.assertTrue(said.startswith(frame(said[4:])[:4]), said[:8])
 
     def test_cancel(self) -> None:
         """A cancel request goes on to its protocol, under TLS too."""
