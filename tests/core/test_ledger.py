@@ -10,6 +10,7 @@ from tlsgate.core.accounts import Accounts
 from tlsgate.core.claims import Claims
 from tlsgate.core.ledger import (
     PART,
+    STAY_SECONDS,
     Book,
     Row,
     Use,
@@ -128,6 +129,23 @@ class BookTests(SynchronousTestCase):
         book.opened(ALICE, 9.0)  # who has gone and was told is forgotten
         self.assertEqual(book.news().rows, (row(ALICE, 1, 1, 9.0, 9.0),))
         self.assertEqual((book.totals, book.active), ({("ssh", "raw"): 3}, {("ssh", "raw"): 1}))
+
+    def test_stayed(self) -> None:
+        """Who is connected for long is told anew by the hour, with the time: he was there."""
+        book = Book()
+        book.opened(ALICE, 1.0)
+        book.opened(BOB, 1.0)
+        book.closed(BOB, 2.0)
+        book.news()
+        book.accepted()
+        book.stayed(STAY_SECONDS)
+        self.assertEqual(book.news().rows, ())
+        book.accepted()
+        book.stayed(STAY_SECONDS + 1)
+        self.assertEqual(book.news().rows, (row(ALICE, 0, 1, last=STAY_SECONDS + 1),))
+        book.accepted()
+        book.stayed(0.0)  # the clock is set back
+        self.assertEqual(book.news().rows, ())
 
     def test_known_later(self) -> None:
         """A connection that turns out to be somebody's moves, even when it was told before."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tlsgate.core.ledger import PART, Book, Use
+from tlsgate.core.ledger import PART, STAY_SECONDS, Book, Use
 from tlsgate.errors import Unreachable
 from tlsgate.service import reporting
 from tlsgate.service.reporting import EACH_SECONDS, SOON_SECONDS, Reporting
@@ -43,13 +43,14 @@ class ReportingTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock, self.book, self.door = Clock(), Book(), FakeDoor()
         self.looks: list[None] = []
+        self.now = 7.0
         self.reporting = Reporting(
             self.door,  # type: ignore[arg-type]
             self.book,
             lambda: {"worker": "0"},
             self.clock,
             lambda: self.looks.append(None),
-            lambda: 7.0,
+            lambda: self.now,
         )
 
     def told(self) -> list[tuple[int, int, int]]:
@@ -83,6 +84,16 @@ class ReportingTests(SynchronousTestCase):
         self.reporting.stop()
         self.reporting.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stays(self) -> None:
+        """Who is connected for hours is told anew: a crash must not leave him unseen for days."""
+        self.book.opened(ALICE, 5.0)
+        self.reporting.start()
+        self.clock.advance(SOON_SECONDS)
+        self.now += STAY_SECONDS
+        self.clock.advance(EACH_SECONDS)
+        self.assertEqual(self.told(), [(1, 1, 1), (2, 0, 1)])
+        self.assertEqual(self.door.bodies[-1]["ledger"][0]["last"], self.now)
 
     def test_leaves(self) -> None:
         """Who drains tells at once, for the auth service may end with it."""

@@ -21,6 +21,8 @@ from tlsgate.errors import BadBytes
 PART: Final = 50
 #: What a process remembers while nobody takes it.
 BOOK: Final = 20_000
+#: How often it is told anew that somebody is connected still.
+STAY_SECONDS: Final = 3600.0
 #: Of a version; what is longer is cut.
 VERSION_CHARACTERS: Final = 64
 
@@ -207,6 +209,13 @@ class Book:
             entry = self._entry(use, now)
             entry.count += step
             entry.open += step
+
+    def stayed(self, now: float) -> None:
+        """Whoever is connected is seen now: he was there should this process die."""
+        for use, entry in self._entries.items():
+            if entry.open and now - entry.last >= STAY_SECONDS:
+                entry.last = now
+                self._untold[use] = None
 
     def news(self) -> Part:
         """What to tell next; the same rows again until they are `accepted`."""

@@ -124,6 +124,7 @@ class Reporting:
     async def _tell(self) -> float:
         """Tell what is new; gives when to go on, in seconds."""
         self._look()
+        self._book.stayed(self._now())
         wait = EACH_SECONDS
         for _ in range(_PARTS):
             part = self._book.news()
