@@ -133,6 +133,22 @@ class ChangePasswordTests(AuthTestCase):
         self.assertEqual(self.hashes, [])
         self.run_now(self.change(PASSWORD, NEW, self.code(secret)))
 
+    def test_a_new_second_factor(self) -> None:
+        """Who proves to be it gets a link; until that is used all stays as it was."""
+        secret = self.make_user()
+        self.fails(LoginFailed, self.users.renew("alice", WRONG, self.code(secret), HOME))
+        self.fails(LoginFailed, self.users.renew("alice", PASSWORD, None, HOME))
+        link = self.run_now(
+            self.users.renew("alice", PASSWORD, self.code(secret), HOME, ttl_seconds=900.0)
+        )
+        self.seconds += 30
+        self.run_now(self.users.check("alice", PASSWORD, self.code(secret), HOME))
+        begun = self.run_now(self.users.begin_invite(link.token))
+        self.assertEqual((begun.user, begun.kind), ("alice", "reset"))
+        made = [f for event, f in self.audit.events if event == "reset_password_token.create"]
+        self.assertEqual([one["success"] for one in made], [False, False, True])
+        self.assertNotIn(link.token, repr(self.audit.events))
+
     def test_guesses_of_the_old_one_are_slowed_down(self) -> None:
         """A stolen session is no way around the waits of the login."""
         secret = self.make_user()

@@ -349,6 +349,14 @@ class WebSession(Answer):
     expires: float
 
 
+class WebLink(Answer):
+    """The token of a link for the browser that has asked."""
+
+    user: str
+    token: str
+    expires: float
+
+
 class WebUser(Answer):
     """Whose a web session is."""
 

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from tlsgate import errors
 from tlsgate.auth import (
+    verbs_account,
     verbs_agent_events,
     verbs_agents,
     verbs_apps,
@@ -59,6 +60,7 @@ TABLE: Final[tuple[Verb, ...]] = (
     *verbs_targets.VERBS,
     *verbs_apps.VERBS,
     *verbs_web.VERBS,
+    *verbs_account.VERBS,
 )
 
 #: The status of an error; those that are not named go by whose fault it is.

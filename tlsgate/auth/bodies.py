@@ -246,6 +246,22 @@ class WebCheck(Body):
     address: Address
 
 
+class WebProof(Body):
+    """A web session, and what proves once more who has it."""
+
+    cookie: Secret = Field(repr=False)
+    bearer: Secret = Field(repr=False)
+    address: Address
+    old: Secret = Field(repr=False)
+    otp: Line | None = Field(None, repr=False)
+
+
+class WebPassword(WebProof):
+    """The same, and the password that is wanted."""
+
+    new: Secret = Field(repr=False)
+
+
 class WebLogout(Body):
     """The session to end."""
 

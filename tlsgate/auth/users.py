@@ -311,6 +311,32 @@ class Users:
         await self._sessions.end_all(name)
         self._emit("user.password_change", name, address, None)
 
+    async def renew(
+        self,
+        name: str,
+        password: str,
+        code: str | None,
+        address: str | None,
+        *,
+        ttl_seconds: float | None = None,
+    ) -> Invite:
+        """Make the link of `reset` for a user who proves to be it.
+
+        Raises:
+            LoginFailed: the password or the code is wrong.
+            LockedOut, Unreachable: as `check`.
+            NoSuch, BadAsk: as `reset`.
+        """
+        event = "reset_password_token.create"
+        proven = await self._logins.prove(
+            Shown(name=name, password=password, code=code or "", address=address)
+        )
+        if isinstance(proven, Refused):
+            raise self._refused(event, name, address, proven)
+        invite = await self.reset(name, ttl_seconds=ttl_seconds)
+        self._emit(event, name, address, None, {"name": name, "expires": invite.expires})
+        return invite
+
     async def devices(self, name: str) -> Sequence[DeviceLine]:
         """List the second factors of a user.
 

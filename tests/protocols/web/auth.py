@@ -133,6 +133,27 @@ class FakeAuth:
         said = {"user": user, "roles": list(self.roles), "traits": dict(self.traits)}
         return 200, {**said, "expires": EXPIRES}
 
+    def _web_password(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        refused = self._proof(body)
+        if refused is None and len(body["new"]) < 12:
+            why = "this password is not taken: it needs at least 12 characters"
+            refused = error(400, "weak_password", why)
+        if refused is None:
+            self.sessions.clear()
+        return refused or (200, {"user": "alice"})
+
+    def _web_factor(self, body: Mapping[str, Any]) -> tuple[int, Any]:
+        said = {"user": "alice", "token": TOKEN, "expires": EXPIRES}
+        return self._proof(body) or (200, said)
+
+    def _proof(self, body: Mapping[str, Any]) -> tuple[int, Any] | None:
+        status, said = self._web_check(body)
+        if status != 200:
+            return status, said
+        if (body["old"], body["otp"]) != (PASSWORD, CODE):
+            return error(401, "login_failed", "the user name, the password or the code is wrong")
+        return None
+
     def _web_targets(self, body: Mapping[str, Any]) -> tuple[int, Any]:
         status, said = self._web_check(body)
         return (status, said) if status != 200 else (200, dict(self.targets))

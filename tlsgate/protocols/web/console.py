@@ -15,6 +15,7 @@ from twisted.web.server import Request
 from tlsgate.core.access import Kind
 from tlsgate.core.routing import CertRule, Route
 from tlsgate.protocols.web import board, pages, session
+from tlsgate.protocols.web.account import Account
 from tlsgate.protocols.web.asked import LOCKED, Asked, Go, Place, Show, address_of
 from tlsgate.protocols.web.board import Board
 from tlsgate.protocols.web.boardstyle import BOARD_SCRIPT, BOARD_STYLE
@@ -144,6 +145,7 @@ def _roles(who: session.Session) -> str:
     cells = "".join(f"<dt>{title}<dd>{value}" for title, value in rows)
     return (
         f'<h2>What you are</h2><p>Set by an operator.</p><div class="card"><dl>{cells}</dl></div>'
+        '<p><a href="/web/account">Change your password or authenticator</a></p>'
     )
 
 
@@ -180,6 +182,7 @@ def tree(place: Place) -> Resource:
     console = Console(place)
     console.putChild(b"login", Login(place))
     console.putChild(b"logout", Logout(place))
+    console.putChild(b"account", Account(place))
     console.putChild(b"launch", Launch(place))
     console.putChild(b"migration", MigrationPage(place))
     console.putChild(b"invite", Invite(place))

@@ -107,6 +107,7 @@ def field(
     hint: str = "",
     wrong: str = "",
     first: bool = False,
+    form: str = "",
 ) -> str:
     """A field with its label, what is right for it, and what is wrong with it.
 
@@ -115,16 +116,18 @@ def field(
         attributes: constant HTML.
         hint, wrong: sentences; "" for none.
         first: where a reader begins to type.
+        form: which one it is of, where the page has several with such a field.
     """
-    about = [f"{name}-{part}" for part, text in (("wrong", wrong), ("hint", hint)) if text]
+    ident = f"{form}-{name}" if form else name
+    about = [f"{ident}-{part}" for part, text in (("wrong", wrong), ("hint", hint)) if text]
     marks = f' aria-describedby="{" ".join(about)}"' if about else ""
     marks += ' aria-invalid="true"' if wrong else ""
     marks += " autofocus" if first else ""
-    said = f'<p class="wrong" id="{name}-wrong">{escape(wrong)}</p>' if wrong else ""
-    said += f'<p class="hint" id="{name}-hint">{escape(hint)}</p>' if hint else ""
+    said = f'<p class="wrong" id="{ident}-wrong">{escape(wrong)}</p>' if wrong else ""
+    said += f'<p class="hint" id="{ident}-hint">{escape(hint)}</p>' if hint else ""
     return (
-        f'<label for="{name}">{escape(label)}</label>'
-        f'<input id="{name}" name="{name}" {attributes}{marks}>{said}'
+        f'<label for="{ident}">{escape(label)}</label>'
+        f'<input id="{ident}" name="{name}" {attributes}{marks}>{said}'
     )
 
 
