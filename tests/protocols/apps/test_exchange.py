@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -11,6 +13,8 @@ from twisted.internet.defer import Deferred
 from tests.protocols.apps.rig import GET, OK, PUT, AppsCase
 from tlsgate.core.access import Decision
 from tlsgate.errors import AgentRefused, Draining, NoAgent
+from tlsgate.protocols.apps.visit import Visit
+from tlsgate.testing import FakeContext
 
 SWITCH = (
     b"GET /ws HTTP/1.1\r\nHost: wiki.gw.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
@@ -34,23 +38,31 @@ class DecidingTests(AppsCase):
         self.assertEqual((target.kind, target.name, address), ("app", "wiki", "192.0.2.7"))
 
     def test_s19_balancer(self) -> None:
-        """What a trusted balancer says of each request decides, and is what the target reads."""
+        """What a trusted balancer says of each request is who has sent it; nobody else's is."""
         network = ip_network("192.0.2.0/24")
+        shared: Any = None
         for told, address in (
             (b"203.0.113.9, 198.51.100.1", "198.51.100.1"),
             (b"203.0.113.9, 192.0.2.8", "203.0.113.9"),
         ):
-            for trusting in (True, False):
-                trusted = (network,) if trusting else ()
-                client = self.client(settings=evolve(self.settings(), forwarders=trusted))
-                found = address if trusting else "192.0.2.7"
-                client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: " + told + b"\r\n\r\n"))
-                target = self.reach()
-                port = "0" if trusting else "40000"
-                self.assertEqual(self.tunnels.reaches[-1].asked.client, f"{found}:{port}")
-                self.assertEqual(self.cluster.asked[-1][2], found)
-                lines = [one for one in target.take().split(b"\r\n") if b"forwarded-for" in one]
-                self.assertEqual(lines, [b"x-forwarded-for: " + found.encode()])
+            asked: Any = SimpleNamespace(fields=((b"x-forwarded-for", told),))
+            for trusted, found in (
+                ((network,), (address, f"{address}:0")),
+                ((), ("192.0.2.7", "192.0.2.7:40000")),
+            ):
+                made = FakeContext(settings=evolve(self.settings(), forwarders=trusted))
+                self.assertEqual(Visit(shared, made).client_of(asked), found)
+
+    def test_s19_certificate(self) -> None:
+        """Who shows a certificate came through no balancer that could tell: it is theirs."""
+        trusted = evolve(self.settings(), forwarders=(ip_network("192.0.2.0/24"),))
+        client = self.client(settings=trusted)
+        client.send(GET.replace(b"\r\n\r\n", b"\r\nX-Forwarded-For: 198.51.100.1\r\n\r\n"))
+        target = self.reach()
+        self.assertEqual(self.tunnels.reaches[-1].asked.client, "192.0.2.7:40000")
+        self.assertEqual(self.cluster.asked[-1][2], "192.0.2.7")
+        lines = [one for one in target.take().split(b"\r\n") if b"forwarded-for" in one]
+        self.assertEqual(lines, [b"x-forwarded-for: 192.0.2.7"])
 
     def test_denied(self) -> None:
         """Who may not is told so, and no agent is asked; each request is judged."""

@@ -77,9 +77,11 @@ class Visit:
     def client_of(self, head: RequestHead) -> tuple[str, str]:
         """The address of who has sent a request, and the same with its port.
 
-        It is another one than the connection's where a balancer tells that may.
+        It is another one than the connection's where a balancer tells that may. A user's
+        certificate has come through none: such a balancer ends TLS itself, and through one that
+        does not, the user would have written what it seems to tell (S19).
         """
-        if self._forwarders:
+        if self._forwarders and not self.certificate:
             told = values(head.fields, b"x-forwarded-for")
             address = client_of(self.address, told, self._forwarders)
             if address != self.address:
