@@ -169,6 +169,47 @@ class ChromiumTests(ConsoleCase):
             self.assertEqual((own.path, "Logged in to" in own.text), ("/web", True), host)
         events = gate.admin("GET", "/v1/audit?event=session.web.end")["events"]
         self.assertEqual(events, [])
+        self.account(gate, own)
+
+    def account(self, gate: Gate, tab: Tab) -> None:
+        """Who is logged in sets up a new authenticator, and changes the password."""
+        _, token = self.link(gate, "bob")
+        begun = self.web(gate, "POST", "/v1/invites/begin", {"token": token})
+        bob = User(name="bob", secret=begun.body["secret"], password=PASSWORD)
+        # The code of the step before, so that two more can be used now.
+        body = {"token": token, "password": PASSWORD, "otp": bob.code(time.time() - 30)}
+        self.assertEqual(self.web(gate, "POST", "/v1/invites/accept", body).status, 200)
+        tab.go("https://gw.test/web")
+        tab.click(".top button")
+        self.log_in(tab, bob)
+        tab.without_scripts()
+        tab.go("https://gw.test/web/account")
+        tab.type("#authenticator-old", PASSWORD)
+        tab.type("#authenticator-code", bob.code(time.time()))
+        tab.click("#authenticator-form button")
+        self.assertRegex(tab.path, r"\A/web/reset/[A-Za-z0-9_-]{43}\Z")
+        secret = str(tab.js("document.querySelector('.secret').innerText")).replace(" ", "")
+        self.assertNotEqual(secret, bob.secret)
+        bob = User(name="bob", secret=secret, password=PASSWORD)
+        other = "canary-another-password"
+        tab.type("#password", PASSWORD)
+        tab.type("#again", PASSWORD)
+        tab.type("#code", bob.code(time.time() - 30))
+        tab.click(".send button")
+        self.assertIn("All set, bob", tab.text)
+        self.log_in(tab, bob)
+        tab.go("https://gw.test/web/account")
+        tab.type("#password-old", PASSWORD)
+        tab.type("#password-code", bob.code(time.time()))
+        tab.type("#password", other)
+        tab.type("#again", other)
+        tab.click("#password-form button")
+        self.assertIn("Your password is changed", tab.text)
+        tab.go("https://gw.test/web")
+        self.assertEqual(tab.path, "/web/login")
+        self.looks_well(tab)
+        for hidden in (secret, "canary"):  # S24, at debug level
+            self.assertNotIn(hidden, gate.text())
 
 
 class SessionTests(ConsoleCase):
