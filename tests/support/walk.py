@@ -10,7 +10,12 @@
 
 from __future__ import annotations
 
-from tests.support.child import during, until
+import os
+import signal
+
+from tests.support.child import alive, during, until
+from tests.support.harness import Gate
+from tests.support.walkdeaths import Deaths
 from tests.support.walkdials import Dialler
 from tests.support.walkguide import Command
 from tests.support.walkheld import Holding
@@ -91,6 +96,13 @@ class Walk(WalkCase):
             ways = [way for way in dialler.tried() if way.split()[0] == kind]
             self.assertEqual(len(ways), 2, ways)
 
+    def excused(self, deaths: Deaths) -> None:
+        """Nobody failed whom a death does not excuse, and every program has worked."""
+        self.assertEqual(deaths.wrong(self.dialler.failed()), [])
+        self.assertEqual(deaths.wrong(self.regulars.wrong), [])
+        self.assertEqual(set(self.regulars.good), CLIENTS)
+        self.both_ways(self.dialler)
+
     def named(self) -> None:
         """Preflight names who depends on a port of its own, and nobody else."""
         told = self.hub.admin("GET", "/v1/migration/preflight")
@@ -126,6 +138,17 @@ class Walk(WalkCase):
         """Let everybody come as things are now."""
         for _ in during(PAUSE_SECONDS, every=1.0):
             pass
+
+    def until_drained(self, *gates: Gate) -> None:
+        """Wait until nothing is left of the processes that an upgrade has replaced."""
+        for gate in gates:
+            until(lambda: gate.child.code is not None, "the old process ends", 30)  # noqa: B023
+
+    def kill(self, gate: Gate) -> None:
+        """End the process that serves, after an upgrade too, without a word."""
+        pid = gate.pid
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not alive(pid), "it is dead", 30)
 
     def forward(self, how: str = "") -> None:
         """Steps 2 to 7."""

@@ -6,12 +6,9 @@ tunnels with both.
 
 from __future__ import annotations
 
-import os
-import signal
-
 from attrs import evolve
 
-from tests.support.child import alive, until
+from tests.support.child import until
 from tests.support.harness import Gate
 from tests.support.ports import free_port
 from tests.support.walk import Walk
@@ -74,17 +71,6 @@ class Pair(Walk):
         for gate in (self.hub, self.far):
             gate.until_ready()
         self.until_both_at("tunnel")
-
-    def until_drained(self) -> None:
-        """Wait until nothing is left of the processes that an upgrade has replaced."""
-        for gate in (self.hub, self.far):
-            until(lambda: gate.child.code is not None, "the old process ends", 30)  # noqa: B023
-
-    def kill(self, gate: Gate) -> None:
-        """End the process that serves without a word."""
-        pid = gate.pid
-        os.kill(pid, signal.SIGKILL)
-        until(lambda: not alive(pid), "it is dead", 30)
 
     def change_far(self, heading: str) -> None:
         """Change the second gateway's file as a section of the guide says, and have it read."""
