@@ -45,6 +45,25 @@ class AuthPortTests(SynchronousTestCase):
         off = web + "auth_service: {enabled: no, listen_addr: 127.0.0.1:2}"
         self.assertEqual([name for name, _ in self.ports(off)], ["web"])
 
+    def test_proxy_protocol(self) -> None:
+        """Its port reads PROXY headers of its own balancers, and none of the gateway's."""
+        web = "version: v2\nproxy_service: {web_listen_addr: 127.0.0.1:1, proxy_protocol: "
+        here = web + "{trusted: 10.0.0.1}}\nauth_service: {listen_addr: 127.0.0.1:2"
+        own = ", proxy_protocol: {mode: on, trusted: [10.0.0.5]}}"
+        for text, on, trusted in ((own, True, ["10.0.0.5/32"]), ("}", False, [])):
+            rule = read_text(here + text).listeners[-1].proxy_protocol
+            self.assertEqual((rule.on, [str(one) for one in rule.trusted]), (on, trusted))
+        loose = read_text(
+            web + "off}\nauth_service: {listen_addr: 127.0.0.1:2, proxy_protocol: on}"
+        )
+        self.assertTrue(loose.listeners[-1].proxy_protocol.on)
+        self.assertIn("on without trusted", warned(loose)[0])
+        nowhere = read_text(web + "off}\nauth_service: {proxy_protocol: off}")
+        self.assertEqual(
+            warned(nowhere),
+            ["auth_service.proxy_protocol: is of the port of listen_addr, and there is none"],
+        )
+
     def test_what_cannot_be_opened(self) -> None:
         """An address that is none, or in the way of another, is told at its place."""
         web = "version: v2\nproxy_service: {web_listen_addr: 127.0.0.1:1}\nauth_service: "

@@ -8,7 +8,7 @@ from tlsgate.config.files import Files
 from tlsgate.config.findings import Findings
 from tlsgate.config.listeners import ListenerReader
 from tlsgate.config.marks import Path
-from tlsgate.config.settings import Join, Listener, ProxyProtocol
+from tlsgate.config.settings import Join, Listener
 from tlsgate.core.addresses import host_port
 
 #: The listener, and the protocol that it is the port of.
@@ -34,14 +34,17 @@ def auth_listeners(
     path: Path = ("auth_service", "listen_addr")
     if not auth.enabled or not findings.trusts(*path):
         return ()
+    headers: Path = ("auth_service", "proxy_protocol")
     if auth.listen_addr is None and proxy.enabled:
-        return ()  # it is reached through the gateway beside it
+        if auth.proxy_protocol is not None:  # it is reached through the gateway beside it
+            findings.warn(headers, "is of the port of listen_addr, and there is none")
+        return ()
     written = auth.listen_addr or schema.AUTH_ADDRESS
     try:
         endpoint, proxied = server_endpoint(written, ports.AUTH)
         bind = bind_of(endpoint)
         if proxied:
-            raise ValueError("haproxy: is not read on the auth service's port")
+            raise ValueError("haproxy: is not read here: write auth_service.proxy_protocol")
         if bind.kind == "unix" and not bind.name.startswith(("/", "\0")):
             raise ValueError(f"the path {bind.name!r} has to be absolute")
     except ValueError as e:
@@ -54,7 +57,7 @@ def auth_listeners(
         protocol=AUTH,
         endpoint=endpoint,
         written=written,
-        proxy_protocol=ProxyProtocol(on=False, trusted=()),
+        proxy_protocol=reader.rule(auth.proxy_protocol, headers),
         limits=reader.limits,
         timeouts=reader.timeouts,
     )

@@ -269,11 +269,13 @@ class ListenerReader:
                 self._warn_trusted(self.places[name], "haproxy:")
                 return ProxyProtocol(on=True, trusted=_TRUSTED)
             return ProxyProtocol(on=True, trusted=rule.trusted)
-        if rule is None:
-            return ProxyProtocol(on=False, trusted=())
-        if prefixed and rule.mode == "off":
+        if prefixed and rule is not None and rule.mode == "off":
             self.findings.wrong(path, "is off, and the address begins with haproxy:")
-        if rule.mode == "off":
+        return self.rule(rule, path)
+
+    def rule(self, rule: schema.ProxyProtocol | None, path: Path) -> ProxyProtocol:
+        """Whose PROXY headers count by *rule*, which stands at *path*."""
+        if rule is None or rule.mode == "off":
             return ProxyProtocol(on=False, trusted=())
         if rule.trusted is None:
             self._warn_trusted(path, "on")

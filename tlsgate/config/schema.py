@@ -178,6 +178,28 @@ class Teleport(Block):
     ca_signature_algo: Later = None
 
 
+class ProxyProtocol(Block):
+    """proxy_protocol; `on` and `off` alone are short for the mode."""
+
+    mode: Annotated[str, BeforeValidator(words("on", "off"))] = "on"
+    trusted: Annotated[tuple[Network, ...], BeforeValidator(one_or_more)] | None = None
+
+
+_proxy_mode = words("on", "off")
+
+
+def _proxy_protocol(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value
+    try:
+        return {"mode": _proxy_mode(value)}
+    except ValueError as e:
+        raise ValueError(f"{e}; or write {{mode: on, trusted: [10.0.0.0/8]}}") from None
+
+
+ProxyMode = Annotated[ProxyProtocol, BeforeValidator(_proxy_protocol)]
+
+
 # -- auth_service: -----------------------------------------------------------------------
 
 
@@ -250,7 +272,7 @@ class AuthService(Block):
     authentication: Authentication | None = None
     listen_addr: Text | None = None
     public_addr: Public = ()
-    proxy_protocol: Later = None
+    proxy_protocol: ProxyMode | None = None
     tokens: Texts = ()
     session_recording: Later = None
     proxy_checks_host_keys: Later = None
@@ -305,28 +327,6 @@ class Timeouts(Block):
     close_seconds: Seconds = 60.0
     lifetime_seconds: SecondsOrOff = None
     drain_seconds: Seconds = 300.0
-
-
-class ProxyProtocol(Block):
-    """proxy_protocol; `on` and `off` alone are short for the mode."""
-
-    mode: Annotated[str, BeforeValidator(words("on", "off"))] = "on"
-    trusted: Annotated[tuple[Network, ...], BeforeValidator(one_or_more)] | None = None
-
-
-_proxy_mode = words("on", "off")
-
-
-def _proxy_protocol(value: Any) -> Any:
-    if isinstance(value, dict):
-        return value
-    try:
-        return {"mode": _proxy_mode(value)}
-    except ValueError as e:
-        raise ValueError(f"{e}; or write {{mode: on, trusted: [10.0.0.0/8]}}") from None
-
-
-ProxyMode = Annotated[ProxyProtocol, BeforeValidator(_proxy_protocol)]
 
 
 def _forwarders(value: Any) -> Any:
