@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import ssl
@@ -12,7 +13,7 @@ import time
 from typing import Any
 
 from tests.integration.test_reload import ReloadCase
-from tests.support.child import alive, until
+from tests.support.child import alive, sized, until
 from tests.support.harness import CLIENT_SECONDS, ROOT, Gate, route, secure
 from tests.support.ports import free_port, listening
 
@@ -73,22 +74,30 @@ class WorkerTests(WorkerCase):
         said = gate.admin("GET", "/v1/explain?listener=web&alpn=echo")
         self.assertEqual(said["route"]["name"], "echo")
 
-    def test_a_killed_worker_is_replaced(self) -> None:
-        """Within 2 s, and connections of the other worker do not notice."""
+    def test_r10_a_killed_worker_is_replaced(self) -> None:
+        """R10: within 2 s of each kill -9, and connections of the other worker do not notice."""
         gate = self.workers_gate(may_log=("it is replaced",))
+        for _ in range(sized(1, 100)):
+            self.kill_one(gate, random.randrange(2))
+
+    def kill_one(self, gate: Gate, victim: int) -> None:
+        """Kill one of the two, with a connection to each."""
         spread = self.spread(gate)
         before = self.members(gate)
-        os.kill(before[0], signal.SIGKILL)
+        os.kill(before[victim], signal.SIGKILL)
         since = time.monotonic()
-        self.assertEqual(_rest(spread[0]), b"")
-        until(lambda: self.members(gate).get(0, before[0]) != before[0], "another worker")
+        self.assertEqual(_rest(spread[victim]), b"")
+        self.assertLess(time.monotonic() - since, 1.0)  # it ends; it does not hang
+        until(lambda: self.members(gate).get(victim, before[victim]) != before[victim], "another")
         took = time.monotonic() - since
         after = self.members(gate)
-        self.assertNotEqual(after[0], before[0])
-        self.assertEqual(after[1], before[1])
-        self.say(spread[1])
+        self.assertNotEqual(after[victim], before[victim])
+        self.assertEqual(after[1 - victim], before[1 - victim])
+        self.say(spread[1 - victim])
         for _ in range(4):
             self.talk(gate)
+        for one in spread.values():
+            one.close()
         # The promise is 2 s; on a machine that is busy with other things, what the
         # interpreter alone needs three times.
         self.assertLess(took, max(2.0, 3 * _import_seconds()))
