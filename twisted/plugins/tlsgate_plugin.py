@@ -4,7 +4,7 @@ from twisted.application.service import ServiceMaker
 
 tlsgate = ServiceMaker(
     "tlsgate",
-    "tlsgate.service.tap",
+    "tlsgate.service.entry",
     "An access gateway: one TLS port, every protocol a plug-in.",
     "tlsgate",
 )
