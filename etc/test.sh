@@ -56,7 +56,6 @@ missing_packages() {
     done
     # What is no program on the search path; the bench compiles against libc.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || echo postgresql
-    [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
     [ -e /usr/include/stdio.h ] || echo libc6-dev
     # A module of its own on Debian; elsewhere nginx may have it built in.
     [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || echo libnginx-mod-stream
