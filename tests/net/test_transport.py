@@ -304,6 +304,30 @@ class ServedTransportTests(ServedCase):
         self.assertEqual(self.rig.journal[-1]["cause"], "idle")
 
 
+class Failing(Recorder):
+    """Cannot take what comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `IProtocol`."""
+        raise ValueError("too much for it")
+
+
+class FailingTests(ServedCase):
+    """A protocol with a bug."""
+
+    kind = Failing
+
+    def test_s58_it_hears_the_end(self) -> None:
+        """It is told why, the client is cut off, and no deadline is left that looks again."""
+        wheel = self.rig.gateway.wheel
+        self.client.write(b"x")
+        self.rig.until(lambda: self.served.lost is not None)
+        self.assertIsNotNone(self.served.lost.check(ValueError))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(wheel.waiting(), 0)
+        self.assertFalse(self.transport.connected)
+
+
 class HalfCloseTests(ServedCase):
     """Half-close, which Twisted's own TLS does not have."""
 

@@ -337,6 +337,16 @@ class ServedTransport:
         end.lease.want(mask)
 
     def _ready(self, mask: int) -> None:
+        try:
+            self._work(mask)
+        except Exception:
+            # Whoever called logs it, and ends the socket. The protocol has to hear the end, and
+            # the wheel to forget what is no more (S58).
+            self._lost(Failure(), "failed", reset=True)
+            raise
+        self._attend()
+
+    def _work(self, mask: int) -> None:
         end = self._end
         if mask & (READ | TROUBLE) or end.read_blocked:
             end.read_blocked = False
@@ -347,7 +357,6 @@ class ServedTransport:
                 self._read()
         if not self._is_over() and mask & (WRITE | TROUBLE):
             self._write()
-        self._attend()
 
     def _read(self) -> None:
         """Hand over what has come, until the protocol pauses or nothing is left."""
