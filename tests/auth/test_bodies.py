@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tlsgate.auth import bodies
-from tlsgate.auth.bodies import Login, NewLock, NewToken, Page, Trail, merged, take
+from tlsgate.auth.bodies import Login, NewLock, NewToken, Page, Trail, take
 from tlsgate.errors import BadResource
 
 WHOLE: dict[str, Any] = {"user": "alice", "password": "canary-4711", "tls_public_key": "x"}
@@ -62,11 +62,17 @@ class TakeTests(SynchronousTestCase):
         self.assertTrue(path.isprintable())
 
     def test_queries(self) -> None:
-        """Texts of a query become numbers and flags; an empty one is as if it were not there."""
-        self.assertEqual(take(Page, merged({"limit": "5", "after": ""})), Page(limit=5, after=""))
+        """Texts of a query become numbers and flags; an empty one is no number."""
+        self.assertEqual(take(Page, {"limit": "5", "after": ""}), Page(limit=5, after=""))
         self.assertEqual(take(bodies.Put, {"force": "1", "confirm": "0"}).force, True)
         self.assertEqual(take(Trail, {"since": "1.5"}).since, 1.5)
-        for query in ({"limit": "0"}, {"limit": "1e3"}, {"lim": "1"}, {"limit": "9" * 5000}):
+        for query in (
+            {"limit": ""},
+            {"limit": "0"},
+            {"limit": "1e3"},
+            {"lim": "1"},
+            {"limit": "9" * 5000},
+        ):
             self.assertRaises(BadResource, take, Page, query)
         for since in ("nan", "inf", "-1", "1e12"):
             self.assertRaises(BadResource, take, Trail, {"since": since})

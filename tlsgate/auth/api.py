@@ -34,7 +34,7 @@ from tlsgate.auth import (
     verbs_targets,
     verbs_web,
 )
-from tlsgate.auth.bodies import merged, take
+from tlsgate.auth.bodies import take
 from tlsgate.auth.calls import Ask, Call, Reply, Verb
 from tlsgate.auth.parts import Parts
 from tlsgate.auth.principal import GATEWAY, Principal
@@ -200,7 +200,7 @@ class Api:
             principal=principal,
             rights=rights,
             names=names,
-            query=take(verb.query, merged(ask.query)),
+            query=take(verb.query, ask.query),
             body=_body(verb, ask.body),
             address=ask.address or principal.address,
         )

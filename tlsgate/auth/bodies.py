@@ -6,7 +6,6 @@ may be, and has no name that the model does not know. Problems never quote what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -334,8 +333,3 @@ def _word(part: int | str) -> str:
     text = str(part)
     text = text if len(text) <= 64 else f"{text[:64]}…"
     return text if text.isprintable() else repr(text)
-
-
-def merged(query: Mapping[str, str]) -> dict[str, str]:
-    """Give *query* for a model: an empty number means none."""
-    return {name: text for name, text in query.items() if text}
