@@ -62,6 +62,7 @@ PURE = {
     "ipaddress",
     "itertools",
     "json",
+    "math",
     "operator",
     "re",
     "string",

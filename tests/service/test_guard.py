@@ -49,6 +49,7 @@ class WhyNotTests(SynchronousTestCase):
         self.assertEqual(self.why("multiplex"), "")
         self.assertEqual(self.why("multiplex", age=60), "")
         self.assertIn("wait another 20 s", self.why("multiplex", age=40))
+        self.assertIn("wait another 1 s", self.why("multiplex", age=59.9))
         short = _settings("v2", auth="{settle_seconds: 0}")
         self.assertEqual(self.why("multiplex", age=0, after=short), "")
 

@@ -16,6 +16,7 @@ restart stands for each of these and nothing holds them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
@@ -187,7 +188,7 @@ def may_reload(
         ports = _ports(closing)
         why.append(
             f"{ports} would close, and clients were told to use it until "
-            f"{settle_seconds - left:.0f} s ago: wait another {left:.0f} s"
+            f"{settle_seconds - left:.0f} s ago: wait another {math.ceil(left)} s"
         )
     if mode != next_mode:
         why += _not_served(next_mode, after, "this gateway", before_it_is_told=True)

@@ -387,13 +387,18 @@ class LocalGateway:
         self._sockets = {name: bound.address for name, bound in orders.sockets.items()}
         now = time.time()
         self._since = {name: self._since.get(name, now) for name in self._sockets}
+        self._tell_mode()
         if self.reporting is not None:
             self._file = file_facts(orders.text, orders.settings)
             self.reporting.at_once()
 
+    def _tell_mode(self) -> None:
+        """Count from now on for how long clients are told the mode, if any can come."""
+        if self._membership is not None and self._told is not None and self._sockets:
+            self._told.told(self._membership.view.mode)
+
     def _mode_changed(self, what: frozenset[str]) -> None:
-        assert self._membership is not None and self._told is not None
-        self._told.told(self._membership.view.mode)
+        self._tell_mode()
         if self.reporting is not None and "cluster_networking_config" in what:
             self.reporting.at_once()
 
