@@ -140,11 +140,11 @@ class NoLossTests(ReloadCase):
 
     def test_one_process(self) -> None:
         """20 reloads and 3 upgrades: no connection fails, no stream is broken."""
-        self.change_everything(1, sized(6_000, 100_000))
+        self.change_everything(1, sized(10_000, 100_000))
 
     def test_workers(self) -> None:
         """The same with a supervisor and two workers."""
-        self.change_everything(2, sized(3_000, 100_000))
+        self.change_everything(2, sized(5_000, 100_000))
 
 
 def _turn_for(seconds: float) -> None:
