@@ -53,6 +53,20 @@ class WhyNotTests(SynchronousTestCase):
         short = _settings("v2", auth="{settle_seconds: 0}")
         self.assertEqual(self.why("multiplex", age=0, after=short), "")
 
+    def test_moving(self) -> None:
+        """A port that clients are told of does not go elsewhere either, unless they find it."""
+        here, there = (f", listen_addr: '127.0.0.1:{port}'" for port in (3, 4))
+        public = ", ssh_public_addr: 'gate.example.com:3023'"
+        before, after = _settings("v1", proxy=here), _settings("v1", proxy=there)
+        said = self.why("separate", before=before, after=after)
+        self.assertIn("the port ssh would close, and clients are told to use it now", said)
+        self.assertEqual(self.why("separate", before=before, after=before), "")
+        self.assertEqual(self.why("multiplex", before=before, after=after), "")
+        self.assertIn("wait", self.why("multiplex", before=before, after=after, age=1))
+        one, other = (_settings("v1", proxy=where + public) for where in (here, there))
+        self.assertEqual(self.why("separate", before=one, after=other), "")
+        self.assertEqual(self.why("separate", before=before, after=one), "")
+
     def test_opening(self) -> None:
         """Ports may always open."""
         self.assertEqual(self.why("separate", before=self.after, after=self.before), "")

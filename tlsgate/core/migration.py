@@ -158,6 +158,7 @@ def may_reload(
     mode_since: float | None,
     now: float,
     settle_seconds: float,
+    moved: Collection[str] = (),
 ) -> tuple[str, ...]:
     """Why a gateway may not go from some listeners to others, a sentence each; (): it may.
 
@@ -168,9 +169,12 @@ def may_reload(
             that sets it.
         mode_since: when clients were told *mode* first; None: they were never told another.
         now: in seconds since the epoch.
+        moved: of *after*, those that clients find at another address from then on.
     """
     why = []
-    closing = [name for name in SEPARATE_PORTS if name in before and name not in after]
+    closing = [
+        name for name in SEPARATE_PORTS if name in before and (name not in after or name in moved)
+    ]
     if "web" in before and "web" not in after:
         why.append("the web port would close, and clients of every mode are told to use it")
     if closing and mode == SEPARATE:

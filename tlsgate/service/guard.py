@@ -47,6 +47,7 @@ def why_not(
         mode_since=None if age is None else -age,
         now=0.0,
         settle_seconds=after.settle_seconds,
+        moved=_moved(before, after),
     )
     return tuple(dict.fromkeys((*found, *why)))
 
@@ -64,6 +65,24 @@ def contradiction(settings: Settings, cluster: Mapping[str, Any] | None) -> str 
         f"for it: clients of this gateway are told {told}; add proxy_service.listen_addr, or "
         "switch the mode"
     )
+
+
+def _moved(before: Settings, after: Settings) -> tuple[str, ...]:
+    """The ports that open elsewhere, and that clients have been told to find where they were.
+
+    A public address that stays is kept by who stands before the gateway.
+    """
+    old = {one.name: one.endpoint for one in before.listeners}
+    return tuple(
+        one.name
+        for one in after.listeners
+        if old.get(one.name, one.endpoint) != one.endpoint
+        and (not _told(after, one.name) or _told(after, one.name) != _told(before, one.name))
+    )
+
+
+def _told(settings: Settings, name: str) -> object:
+    return getattr(settings.public, name, ())
 
 
 def _names(settings: Settings) -> tuple[str, ...]:
