@@ -1,7 +1,8 @@
 """Local users: their resource, their links, and what is told of their logins.
 
 How a login is checked is in `logins`; this module says who may try, writes the audit trail,
-and puts resource, credentials, links and sessions of a user together.
+and puts resource, credentials, links and sessions of a user together. A little over 400 lines:
+what changes one of these four has to reach the others, and they are seen here at once.
 """
 
 from __future__ import annotations

@@ -67,10 +67,26 @@ class Here:
         return ApiResource(api, who, self._clock)
 
 
-class _Coming(Resource):
-    """Answers as soon as there is an auth service."""
+class _Later(Resource):
+    """Answers in its own time."""
 
     isLeaf = True
+
+    def render(self, request: Request) -> int:
+        """Answer *request* (Twisted calls this)."""
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        answering = Deferred.fromCoroutine(self._answer(request, gone))
+        answering.addErrback(lambda failure: _log.failure("admin socket", failure=failure))
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Request, gone: list[object]) -> None:
+        """Answer *request*; *gone* has something once nobody waits for it."""
+        raise NotImplementedError
+
+
+class _Coming(_Later):
+    """Answers as soon as there is an auth service."""
 
     def __init__(self, auth: AuthService, who: Callable[[Request], Principal], clock: Any) -> None:
         super().__init__()
@@ -78,15 +94,7 @@ class _Coming(Resource):
         self._who = who
         self._clock = clock
 
-    def render(self, request: Request) -> int:
-        """Answer *request* (Twisted calls this)."""
-        answering = Deferred.fromCoroutine(self._answer(request))
-        answering.addErrback(lambda failure: _log.failure("admin socket", failure=failure))
-        return NOT_DONE_YET
-
-    async def _answer(self, request: Request) -> None:
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+    async def _answer(self, request: Request, gone: list[object]) -> None:
         try:
             self._who(request)
             api = await self._api(gone)
@@ -122,25 +130,15 @@ class There:
         return _Forward(self._door, uid_of)
 
 
-class _Forward(Resource):
+class _Forward(_Later):
     """Asks the auth process, and gives its answer as it comes."""
-
-    isLeaf = True
 
     def __init__(self, door: HttpDoor, uid_of: Callable[[Request], int]) -> None:
         super().__init__()
         self._door = door
         self._uid_of = uid_of
 
-    def render(self, request: Request) -> int:
-        """Answer *request* (Twisted calls this)."""
-        answering = Deferred.fromCoroutine(self._answer(request))
-        answering.addErrback(lambda failure: _log.failure("admin socket", failure=failure))
-        return NOT_DONE_YET
-
-    async def _answer(self, request: Request) -> None:
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+    async def _answer(self, request: Request, gone: list[object]) -> None:
         try:
             if request.method == b"GET" and request.uri.partition(b"?")[0] == _WATCH:
                 await self._watch(request, gone)
